@@ -1,0 +1,43 @@
+# Who may include whom: the arrows between the folders. Run as a script
+# (cmake -DROOT=… -P layers.cmake) it checks the whole tree; that is the ctest `layers`.
+set(MAY_USE_base "base")
+set(MAY_USE_platform/api "base")
+set(MAY_USE_platform/native "base platform/api")
+set(MAY_USE_platform/systrap "base platform/api platform/native")
+set(MAY_USE_platform/ptrace "base platform/api platform/native")
+set(MAY_USE_gofer/protocol "base")
+set(MAY_USE_gofer/server "base gofer/protocol")
+set(MAY_USE_sentry "base platform/api gofer/protocol")
+set(MAY_USE_syscalls "base sentry platform/api")
+set(MAY_USE_runsc "base platform gofer sentry syscalls")
+set(SANDBOX_LAYERS base platform/api platform/native platform/systrap platform/ptrace
+    gofer/protocol gofer/server sentry syscalls runsc)
+
+function(check_layer layer file)
+  string(REPLACE " " "|" allowed "${MAY_USE_${layer}}")
+  file(STRINGS ${file} lines
+       REGEX "^#include \"(base|platform|gofer|sentry|syscalls|runsc|tests|bench)/")
+  foreach(line IN LISTS lines)
+    string(REGEX REPLACE "^#include \"([^\"]+)\".*" "\\1" header "${line}")
+    if(NOT header MATCHES "^(${layer}|${allowed})/")
+      message(SEND_ERROR "${file}: ${layer} may not use ${header}")
+    endif()
+  endforeach()
+endfunction()
+
+function(check_all_layers root)
+  foreach(layer IN LISTS SANDBOX_LAYERS)
+    file(GLOB_RECURSE files ${root}/${layer}/*.h ${root}/${layer}/*.cc ${root}/${layer}/*.S)
+    foreach(file IN LISTS files)
+      if(NOT file MATCHES "_test\\.cc$")
+        check_layer(${layer} ${file})
+      endif()
+    endforeach()
+  endforeach()
+endfunction()
+
+if(CMAKE_SCRIPT_MODE_FILE STREQUAL CMAKE_CURRENT_LIST_FILE)
+  check_all_layers(${ROOT})
+else()
+  check_all_layers(${CMAKE_SOURCE_DIR})
+endif()

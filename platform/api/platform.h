@@ -1,0 +1,209 @@
+// What the sentry sees of a platform: a way to run application code and to be told when it asks
+// for something. Assumes neither memory shared with the application nor one thread model.
+//
+// Life of a thread. Every guest thread is a platform::Thread, bound to one Guest (the sentry's
+// task). The platform calls the Guest when the thread makes a system call, faults, or has been
+// interrupted; the call-back runs on a sentry thread and may block, between BlockingSection's
+// constructor and destructor (see Platform). While a call-back runs, the guest thread stands
+// still, and no second call-back for the same Guest starts.
+#ifndef PLATFORM_API_PLATFORM_H_
+#define PLATFORM_API_PLATFORM_H_
+
+#include <signal.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/ref.h"
+#include "base/result.h"
+#include "platform/api/registers.h"
+
+namespace platform {
+
+struct SyscallArgs {
+  uint64_t nr = 0;
+  uint64_t args[6] = {};
+  uint64_t ip = 0;  // Of the instruction after the call.
+};
+
+// What becomes of a call that a Guest was asked about.
+struct Verdict {
+  enum class Kind : uint8_t {
+    kReturn,      // The call returns `value` (a negative errno on failure).
+    kContinue,    // The host executes the call as it stands. With `host_fd` >= 0 that descriptor
+                  // first appears in the guest process under the number `guest_fd`.
+    kExitThread,  // The thread ends (exit(2)). No call-back follows.
+    kGone,        // The thread's process has been killed or replaced meanwhile.
+  };
+  Kind kind = Kind::kReturn;
+  int64_t value = 0;
+  int host_fd = -1;  // Borrowed until the call-back's caller is done with the verdict.
+  int guest_fd = -1;
+};
+
+// Memory of one process, or of several that share it (CLONE_VM). Thread-safe.
+class AddressSpace : public RefCounted {
+ public:
+  // Copy guest memory with the guest's own protections. Return the bytes copied: fewer than
+  // asked when an inaccessible page was met.
+  virtual size_t Read(uint64_t addr, std::span<std::byte> dst) = 0;
+  virtual size_t Write(uint64_t addr, std::span<const std::byte> src) = 0;
+
+  // [lowest, highest) of what the application may use; the platform keeps the rest.
+  virtual uint64_t user_end() const = 0;
+  // Where the vDSO is mapped, for AT_SYSINFO_EHDR; 0 without one.
+  virtual uint64_t vdso() const = 0;
+  // The text of the host's maps file for this address space without the platform's own regions,
+  // in the format of proc_pid_maps(5). ENOSYS where the platform cannot tell.
+  virtual Result<std::string> HostMaps() = 0;
+};
+
+class Guest;
+class Thread;
+
+struct CloneRequest {
+  uint64_t flags = 0;      // CLONE_VM, CLONE_THREAD, CLONE_SETTLS, CLONE_CHILD_CLEARTID count.
+  uint64_t tls = 0;        // With CLONE_SETTLS.
+  uint64_t child_tid = 0;  // With CLONE_CHILD_CLEARTID: cleared and woken by the host at exit.
+  Registers registers;     // The child's first registers (rax = 0, its stack, …).
+};
+
+// A thread that stands still with all its registers at hand: during a context system call, a
+// fault or an interrupt. Valid until the call-back that received it returns; what was written to
+// it takes effect then.
+class Context {
+ public:
+  virtual ~Context() = default;
+
+  Registers regs;
+
+  // The extended state (x87, SSE, AVX, …) exactly as it stands in a signal frame: an XSAVE area
+  // in standard form with the software-reserved bytes at offset 464 and the magic word behind it.
+  virtual Result<std::vector<std::byte>> ReadFpState() = 0;
+  // The reverse. An empty span resets it. Contents come from the application: what the hardware
+  // would refuse is EINVAL.
+  virtual Status WriteFpState(std::span<const std::byte> state) = 0;
+
+  // Executes a host call inside the guest thread: set_tid_address, arch_prctl, mmap, futex, ….
+  // The result is the call's own. `host_fd` >= 0 is made visible as `guest_fd` first, and closed
+  // there again afterwards. EIO when the thread has been killed meanwhile.
+  struct HostCallRequest {
+    uint64_t nr = 0;
+    uint64_t args[6] = {};
+    int host_fd = -1;
+    int guest_fd = -1;
+  };
+  virtual Result<uint64_t> HostCall(const HostCallRequest& request) = 0;
+
+  // A second host thread or process beside this one. It stands still until Thread::Start.
+  virtual Result<std::unique_ptr<Thread>> Clone(const CloneRequest& request, Guest& guest) = 0;
+
+  // Replaces the process below this context with `image` (execve); the old one is killed, and
+  // `regs` is what the new one starts with. The thread's platform::Thread stays the same object.
+  virtual Status Exec(class Image& image) = 0;
+};
+
+// The sentry's side of a guest thread. Called by the platform on a sentry thread.
+class Guest {
+ public:
+  virtual ~Guest() = default;
+  // A call with disposition emulate, approve, local, or direct but out of bounds.
+  virtual Verdict OnSyscall(const SyscallArgs& call) = 0;
+  // A call with disposition context; regs.rip stands behind the instruction, regs.rax holds the
+  // call number and is the result when the call-back returns. After kExitThread or kGone nothing
+  // of `context` is used any more; kContinue is not allowed.
+  virtual Verdict OnContextSyscall(const SyscallArgs& call, Context& context) = 0;
+  // Comes soon after Thread::Interrupt. The thread runs no instruction between a system call that
+  // was being handled when it was interrupted and this call: regs.rax is that call's result.
+  // In a call the host executes (futex), it stands in front of the instruction, to be restarted,
+  // and `restartable_syscall` is true.
+  virtual Verdict OnInterrupt(Context& context, bool restartable_syscall) = 0;
+  // A hardware fault: SIGSEGV, SIGBUS, SIGFPE, SIGILL or SIGTRAP, with the host's siginfo.
+  virtual Verdict OnFault(const siginfo_t& info, Context& context) = 0;
+  // The host process ended without the sentry's doing. `wait_status` as in wait(2). Comes at most
+  // once for each thread, instead of any further call-back, possibly during another one.
+  virtual void OnHostDeath(int wait_status) = 0;
+};
+
+// A host thread that runs application code for one Guest. Owned by the sentry's task; destroyed
+// after the thread ended (kExitThread, Kill, OnHostDeath) and outside its call-backs.
+class Thread {
+ public:
+  virtual ~Thread() = default;
+  // Lets a thread made by Clone or Image::Start run. Call once.
+  virtual void Start() = 0;
+  // Asks for an OnInterrupt as soon as the thread is not inside a call-back. Idempotent until it
+  // has come. Callable from any thread, with locks held; never blocks.
+  virtual void Interrupt() = 0;
+  // Kills the whole host process (all threads that share its thread group). Callable from any
+  // thread, with locks held. No call-back starts after it returns; one under way goes on, and its
+  // verdict is ignored.
+  virtual void KillProcess() = 0;
+  // True when the guest process still holds a descriptor under `guest_fd` from an earlier
+  // Verdict::kContinue: close(2) of it must then be answered kContinue.
+  virtual bool HoldsDescriptor(int guest_fd) = 0;
+  virtual AddressSpace& address_space() = 0;
+  // CPU time used by this thread, in nanoseconds (user and system of the host thread together).
+  virtual uint64_t CpuTimeNs() = 0;
+  // The host's thread id, for logs only.
+  virtual int host_tid() const = 0;
+};
+
+// A new address space being filled for execve. Nothing of it runs before Context::Exec or Start.
+class Image {
+ public:
+  virtual ~Image() = default;
+
+  struct Mapping {
+    uint64_t addr = 0;    // Page-aligned, chosen by the caller; must be free.
+    uint64_t length = 0;  // Page-aligned.
+    int prot = 0;         // PROT_*.
+    int flags = 0;        // MAP_PRIVATE and so on; MAP_FIXED_NOREPLACE is implied.
+    int host_fd = -1;     // Borrowed until Flush; < 0 maps anonymous memory.
+    uint64_t offset = 0;
+  };
+  // Queues a mapping; Flush executes what was queued. The first failure is reported and ends the
+  // image's life.
+  virtual void Map(const Mapping& mapping) = 0;
+  // Places the program break (prctl_set_mm(2), PR_SET_MM_MAP), so that brk(2) is the host's.
+  // `stack_top` is the first address above the stack. False where the host cannot.
+  virtual bool SetBreak(uint64_t start, uint64_t stack_top) = 0;
+  virtual Status Flush() = 0;
+  virtual Ref<AddressSpace> address_space() = 0;
+  // Makes the image the sandbox's first process. It stands still until Thread::Start.
+  virtual Result<std::unique_ptr<Thread>> Start(const Registers& registers, Guest& guest) = 0;
+};
+
+// Brackets every wait inside a call-back, so that a platform which handles calls in
+// leader/followers order can let another worker take the lead. Cheap when nothing is to do.
+class BlockingHooks {
+ public:
+  virtual ~BlockingHooks() = default;
+  virtual void EnterBlocking() = 0;
+  virtual void LeaveBlocking() = 0;
+};
+
+class Platform : public BlockingHooks {
+ public:
+  // The address range applications may use, before any image exists.
+  struct Layout {
+    uint64_t mmap_top = 0;       // Below this the host places mappings, top down.
+    uint64_t stack_low = 0;      // [stack_low, stack_high): free room for the first stack.
+    uint64_t stack_high = 0;
+  };
+  virtual const char* name() const = 0;
+  virtual Layout layout() const = 0;
+  virtual Result<std::unique_ptr<Image>> NewImage() = 0;
+  // Serves guests until Stop. Call from the sentry's main thread once the first guest is started.
+  virtual void Run() = 0;
+  // Makes Run return. Callable from a call-back.
+  virtual void Stop() = 0;
+};
+
+}  // namespace platform
+
+#endif  // PLATFORM_API_PLATFORM_H_
