@@ -1,0 +1,115 @@
+// An open file description: what open(2), pipe(2) and friends make and descriptors share.
+#ifndef SENTRY_FS_FILE_H_
+#define SENTRY_FS_FILE_H_
+
+#include <atomic>
+#include <functional>
+#include <string>
+
+#include "absl/synchronization/mutex.h"
+#include "base/ref.h"
+#include "base/result.h"
+#include "sentry/fs/inode.h"
+#include "sentry/fs/types.h"
+#include "sentry/fs/wait_queue.h"
+#include "sentry/mm/io.h"
+
+namespace sentry {
+
+class Task;
+class Dentry;
+class Mount;
+
+// The name a file was opened by; empty for pipes and other anonymous files.
+struct Path {
+  Ref<Mount> mount;
+  Ref<Dentry> dentry;
+};
+
+// Reference counted by descriptors and mappings. Operations are thread-safe and never block: they
+// answer EAGAIN, and the caller waits (see RetryWhileBlocked in sentry/task/waiter.h). Each
+// default is what Linux answers for an object without the operation.
+class File : public RefCounted {
+ public:
+  // The access mode was checked by the caller (EBADF). Read and Write use and move the position.
+  virtual Result<size_t> Read(IoDst& dst) { return Errno(EINVAL); }
+  virtual Result<size_t> Write(IoSrc& src) { return Errno(EINVAL); }
+  virtual Result<size_t> ReadAt(IoDst& dst, int64_t offset) { return Errno(ESPIPE); }
+  virtual Result<size_t> WriteAt(IoSrc& src, int64_t offset) { return Errno(ESPIPE); }
+  virtual Result<int64_t> Seek(int64_t offset, int whence) { return Errno(ESPIPE); }
+  virtual Status Truncate(uint64_t size) { return Errno(EINVAL); }
+  virtual Status Allocate(int mode, int64_t offset, int64_t length) { return Errno(EOPNOTSUPP); }
+  virtual Status Sync() { return Errno(EINVAL); }
+  // Calls `add` for entries from the position on, until it returns false (buffer full).
+  virtual Status ReadDir(const std::function<bool(const DirEntry&)>& add) {
+    return Errno(ENOTDIR);
+  }
+  // `arg` is a value or an application address, as the command says.
+  virtual Result<int64_t> Ioctl(Task& task, uint32_t command, uint64_t arg) {
+    return Errno(ENOTTY);
+  }
+
+  // POLL* events that hold now. Regular files are always ready.
+  virtual uint32_t Poll() { return POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM; }
+  // Where to wait for events; nullptr for files that are always ready.
+  virtual WaitQueue* wait_queue() { return nullptr; }
+  // Called when somebody starts to wait for `events` and before each look at Poll(), for files whose
+  // readiness comes from the host.
+  virtual void ArmHostEvents(uint32_t events) {}
+
+  // A host descriptor that can be mapped in place of this file, valid as long as the file.
+  // `shared_write` says that MAP_SHARED with PROT_WRITE may follow.
+  virtual Result<int> HostFdForMapping(bool shared_write) { return Errno(ENODEV); }
+  // Called when the last descriptor (not mapping) of this description is closed.
+  virtual void OnLastClose() {}
+  // What /proc/PID/fd shows for files without a path: "pipe:[5]", "anon_inode:[eventfd]", ….
+  virtual std::string AnonymousName() const { return "anon_inode:[file]"; }
+  virtual bool seekable() const { return false; }
+  virtual bool is_terminal() const { return false; }
+
+  // The inode behind the file. Anonymous files have one of their own.
+  Inode& inode() const { return *inode_; }
+  Ref<Inode> inode_ref() const { return inode_; }
+  const Path& path() const { return path_; }  // Empty refs for anonymous files.
+  void set_path(Path path) { path_ = std::move(path); }
+
+  OpenFlags flags() const { return OpenFlags(flags_.load(std::memory_order_relaxed)); }
+  // fcntl(F_SETFL): replaces O_APPEND, O_NONBLOCK, O_DIRECT, O_NOATIME, O_ASYNC.
+  void SetStatusFlags(OpenFlags flags);
+  bool nonblocking() const { return flags().has(O_NONBLOCK); }
+
+ protected:
+  File(Ref<Inode> inode, OpenFlags flags) : inode_(std::move(inode)), flags_(flags.raw()) {}
+
+ private:
+  Ref<Inode> inode_;
+  Path path_;
+  std::atomic<uint32_t> flags_;
+};
+
+// A file with a position: implements Read, Write and Seek on top of ReadAt and WriteAt, O_APPEND
+// included (WriteAt with offset kAppend writes at the end and tells where that was).
+class SeekableFile : public File {
+ public:
+  static constexpr int64_t kAppend = -1;
+
+  Result<size_t> Read(IoDst& dst) override;
+  Result<size_t> Write(IoSrc& src) override;
+  // SEEK_SET, SEEK_CUR, SEEK_END; SEEK_DATA and SEEK_HOLE as for a file without holes.
+  Result<int64_t> Seek(int64_t offset, int whence) override;
+  bool seekable() const override { return true; }
+
+ protected:
+  using File::File;
+  int64_t position() const { return position_.load(); }
+  void set_position(int64_t position) { position_.store(position); }
+  // Serialises position updates (POSIX: read and write are atomic to each other).
+  absl::Mutex position_mu_;
+
+ private:
+  std::atomic<int64_t> position_{0};
+};
+
+}  // namespace sentry
+
+#endif  // SENTRY_FS_FILE_H_

@@ -1,0 +1,86 @@
+// An inode: an object of a filesystem, without a name.
+#ifndef SENTRY_FS_INODE_H_
+#define SENTRY_FS_INODE_H_
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/ref.h"
+#include "base/result.h"
+#include "sentry/fs/types.h"
+
+namespace sentry {
+
+class File;
+class Task;
+struct Credentials;
+struct Path;
+
+// Owner and mode of something that is being created.
+struct NewNode {
+  uint32_t mode = 0;  // S_IF* and permission bits, umask already applied.
+  uint32_t uid = 0;
+  uint32_t gid = 0;
+  uint64_t rdev = 0;
+};
+
+// Subclassed by each filesystem, which overrides only what it supports: the defaults are the
+// errnos Linux gives. Permissions, sticky bits, read-only mounts and name lengths have been checked
+// by the VFS before an operation is called, and names are never empty, "." or "..". The VFS holds
+// the parent's rename lock exclusively around everything that changes a directory. Thread-safe.
+class Inode : public RefCounted {
+ public:
+  virtual Result<Attributes> GetAttributes() = 0;
+  virtual Status SetAttributes(const AttributeChange& change) { return Errno(EPERM); }
+
+  // Directories.
+  virtual Result<Ref<Inode>> Lookup(std::string_view name) { return Errno(ENOTDIR); }
+  // Creates a regular file, fifo, socket or device node, as node.mode says.
+  virtual Result<Ref<Inode>> Create(std::string_view name, const NewNode& node) {
+    return Errno(EPERM);
+  }
+  virtual Result<Ref<Inode>> Mkdir(std::string_view name, const NewNode& node) {
+    return Errno(EPERM);
+  }
+  virtual Result<Ref<Inode>> Symlink(std::string_view name, std::string_view target,
+                                     const NewNode& node) {
+    return Errno(EPERM);
+  }
+  virtual Status Link(std::string_view name, Inode& target) { return Errno(EPERM); }
+  virtual Status Unlink(std::string_view name) { return Errno(EPERM); }
+  virtual Status Rmdir(std::string_view name) { return Errno(EPERM); }
+  // Moves `name` of this directory to `new_name` of `new_parent` (same filesystem). `flags` as in
+  // renameat2(2). The VFS has checked existence, types and loops; a target that exists is replaced.
+  virtual Status Rename(std::string_view name, Inode& new_parent, std::string_view new_name,
+                        uint32_t flags) {
+    return Errno(EXDEV);
+  }
+  // An unnamed file in this directory's filesystem (O_TMPFILE).
+  virtual Result<Ref<Inode>> CreateUnnamed(const NewNode& node) { return Errno(EOPNOTSUPP); }
+
+  virtual Result<std::string> ReadLink() { return Errno(EINVAL); }
+  // Procfs: a link that leads to an object rather than to a path (/proc/PID/fd/N, exe, cwd, root).
+  // EINVAL means "follow ReadLink"; other errors are final.
+  virtual Status MagicLink(Task& task, Path& target) { return Errno(EINVAL); }
+
+  // Opens this inode. Files that the VFS itself implements for any filesystem (fifos, devices) are
+  // handled before this is called.
+  virtual Result<Ref<File>> Open(OpenFlags flags) = 0;
+
+  virtual Result<std::string> GetXattr(std::string_view name) { return Errno(EOPNOTSUPP); }
+  virtual Status SetXattr(std::string_view name, std::string_view value, int flags) {
+    return Errno(EOPNOTSUPP);
+  }
+  virtual Status RemoveXattr(std::string_view name) { return Errno(EOPNOTSUPP); }
+  virtual Result<std::vector<std::string>> ListXattr() { return Errno(EOPNOTSUPP); }
+  virtual Result<FilesystemStats> StatFs() { return FilesystemStats{}; }
+
+  // False when names below this directory may change without the VFS (procfs, shared host mounts):
+  // each walk asks Lookup again.
+  virtual bool CachesLookups() const { return true; }
+};
+
+}  // namespace sentry
+
+#endif  // SENTRY_FS_INODE_H_

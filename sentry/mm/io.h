@@ -1,0 +1,56 @@
+// Where the bytes of a read go and those of a write come from: pieces of application memory, or
+// one piece of sentry memory. Consumed front to back.
+#ifndef SENTRY_MM_IO_H_
+#define SENTRY_MM_IO_H_
+
+#include <span>
+#include <vector>
+
+#include "base/result.h"
+#include "sentry/mm/user_memory.h"
+
+namespace sentry {
+
+class IoDst {
+ public:
+  IoDst(UserMemory& mem, std::vector<UserSpan> spans);
+  IoDst(UserMemory& mem, UserSpan span);
+  explicit IoDst(std::span<std::byte> kernel);
+
+  size_t remaining() const { return remaining_; }
+  // Copies out and advances. Short only on a fault; EFAULT when nothing could be copied.
+  Result<size_t> CopyOut(std::span<const std::byte> src);
+  // Zeroes `count` bytes, likewise.
+  Result<size_t> ZeroOut(size_t count);
+
+ private:
+  UserMemory* mem_ = nullptr;
+  std::vector<UserSpan> spans_;
+  size_t index_ = 0;  // First span not used up.
+  std::span<std::byte> kernel_;
+  size_t remaining_ = 0;
+};
+
+class IoSrc {
+ public:
+  IoSrc(UserMemory& mem, std::vector<UserSpan> spans);
+  IoSrc(UserMemory& mem, UserSpan span);
+  explicit IoSrc(std::span<const std::byte> kernel);
+
+  size_t remaining() const { return remaining_; }
+  // Copies in and advances. Short only on a fault; EFAULT when nothing could be copied.
+  Result<size_t> CopyIn(std::span<std::byte> dst);
+  // Gives back the last `count` bytes taken, for a file that accepted fewer.
+  void Unread(size_t count);
+
+ private:
+  UserMemory* mem_ = nullptr;
+  std::vector<UserSpan> spans_;
+  size_t position_ = 0;  // Bytes consumed over all spans.
+  std::span<const std::byte> kernel_;
+  size_t remaining_ = 0;
+};
+
+}  // namespace sentry
+
+#endif  // SENTRY_MM_IO_H_

@@ -1,0 +1,60 @@
+// What the sentry remembers of one address space. The host's list of mappings is the truth; here is
+// only what the host cannot tell.
+#ifndef SENTRY_MM_MM_H_
+#define SENTRY_MM_MM_H_
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/synchronization/mutex.h"
+#include "base/ref.h"
+#include "platform/api/platform.h"
+#include "sentry/fs/file.h"
+#include "sentry/mm/user_memory.h"
+
+namespace sentry {
+
+// Shared by tasks with CLONE_VM, replaced by execve, copied by fork. Thread-safe.
+class Mm : public RefCounted {
+ public:
+  // Where the pieces of the program lie (proc_pid_stat(5), prctl_set_mm(2)).
+  struct Layout {
+    uint64_t start_code = 0, end_code = 0, start_data = 0, end_data = 0;
+    uint64_t start_brk = 0, stack_top = 0;
+    uint64_t arg_start = 0, arg_end = 0, env_start = 0, env_end = 0;
+    uint64_t auxv = 0, auxv_size = 0;
+    bool native_brk = false;  // brk(2) is the host's; otherwise the sentry emulates it.
+  };
+
+  Mm(Ref<platform::AddressSpace> space, const Layout& layout, Ref<File> executable);
+
+  UserMemory& memory() { return memory_; }
+  const Layout& layout() const { return layout_; }
+  const Ref<File>& executable() const { return executable_; }  // /proc/PID/exe.
+
+  // Records that [addr, addr+length) maps `file` from `offset` on; replaces overlapping records.
+  void RecordFile(uint64_t addr, uint64_t length, Ref<File> file, uint64_t offset, bool shared);
+  void Forget(uint64_t addr, uint64_t length);
+  // A copy for a forked child.
+  Ref<Mm> Fork(Ref<platform::AddressSpace> space) const;
+
+  struct FileRange {
+    uint64_t addr = 0, length = 0, offset = 0;
+    Ref<File> file;
+    bool shared = false;
+  };
+  std::vector<FileRange> FileRanges() const;
+
+ private:
+  UserMemory memory_;
+  const Layout layout_;
+  const Ref<File> executable_;
+  mutable absl::Mutex mu_;  // Leaf.
+  std::map<uint64_t, FileRange> ranges_ ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace sentry
+
+#endif  // SENTRY_MM_MM_H_

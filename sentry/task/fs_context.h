@@ -1,0 +1,35 @@
+// Root, working directory and umask. Shared by tasks with CLONE_FS.
+#ifndef SENTRY_TASK_FS_CONTEXT_H_
+#define SENTRY_TASK_FS_CONTEXT_H_
+
+#include <cstdint>
+
+#include "absl/synchronization/mutex.h"
+#include "base/ref.h"
+#include "sentry/fs/file.h"
+
+namespace sentry {
+
+class FsContext : public RefCounted {
+ public:
+  FsContext(Path root, Path cwd, uint32_t umask);
+
+  Path root() const;
+  Path cwd() const;
+  uint32_t umask() const;
+  void set_root(Path root);
+  void set_cwd(Path cwd);
+  // Returns the old mask.
+  uint32_t set_umask(uint32_t umask);
+  Ref<FsContext> Copy() const;
+
+ private:
+  mutable absl::Mutex mu_;  // Leaf.
+  Path root_ ABSL_GUARDED_BY(mu_);
+  Path cwd_ ABSL_GUARDED_BY(mu_);
+  uint32_t umask_ ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace sentry
+
+#endif  // SENTRY_TASK_FS_CONTEXT_H_

@@ -1,0 +1,84 @@
+// Signals: sets, actions and queued instances. See signal(7).
+#ifndef SENTRY_TASK_SIGNAL_H_
+#define SENTRY_TASK_SIGNAL_H_
+
+#include <signal.h>
+
+#include <array>
+#include <cstdint>
+#include <list>
+#include <optional>
+
+namespace sentry {
+
+inline constexpr int kSignalCount = 64;
+
+// A kernel sigset_t: signal n is bit n-1.
+class SignalSet {
+ public:
+  constexpr SignalSet() = default;
+  constexpr explicit SignalSet(uint64_t bits) : bits_(bits) {}
+  static constexpr SignalSet Of(int sig) { return SignalSet(uint64_t{1} << (sig - 1)); }
+  constexpr uint64_t bits() const { return bits_; }
+  constexpr bool has(int sig) const { return (bits_ >> (sig - 1) & 1) != 0; }
+  constexpr void Add(int sig) { bits_ |= Of(sig).bits_; }
+  constexpr void Remove(int sig) { bits_ &= ~Of(sig).bits_; }
+  constexpr SignalSet operator|(SignalSet o) const { return SignalSet(bits_ | o.bits_); }
+  constexpr SignalSet operator&(SignalSet o) const { return SignalSet(bits_ & o.bits_); }
+  constexpr SignalSet operator~() const { return SignalSet(~bits_); }
+  constexpr bool empty() const { return bits_ == 0; }
+  constexpr bool operator==(const SignalSet&) const = default;
+  // SIGKILL and SIGSTOP, which no mask holds back.
+  static constexpr SignalSet Unmaskable() {
+    return SignalSet::Of(SIGKILL) | SignalSet::Of(SIGSTOP);
+  }
+
+ private:
+  uint64_t bits_ = 0;
+};
+
+// struct kernel_sigaction of x86-64, as rt_sigaction(2) copies it.
+struct SignalAction {
+  uint64_t handler = 0;  // SIG_DFL, SIG_IGN or an address.
+  uint64_t flags = 0;    // SA_*.
+  uint64_t restorer = 0;
+  uint64_t mask = 0;
+};
+static_assert(sizeof(SignalAction) == 32);
+
+// An alternate stack (sigaltstack(2)).
+struct SignalStack {
+  uint64_t base = 0;
+  int32_t flags = SS_DISABLE;
+  uint32_t padding = 0;
+  uint64_t size = 0;
+};
+static_assert(sizeof(SignalStack) == 24);
+
+// The 128 bytes of a siginfo_t; every byte is set.
+using SignalInfo = siginfo_t;
+SignalInfo MakeSignalInfo(int sig, int code, int32_t sender_pid, uint32_t sender_uid);
+SignalInfo MakeKernelSignalInfo(int sig);
+
+// Pending signals of one task or of a thread group. Guarded by the owner's lock.
+class SignalQueue {
+ public:
+  // Standard signals are queued once, real-time ones (>= 32) each time. False when it was merged.
+  bool Push(const SignalInfo& info);
+  // Takes the first deliverable one, lowest number first (synchronous faults before others).
+  std::optional<SignalInfo> Pop(SignalSet allowed);
+  SignalSet pending() const { return pending_; }
+  void Discard(SignalSet set);
+  void Clear();
+
+ private:
+  std::list<SignalInfo> infos_;
+  SignalSet pending_;
+};
+
+enum class DefaultAction : uint8_t { kTerminate, kCore, kIgnore, kStop, kContinue };
+DefaultAction DefaultActionOf(int sig);
+
+}  // namespace sentry
+
+#endif  // SENTRY_TASK_SIGNAL_H_

@@ -1,0 +1,85 @@
+// The only way a system call waits.
+#ifndef SENTRY_TASK_WAITER_H_
+#define SENTRY_TASK_WAITER_H_
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "absl/synchronization/mutex.h"
+#include "base/result.h"
+#include "sentry/fs/file.h"
+#include "sentry/fs/wait_queue.h"
+#include "sentry/task/restart.h"
+
+namespace sentry {
+
+class Task;
+
+// A point on CLOCK_MONOTONIC of the host, in nanoseconds.
+struct Deadline {
+  int64_t ns = INT64_MAX;  // INT64_MAX: never.
+  static Deadline Never() { return {}; }
+  static Deadline After(int64_t ns_from_now);
+  bool expired() const;
+};
+
+// Where one task sleeps: woken by events, interrupted by signals. One per task, owned by it.
+class Sleeper {
+ public:
+  // From any thread; remembered when nobody sleeps.
+  void Wake() ABSL_LOCKS_EXCLUDED(mu_);
+  // From any thread: ends every sleep until ClearInterrupt.
+  void Interrupt() ABSL_LOCKS_EXCLUDED(mu_);
+  void ClearInterrupt() ABSL_LOCKS_EXCLUDED(mu_);
+  bool interrupted() const ABSL_LOCKS_EXCLUDED(mu_);
+  // Sleeps until woken (consumes the wake-up), interrupted (kRestartSys) or past the deadline
+  // (ETIMEDOUT). The platform is told through its BlockingHooks.
+  Status Sleep(Task& task, Deadline deadline) ABSL_LOCKS_EXCLUDED(mu_);
+
+ private:
+  mutable absl::Mutex mu_;  // Leaf.
+  absl::CondVar cv_;
+  bool woken_ ABSL_GUARDED_BY(mu_) = false;
+  bool interrupted_ ABSL_GUARDED_BY(mu_) = false;
+};
+
+// Registers the task with any number of queues for the duration of a wait.
+class Waiter final : public WaitListener {
+ public:
+  explicit Waiter(Task& task);
+  ~Waiter();
+  Waiter(const Waiter&) = delete;
+
+  // nullptr queues (always ready) are allowed and ignored.
+  void Watch(WaitQueue* queue, uint32_t events);
+  void Watch(File& file, uint32_t events);
+  // See Sleeper::Sleep.
+  Status Sleep(Deadline deadline = Deadline::Never());
+  void OnReady(uint32_t events) override;
+
+ private:
+  Task& task_;
+  std::vector<WaitQueue*> queues_;
+};
+
+// Runs `attempt` until it answers something else than EAGAIN, waiting for `events` in between.
+// kRestartSys when a signal arrives, ETIMEDOUT past the deadline.
+template <typename Attempt>
+auto RetryWhileBlocked(Task& task, File& file, uint32_t events, Attempt attempt,
+                       Deadline deadline = Deadline::Never()) -> decltype(attempt()) {
+  const auto blocked = [](const auto& r) { return !r.ok() && r.error() == Errno(EAGAIN); };
+  auto result = attempt();
+  if (!blocked(result) || file.nonblocking()) return result;
+  Waiter waiter(task);
+  waiter.Watch(file, events);  // Registers first: no lost wake-up.
+  for (;;) {
+    result = attempt();
+    if (!blocked(result)) return result;
+    TRY(waiter.Sleep(deadline));
+  }
+}
+
+}  // namespace sentry
+
+#endif  // SENTRY_TASK_WAITER_H_
