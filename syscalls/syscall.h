@@ -72,10 +72,16 @@ Verdict ToVerdict(R&& result) {
   }
 }
 
+template <typename... Params>
+inline constexpr bool kFirstIsContext = false;
+template <typename First, typename... Rest>
+inline constexpr bool kFirstIsContext<First, Rest...> = std::is_same_v<First, Context&>;
+
 template <auto Fn>
 struct Adapter;
 
 template <typename R, typename... Params, R (*Fn)(Task&, Params...)>
+  requires(!kFirstIsContext<Params...>)
 struct Adapter<Fn> {
   static_assert(sizeof...(Params) <= 6);
   static constexpr bool kNeedsContext = false;
