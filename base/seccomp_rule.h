@@ -1,0 +1,23 @@
+// One row of a process's list of allowed host calls.
+#ifndef BASE_SECCOMP_RULE_H_
+#define BASE_SECCOMP_RULE_H_
+
+#include <cstdint>
+
+// Holds when (arg & mask) == value. The kernel takes most integers as 32 bits: a mask without the
+// high half leaves those to it.
+struct ArgRule {
+  uint8_t index;
+  uint64_t mask;
+  uint64_t value;
+};
+
+// All rules of a row must hold; several rows for one call are alternatives.
+struct SeccompRule {
+  uint32_t nr;
+  const char* reason;
+  uint8_t arg_rule_count;
+  ArgRule arg_rules[3];
+};
+
+#endif  // BASE_SECCOMP_RULE_H_
