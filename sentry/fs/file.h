@@ -2,9 +2,11 @@
 #ifndef SENTRY_FS_FILE_H_
 #define SENTRY_FS_FILE_H_
 
+#include <algorithm>
 #include <atomic>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "absl/synchronization/mutex.h"
 #include "base/ref.h"
@@ -66,6 +68,19 @@ class File : public RefCounted {
   virtual std::string AnonymousName() const { return "anon_inode:[file]"; }
   virtual bool seekable() const { return false; }
   virtual bool is_terminal() const { return false; }
+  // Which kind of file this is, for calls that want one kind only: the address of its class's kKind
+  // (see FileCast).
+  virtual const void* kind() const { return nullptr; }
+
+  // Counts the descriptors (in tables and in flight) that name this description; FdTable does it.
+  // Dropping the last one calls OnLastClose and tells whoever watches.
+  void AddDescriptor() { descriptors_.fetch_add(1, std::memory_order_relaxed); }
+  void DropDescriptor();
+  // `watcher` hears of the last close through OnWatchedClose (epoll forgets the file). The watcher
+  // unregisters before it is destroyed.
+  void WatchClose(File& watcher) ABSL_LOCKS_EXCLUDED(watchers_mu_);
+  void UnwatchClose(File& watcher) ABSL_LOCKS_EXCLUDED(watchers_mu_);
+  virtual void OnWatchedClose(File& file) {}
 
   // The inode behind the file. Anonymous files have one of their own.
   Inode& inode() const { return *inode_; }
@@ -85,7 +100,43 @@ class File : public RefCounted {
   Ref<Inode> inode_;
   Path path_;
   std::atomic<uint32_t> flags_;
+  std::atomic<uint32_t> descriptors_{0};
+  absl::Mutex watchers_mu_;  // Leaf.
+  std::vector<File*> watchers_ ABSL_GUARDED_BY(watchers_mu_);
 };
+
+// The file as a T, or nullptr when it is something else. T has a `static constexpr char kKind`, which
+// its kind() returns the address of.
+template <typename T>
+T* FileCast(File& file) {
+  return file.kind() == &T::kKind ? static_cast<T*>(&file) : nullptr;
+}
+
+inline void File::DropDescriptor() {
+  if (descriptors_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+  std::vector<Ref<File>> watchers;
+  {
+    absl::MutexLock lock(&watchers_mu_);
+    // A watcher that is just being destroyed will find itself here and needs no news.
+    for (File* watcher : watchers_) {
+      if (watcher->TryAddRef()) watchers.push_back(Ref<File>::Adopt(watcher));
+    }
+  }
+  for (const Ref<File>& watcher : watchers) watcher->OnWatchedClose(*this);
+  OnLastClose();
+}
+
+inline void File::WatchClose(File& watcher) {
+  absl::MutexLock lock(&watchers_mu_);
+  watchers_.push_back(&watcher);
+}
+
+inline void File::UnwatchClose(File& watcher) {
+  absl::MutexLock lock(&watchers_mu_);
+  // One registration only: an epoll may watch the same description under two descriptors.
+  const auto it = std::find(watchers_.begin(), watchers_.end(), &watcher);
+  if (it != watchers_.end()) watchers_.erase(it);
+}
 
 // A file with a position: implements Read, Write and Seek on top of ReadAt and WriteAt, O_APPEND
 // included (WriteAt with offset kAppend writes at the end and tells where that was).
@@ -111,5 +162,7 @@ class SeekableFile : public File {
 };
 
 }  // namespace sentry
+
+#include "sentry/fs/dentry.h"  // Path's references want complete types.
 
 #endif  // SENTRY_FS_FILE_H_
