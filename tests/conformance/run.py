@@ -1,0 +1,154 @@
+#!/usr/bin/env python3
+"""Runs one conformance binary, natively or inside the sandbox, and counts its cases.
+
+A case that crashes the binary or hangs is a failure of that case alone: the rest runs in a new
+process. Lines of failing cases carry the family and the platform.
+
+  run.py BINARY [--gtest_filter=…]
+  run.py --sandbox build/release/bin/sandbox --platform systrap BINARY [--gtest_filter=…]
+"""
+import argparse
+import os
+import re
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+QUIET = 12.0  # Seconds without a line after which a case counts as hanging.
+
+
+def kill_tree(pid):
+    """Ends a process with all its descendants, also those that made a session of their own."""
+    children = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/stat") as f:
+                    parent = int(f.read().rsplit(")", 1)[1].split()[1])
+                children.setdefault(parent, []).append(int(name))
+            except (OSError, IndexError):
+                pass
+    doomed, queue = [], [pid]
+    while queue:
+        one = queue.pop()
+        doomed.append(one)
+        queue += children.get(one, [])
+    for one in doomed:
+        try:
+            os.kill(one, signal.SIGKILL)
+        except OSError:
+            pass
+
+
+def run_once(command, deadline):
+    """One process. Returns (lines, why), where `why` is None for an ordinary end."""
+    with tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                   stderr=errors, start_new_session=True)
+        selector = selectors.DefaultSelector()
+        selector.register(process.stdout, selectors.EVENT_READ)
+        os.set_blocking(process.stdout.fileno(), False)
+        data, why, heard = b"", None, time.monotonic()
+        while True:
+            if selector.select(timeout=0.5):
+                chunk = os.read(process.stdout.fileno(), 1 << 16)
+                if not chunk:
+                    break
+                data += chunk
+                heard = time.monotonic()
+            elif process.poll() is not None:
+                break  # A child that outlived the binary holds the pipe.
+            if time.monotonic() - heard > QUIET or time.monotonic() > deadline:
+                why = "hangs"
+                kill_tree(process.pid)
+                break
+        try:
+            status = process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            why = why or "prints its results but does not exit"
+            kill_tree(process.pid)
+            status = process.wait()
+        process.stdout.close()
+        if why is None and status not in (0, 1):
+            why = f"ends the program with status {status}"
+        errors.seek(0)
+        tail = errors.read().decode(errors="replace").splitlines()[-20:]
+    return data.decode(errors="replace").splitlines(), why, tail
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--sandbox")
+    parser.add_argument("--platform", default="native")
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("binary")
+    args, extra = parser.parse_known_args()
+    binary = os.path.abspath(args.binary)
+    family = os.path.basename(binary).removeprefix("conformance_")
+    prefix = f"{family}.{args.platform}: "
+
+    command = []
+    if args.sandbox:
+        command = [os.path.abspath(args.sandbox), "do", f"--platform={args.platform}"]
+        if binary.startswith("/tmp/"):  # Inside, /tmp is a fresh one.
+            folder = os.path.dirname(binary)
+            command.append(f"--volume={folder}:{folder}:ro")
+    pattern = "*"
+    for option in extra:
+        if option.startswith("--gtest_filter="):
+            pattern = option.split("=", 1)[1]
+    pattern, _, excluded = pattern.partition("-")
+    excluded = [excluded] if excluded else []
+
+    passed, failed, skipped = [], [], []
+    deadline = time.monotonic() + args.seconds
+    while True:
+        gtest_filter = (pattern or "*") + ("-" + ":".join(excluded) if excluded else "")
+        lines, why, errors = run_once(
+            command + [binary, "--gtest_color=no", f"--gtest_filter={gtest_filter}"], deadline)
+        running, output, summary = None, [], False
+        for line in lines:
+            match = re.match(r"\[ (RUN     |      OK|  FAILED|  SKIPPED) +\] ([\w/]+\.[\w/]+)", line)
+            if line.startswith("[==========]") and " ran." in line:
+                summary = True
+            elif match and not summary:
+                what, name = match.group(1).strip(), match.group(2)
+                if what == "RUN":
+                    running, output = name, []
+                else:
+                    {"OK": passed, "FAILED": failed, "SKIPPED": skipped}[what].append(name)
+                    if what == "FAILED":
+                        print("\n".join(prefix + text for text in [f"FAILED {name}"] + output))
+                    excluded.append(name)
+                    running = None
+            elif running:
+                output.append("  " + line)
+        if running is None and (summary or why is None):
+            if errors and (failed or why):
+                print("\n".join(prefix + "stderr: " + text for text in errors))
+            if why and not failed:
+                failed.append("(exit)")
+                print(f"{prefix}{why}")
+            elif not summary:
+                failed.append("(start)")
+                print(f"{prefix}printed no result")
+            break
+        name = running or "(start)"
+        failed.append(name)
+        print("\n".join(prefix + text for text in [f"FAILED {name}: {why}"] + output))
+        print("\n".join(prefix + "stderr: " + text for text in errors))
+        if running is None or time.monotonic() > deadline:
+            break
+        excluded.append(name)
+        sys.stdout.flush()
+    if skipped:
+        print(f"{prefix}skipped {' '.join(skipped)}")
+    print(f"{len(passed)} passed, {len(failed)} failed")
+    return 1 if failed or not passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
