@@ -1,0 +1,36 @@
+// Processes: their end, waiting for them, ids and sessions, prctl.
+#ifndef SYSCALLS_PROCESS_H_
+#define SYSCALLS_PROCESS_H_
+
+#include <sys/resource.h>
+
+#include <cstdint>
+
+#include "syscalls/syscall.h"
+
+namespace syscalls {
+
+Control Exit(Task& task, int status);
+Control ExitGroup(Task& task, int status);
+Result<int64_t> Wait4(Task& task, int pid, UserPtr<int> status, int options,
+                      UserPtr<rusage> usage);
+// `info` is a siginfo_t of 128 bytes.
+Result<Unit> Waitid(Task& task, int id_type, int id, UserAddr info, int options,
+                    UserPtr<rusage> usage);
+
+Result<int64_t> Getpid(Task& task);
+Result<int64_t> Gettid(Task& task);
+Result<int64_t> Getppid(Task& task);
+Result<int64_t> Getpgrp(Task& task);
+Result<int64_t> Getpgid(Task& task, int pid);
+Result<Unit> Setpgid(Task& task, int pid, int pgid);
+Result<int64_t> Getsid(Task& task, int pid);
+Result<int64_t> Setsid(Task& task);
+
+Result<int64_t> Prctl(Task& task, int option, uint64_t arg2, uint64_t arg3, uint64_t arg4,
+                      uint64_t arg5);
+Result<int64_t> Personality(Task& task, uint32_t persona);
+
+}  // namespace syscalls
+
+#endif  // SYSCALLS_PROCESS_H_
