@@ -1,8 +1,8 @@
 // The bridge between registers and handlers, written once.
 //
 // A handler is a free function whose signature is the ABI: `Result<R> Name(Task&, Params…)` with
-// narrow types that truncate as in Linux. Handlers that need more than a result return a Control.
-// Those with disposition context take `platform::Context&` as their second parameter.
+// narrow types that truncate as in Linux. Handlers that need more than a result return a Control or
+// a Result<Control>. Those with disposition context take `platform::Context&` as their second parameter.
 #ifndef SYSCALLS_SYSCALL_H_
 #define SYSCALLS_SYSCALL_H_
 
@@ -66,6 +66,8 @@ template <typename R>
 Verdict ToVerdict(R&& result) {
   if constexpr (std::is_same_v<std::remove_cvref_t<R>, Control>) {
     return result.verdict;
+  } else if constexpr (std::is_same_v<std::remove_cvref_t<R>, Result<Control>>) {
+    return result.ok() ? result->verdict : Control::Fail(result.error()).verdict;
   } else {
     return {.kind = Verdict::Kind::kReturn,
             .value = result.ok() ? ToRegister(*result) : -int64_t{result.error().code()}};
