@@ -68,6 +68,14 @@ class File : public RefCounted {
   virtual std::string AnonymousName() const { return "anon_inode:[file]"; }
   virtual bool seekable() const { return false; }
   virtual bool is_terminal() const { return false; }
+  // For terminals: what job control has to say before `task` reads (SIGTTIN), writes (SIGTTOU with
+  // TOSTOP) or changes settings (SIGTTOU). A signal that has been sent answers kRestartSys; EIO for
+  // orphaned groups. Handlers of read and write ask when is_terminal().
+  enum class TerminalAccess : uint8_t { kRead, kWrite, kChange };
+  virtual Status CheckTerminalAccess(Task& task, TerminalAccess access) { return kOk; }
+  // EAGAIN while open(2) has to wait for something besides this file: the other end of a fifo. The
+  // handler retries it until it answers something else, and drops the file when it fails.
+  virtual Status FinishOpen() { return kOk; }
   // Which kind of file this is, for calls that want one kind only: the address of its class's kKind
   // (see FileCast).
   virtual const void* kind() const { return nullptr; }

@@ -68,6 +68,15 @@ class SignalQueue {
   // Takes the first deliverable one, lowest number first (synchronous faults before others).
   std::optional<SignalInfo> Pop(SignalSet allowed);
   SignalSet pending() const { return pending_; }
+  // Adds to the overrun count of a queued signal of POSIX timer `timer_id`; false when there is none.
+  bool AddTimerOverrun(int timer_id, int count) {
+    for (SignalInfo& info : infos_) {
+      if (info.si_code != SI_TIMER || info.si_timerid != timer_id) continue;
+      info.si_overrun = count > INT32_MAX - info.si_overrun ? INT32_MAX : info.si_overrun + count;
+      return true;
+    }
+    return false;
+  }
   void Discard(SignalSet set);
   void Clear();
 

@@ -70,6 +70,8 @@ class Task final : public RefCounted, public platform::Guest {
   void SetTemporaryMask(SignalSet mask);
   // For calls that end without having been interrupted.
   void RestoreTemporaryMask();
+  // Signals sent to this task alone. Guarded by Kernel::mu().
+  SignalQueue& pending_signals() { return pending_; }
 
   SignalStack signal_stack;          // Own.
   uint64_t clear_child_tid = 0;      // Own. The host does the clearing.
