@@ -1,0 +1,73 @@
+// epoll(7).
+#ifndef SENTRY_FS_ANON_EPOLL_H_
+#define SENTRY_FS_ANON_EPOLL_H_
+
+#include <sys/epoll.h>
+
+#include <cstdint>
+#include <list>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
+#include "absl/synchronization/mutex.h"
+#include "sentry/fs/file.h"
+
+namespace sentry {
+
+// An interest list and the list of those entries that may be ready. Entries are put on the ready
+// list by their files' wait queues, so that waiting costs nothing for idle descriptors.
+//
+// Locks: control_mu_, then a watched file's own and its wait queue's, then ready_mu_. Nested
+// instances take them parent before child, and the loop check keeps that acyclic.
+class EpollFile final : public File {
+ public:
+  static constexpr char kKind = 0;
+
+  explicit EpollFile(OpenFlags flags);
+  ~EpollFile() override;
+
+  // epoll_ctl(2) on `file`, which the application calls `fd`. EEXIST, ENOENT, EPERM (the file
+  // cannot be waited for), EINVAL (itself; EPOLLEXCLUSIVE misused), ELOOP, ENOSPC.
+  Status Add(Fd fd, Ref<File> file, const epoll_event& event) ABSL_LOCKS_EXCLUDED(control_mu_);
+  Status Modify(Fd fd, File& file, const epoll_event& event) ABSL_LOCKS_EXCLUDED(control_mu_);
+  Status Delete(Fd fd, File& file) ABSL_LOCKS_EXCLUDED(control_mu_);
+
+  // What is ready now, at most `max` events. EAGAIN when nothing is: wait for POLLIN on wait_queue().
+  Result<std::vector<epoll_event>> Collect(size_t max) ABSL_LOCKS_EXCLUDED(control_mu_);
+
+  uint32_t Poll() override ABSL_LOCKS_EXCLUDED(control_mu_);
+  WaitQueue* wait_queue() override { return &queue_; }
+  void OnWatchedClose(File& file) override ABSL_LOCKS_EXCLUDED(control_mu_);
+  std::string AnonymousName() const override { return "anon_inode:[eventpoll]"; }
+  const void* kind() const override { return &kKind; }
+
+  // One line for each entry as /proc/PID/fdinfo shows it.
+  std::string FdInfo() ABSL_LOCKS_EXCLUDED(control_mu_);
+
+ private:
+  struct Item;
+  using Key = std::pair<File*, int>;
+
+  void MarkReady(Item& item) ABSL_LOCKS_EXCLUDED(ready_mu_);
+  bool TakeReady(Item*& item) ABSL_LOCKS_EXCLUDED(ready_mu_);
+  // Events of `item` that hold now.
+  static uint32_t PollItem(Item& item);
+  void RemoveLocked(Item& item) ABSL_EXCLUSIVE_LOCKS_REQUIRED(control_mu_);
+
+  absl::Mutex control_mu_;
+  absl::flat_hash_map<Key, std::unique_ptr<Item>> items_ ABSL_GUARDED_BY(control_mu_);
+  absl::Mutex ready_mu_;  // Leaf.
+  std::list<Item*> ready_ ABSL_GUARDED_BY(ready_mu_);
+  WaitQueue queue_;
+};
+
+// epoll_create1(2). `flags`: EPOLL_CLOEXEC; EINVAL otherwise.
+Result<Ref<File>> CreateEpoll(int flags);
+
+}  // namespace sentry
+
+#endif  // SENTRY_FS_ANON_EPOLL_H_
