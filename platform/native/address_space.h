@@ -1,0 +1,61 @@
+// The memory of a host process that the sentry reads and writes with process_vm_readv(2).
+#ifndef PLATFORM_NATIVE_ADDRESS_SPACE_H_
+#define PLATFORM_NATIVE_ADDRESS_SPACE_H_
+
+#include <sys/types.h>
+
+#include <vector>
+
+#include "absl/synchronization/mutex.h"
+#include "platform/api/platform.h"
+#include "platform/native/stub.h"
+
+namespace platform::native {
+
+// Room for one thread in the stub region.
+struct Slot {
+  size_t index = 0;
+  bool mapped = false;  // False: the stub has to map it first.
+};
+
+class NativeAddressSpace final : public AddressSpace {
+ public:
+  explicit NativeAddressSpace(uint64_t vdso) : vdso_(vdso) {}
+
+  size_t Read(uint64_t addr, std::span<std::byte> dst) override;
+  size_t Write(uint64_t addr, std::span<const std::byte> src) override;
+  uint64_t user_end() const override { return STUB_REGION_START; }
+  uint64_t vdso() const override { return vdso_; }
+  Result<std::string> HostMaps() override { return Errno(ENOSYS); }
+
+  template <typename T>
+  bool ReadObject(uint64_t addr, T& object) {
+    return Read(addr, std::as_writable_bytes(std::span(&object, 1))) == sizeof(T);
+  }
+  template <typename T>
+  bool WriteObject(uint64_t addr, const T& object) {
+    return Write(addr, std::as_bytes(std::span(&object, 1))) == sizeof(T);
+  }
+
+  // The memory is reached through any live thread that uses it.
+  void AddThread(pid_t tid) ABSL_LOCKS_EXCLUDED(mu_);
+  void RemoveThread(pid_t tid) ABSL_LOCKS_EXCLUDED(mu_);
+
+  // EAGAIN when the process has as many threads as there are slots.
+  Result<Slot> AllocateSlot() ABSL_LOCKS_EXCLUDED(mu_);
+  void FreeSlot(size_t index) ABSL_LOCKS_EXCLUDED(mu_);
+  // What a forked child starts with: every slot mapped as here, one in use.
+  Ref<NativeAddressSpace> Fork(size_t used_slot) const ABSL_LOCKS_EXCLUDED(mu_);
+
+ private:
+  pid_t Target() const ABSL_LOCKS_EXCLUDED(mu_);
+
+  const uint64_t vdso_;
+  mutable absl::Mutex mu_;  // Leaf.
+  std::vector<pid_t> tids_ ABSL_GUARDED_BY(mu_);
+  std::vector<bool> slot_used_ ABSL_GUARDED_BY(mu_);  // Its size is how many are mapped.
+};
+
+}  // namespace platform::native
+
+#endif  // PLATFORM_NATIVE_ADDRESS_SPACE_H_

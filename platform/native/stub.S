@@ -1,0 +1,203 @@
+// The code in every guest process: position independent, copied to STUB_CODE and STUB_SETUP.
+// Nothing in it is trusted by the sentry, and nothing in it can be misused: each call that it makes
+// is either harmless or reported, see the filter (platform/systrap/filter.h).
+//
+// Registers of the loop:  %r12 frame (struct ucontext)   %r13 event   %r14 its argument
+//                         %r15 slot                      %rbx batch entry   %rbp entries left
+#include "platform/native/layout.h"
+
+    .section .rodata.stub, "a", @progbits
+    .balign 64
+    .globl sandbox_stub_begin
+    .hidden sandbox_stub_begin
+sandbox_stub_begin:
+
+// The handler of every host signal: %rdi signal, %rsi siginfo, %rdx ucontext, on the slot's stack.
+    .globl sandbox_stub_handler
+    .hidden sandbox_stub_handler
+sandbox_stub_handler:
+    movq %rdx, %r12
+    movl %edi, %r13d
+    movq %rsi, %r14
+    cld
+
+// Reports the event and does what it is told.
+.Lreport:
+    movq %rsp, %r15
+    andq $-STUB_SLOT_SIZE, %r15
+    movl $STUB_NOTIFY_CALL, %eax
+    movq %r13, %rdi
+    movq %r14, %rsi
+    movq %r12, %rdx
+    syscall
+    cmpq $STUB_COMMAND_BATCH, %rax
+    je .Lbatch
+    cmpq $STUB_COMMAND_LEAVE_SETUP, %rax
+    je .Lleave_setup
+.Lresume:
+    movq %r12, %rsp
+    movl $15, %eax              // rt_sigreturn: its frame begins at the ucontext.
+    syscall
+    ud2
+
+.Lleave_setup:
+    movabsq $(STUB_CODE + (.Lunmap_setup - sandbox_stub_begin)), %rax
+    jmp *%rax
+.Lunmap_setup:                  // Only ever reached in the copy at STUB_CODE.
+    movabsq $STUB_SETUP, %rdi
+    movl $STUB_CODE_SIZE, %esi
+    movl $11, %eax              // munmap
+    syscall
+    jmp .Lresume
+
+// struct Batch at %r15: count, then {nr, six arguments, unused} each. The sixth argument of clone,
+// which Linux does not use, is the child's frame.
+.Lbatch:
+    movq 0(%r15), %rbp
+    leaq 64(%r15), %rbx
+    xorl %r14d, %r14d
+.Lnext_call:
+    testq %rbp, %rbp
+    jz .Lbatch_done
+    movq 0(%rbx), %rax
+    movq 8(%rbx), %rdi
+    movq 16(%rbx), %rsi
+    movq 24(%rbx), %rdx
+    movq 32(%rbx), %r10
+    movq 40(%rbx), %r8
+    movq 48(%rbx), %r9
+    movq %rax, %r13
+    syscall
+    movq %rax, %r14
+    cmpq $56, %r13              // clone: the child goes its own way.
+    jne .Lparent
+    testq %rax, %rax
+    jz .Lchild
+.Lparent:
+    cmpq $-4095, %rax           // Stop at the first failure.
+    jae .Lbatch_done
+    addq $64, %rbx
+    decq %rbp
+    jmp .Lnext_call
+.Lbatch_done:
+    movl $STUB_EVENT_BATCH_DONE, %r13d
+    jmp .Lreport
+
+// A new thread stands on its own slot; a forked process on its copy of its parent's.
+.Lchild:
+    movq %r9, %r12
+    movq %rsp, %r15
+    andq $-STUB_SLOT_SIZE, %r15
+    subq $32, %rsp
+    leaq STUB_SLOT_STACK(%r15), %rax
+    movq %rax, 0(%rsp)          // ss_sp
+    movq $0, 8(%rsp)            // ss_flags
+    movq $(STUB_SLOT_SIZE - STUB_SLOT_STACK), 16(%rsp)
+    movl $131, %eax             // sigaltstack; refused in a forked child, which has it already.
+    movq %rsp, %rdi
+    xorl %esi, %esi
+    syscall
+    addq $32, %rsp
+    movl $STUB_EVENT_CHILD, %r13d
+    xorl %r14d, %r14d
+    jmp .Lreport
+
+// The zygote: %rdi control socket, %rsi 1 when stubs report by themselves and 0 when they wait to
+// be traced, %rdx and %rcx the vDSO's range, to be kept. Runs in the copy at STUB_SETUP.
+    .globl sandbox_stub_zygote
+    .hidden sandbox_stub_zygote
+sandbox_stub_zygote:
+    movq %rdi, %r12
+    movq %rsi, %r13
+    movq %rdx, %rbx
+    movq %rcx, %rbp
+    xorl %edi, %edi             // Everything below the vDSO …
+    movq %rbx, %rsi
+    movl $11, %eax
+    syscall
+    movq %rbp, %rdi             // … and between it and the stub.
+    movabsq $STUB_REGION_START, %rsi
+    subq %rbp, %rsi
+    jz .Lfiles
+    movl $11, %eax
+    syscall
+.Lfiles:
+    xorl %edi, %edi             // close_range(0, control - 1, CLOSE_RANGE_UNSHARE)
+    leaq -1(%r12), %rsi
+    movl $2, %edx
+    movl $436, %eax
+    syscall
+    leaq 1(%r12), %rdi          // close_range(control + 1, ~0, 0)
+    movl $-1, %esi
+    xorl %edx, %edx
+    movl $436, %eax
+    syscall
+    xorl %esi, %esi             // arch_prctl(ARCH_SET_FS, 0): the sentry's TLS is gone.
+    movl $0x1002, %edi
+    movl $158, %eax
+    syscall
+.Lserve:
+    subq $16, %rsp
+    xorl %eax, %eax             // read(control, one byte): a request for one stub.
+    movq %r12, %rdi
+    movq %rsp, %rsi
+    movl $1, %edx
+    syscall
+    cmpq $1, %rax
+    jne .Lexit
+    movl $56, %eax              // clone(CLONE_PARENT | SIGCHLD)
+    movl $(0x8000 | 17), %edi
+    xorl %esi, %esi
+    xorl %edx, %edx
+    xorl %r10d, %r10d
+    xorl %r8d, %r8d
+    syscall
+    testq %rax, %rax
+    jz .Lfresh
+    movq %rax, (%rsp)
+    movl $1, %eax               // write(control, the child's pid or an error, 8)
+    movq %r12, %rdi
+    movq %rsp, %rsi
+    movl $8, %edx
+    syscall
+    addq $16, %rsp
+    jmp .Lserve
+.Lexit:
+    movl $231, %eax
+    xorl %edi, %edi
+    syscall
+    ud2
+
+.Lfresh:
+    movl $3, %eax               // close(control)
+    movq %r12, %rdi
+    syscall
+    movq %rsp, %r15
+    andq $-STUB_SLOT_SIZE, %r15
+    leaq STUB_SLOT_FRAME(%r15), %r12
+    testq %r13, %r13
+    jz .Lwait_for_tracer
+    movl $STUB_EVENT_PARKED, %r13d
+    xorl %r14d, %r14d
+    jmp .Lreport
+
+// Without memory accesses: other threads could write to them.
+    .globl sandbox_stub_wait_for_tracer
+    .hidden sandbox_stub_wait_for_tracer
+sandbox_stub_wait_for_tracer:
+.Lwait_for_tracer:
+    movl $34, %eax              // pause
+    syscall
+    jmp .Lwait_for_tracer
+
+// One call with the registers as they are, for the tracer.
+    .globl sandbox_stub_syscall
+    .hidden sandbox_stub_syscall
+sandbox_stub_syscall:
+    syscall
+    jmp .Lwait_for_tracer
+
+    .globl sandbox_stub_end
+    .hidden sandbox_stub_end
+sandbox_stub_end:
+    .section .note.GNU-stack, "", @progbits

@@ -1,0 +1,295 @@
+#include "platform/native/zygote.h"
+
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <linux/seccomp.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/random.h>
+#include <sys/rseq.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include <atomic>
+#include <cstdio>
+#include <cstring>
+
+#include "base/log.h"
+#include "platform/native/stub.h"
+
+#ifndef SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
+#define SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (1UL << 5)
+#endif
+
+namespace platform::native {
+namespace {
+
+// Told by the zygote once it can make no more ordinary calls.
+struct Report {
+  std::atomic<uint32_t> done{0};
+  int error = 0;  // errno of `step`, or 0.
+  const char* step = "";
+  int listener = -1;  // Valid in the descriptor table that both still share.
+  uint64_t vdso = 0;
+};
+
+// The kernel's struct sigaction; glibc would put its own restorer into it.
+struct KernelSigaction {
+  uint64_t handler;
+  uint64_t flags;
+  uint64_t restorer;
+  uint64_t mask;
+};
+
+VdsoLayout ReadVdsoLayout() {
+  VdsoLayout layout;
+  layout.code = getauxval(AT_SYSINFO_EHDR);
+  FILE* maps = fopen("/proc/self/maps", "re");
+  if (maps == nullptr) return {};
+  char line[512];
+  while (fgets(line, sizeof(line), maps) != nullptr) {
+    uint64_t start, end;
+    if (strstr(line, "[vvar") == nullptr && strstr(line, "[vdso]") == nullptr) continue;
+    if (sscanf(line, "%lx-%lx", &start, &end) != 2) continue;
+    layout.areas.push_back({start, end});
+  }
+  fclose(maps);
+  return layout.areas.empty() ? VdsoLayout{} : layout;
+}
+
+class ZygoteBody {
+ public:
+  ZygoteBody(Report& report, const Zygote::Options& options, int control)
+      : report_(report), options_(options), control_(control) {}
+
+  [[noreturn]] void Run() {
+    prctl(PR_SET_NAME, "sandbox-stub");
+    DetachFromLibc();
+    if (!MapStub()) Fail("mapping the stub");
+    MoveVdso();
+    if (!InstallHandlers()) Fail("installing signal handlers");
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) Fail("no_new_privs");
+    InstallFilter();
+    Enter();
+  }
+
+ private:
+  [[noreturn]] void Fail(const char* step) {
+    report_.error = errno;
+    report_.step = step;
+    Announce();
+    _exit(1);
+  }
+
+  void Announce() {
+    report_.done.store(1, std::memory_order_release);
+    syscall(SYS_futex, &report_.done, FUTEX_WAKE, 1, nullptr, nullptr, 0);
+  }
+
+  // What libc has registered with the kernel points into memory that goes away.
+  static void DetachFromLibc() {
+    if (__rseq_size != 0) {
+      constexpr uint32_t kUnregister = 1;
+      syscall(SYS_rseq, static_cast<char*>(__builtin_thread_pointer()) + __rseq_offset, 32,
+              kUnregister, RSEQ_SIG);
+    }
+    syscall(SYS_set_robust_list, nullptr, 24);
+    syscall(SYS_set_tid_address, nullptr);
+  }
+
+  static bool MapStub() {
+    const auto map = [](uint64_t addr, size_t size, int prot, int extra) {
+      return mmap(reinterpret_cast<void*>(addr), size, prot, MAP_PRIVATE | MAP_ANONYMOUS | extra,
+                  -1, 0) == reinterpret_cast<void*>(addr);
+    };
+    if (!map(STUB_REGION_START, STUB_REGION_END - STUB_REGION_START, PROT_NONE,
+             MAP_FIXED_NOREPLACE | MAP_NORESERVE)) {
+      return false;
+    }
+    const size_t size = static_cast<size_t>(sandbox_stub_end - sandbox_stub_begin);
+    for (const uint64_t copy : {uint64_t{STUB_CODE}, uint64_t{STUB_SETUP}}) {
+      if (!map(copy, STUB_CODE_SIZE, PROT_READ | PROT_WRITE, MAP_FIXED)) return false;
+      memcpy(reinterpret_cast<void*>(copy), sandbox_stub_begin, size);
+      if (mprotect(reinterpret_cast<void*>(copy), STUB_CODE_SIZE, PROT_READ | PROT_EXEC) != 0) {
+        return false;
+      }
+    }
+    constexpr int kMseal = 462;  // Best effort: Linux 6.10.
+    syscall(kMseal, STUB_CODE, STUB_CODE_SIZE, 0);
+    return map(SlotAddress(0), STUB_SLOT_SIZE, PROT_READ | PROT_WRITE, MAP_FIXED);
+  }
+
+  // To a random place right below the stub, so that the rest of the address space is in one piece.
+  // A host that seals its system mappings leaves them where they are.
+  void MoveVdso() {
+    const VdsoLayout& host = HostVdso();
+    if (host.areas.empty()) {
+      keep_start_ = keep_end_ = STUB_REGION_START;
+      return;
+    }
+    keep_start_ = host.areas.front().start;
+    keep_end_ = host.areas.back().end;
+    report_.vdso = host.code;
+    uint16_t random = 0;
+    if (getrandom(&random, sizeof(random), 0) != sizeof(random)) random = 0;
+    const uint64_t target = STUB_REGION_START - 0x10000000 + uint64_t{random} * 0x1000;
+    for (const auto& area : host.areas) {
+      const size_t size = area.end - area.start;
+      void* to = reinterpret_cast<void*>(target + (area.start - keep_start_));
+      if (mremap(reinterpret_cast<void*>(area.start), size, size, MREMAP_MAYMOVE | MREMAP_FIXED,
+                 to) != to) {
+        return;
+      }
+    }
+    report_.vdso = target + (host.code - keep_start_);
+    keep_end_ = target + (keep_end_ - keep_start_);
+    keep_start_ = target;
+  }
+
+  static bool InstallHandlers() {
+    constexpr uint64_t kRestorerFlag = 0x04000000;
+    const KernelSigaction action{
+        .handler = StubAddress(sandbox_stub_handler, STUB_CODE),
+        .flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART | kRestorerFlag,
+        .restorer = STUB_CODE,  // Never returned to: the stub calls rt_sigreturn itself.
+        .mask = ~uint64_t{0},
+    };
+    for (const int sig :
+         {SIGSYS, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, STUB_INTERRUPT_SIGNAL}) {
+      if (syscall(SYS_rt_sigaction, sig, &action, nullptr, 8) != 0) return false;
+    }
+    const KernelSigaction ignore{.handler = 1, .flags = 0, .restorer = 0, .mask = 0};
+    for (const int sig : {SIGINT, SIGQUIT, SIGTSTP, SIGTTIN, SIGTTOU, SIGHUP, SIGTERM, SIGPIPE}) {
+      syscall(SYS_rt_sigaction, sig, &ignore, nullptr, 8);
+    }
+    const stack_t stack{.ss_sp = reinterpret_cast<void*>(SlotAddress(0) + STUB_SLOT_STACK),
+                        .ss_flags = 0,
+                        .ss_size = STUB_SLOT_SIZE - STUB_SLOT_STACK};
+    // Until a stub runs the application nothing interrupts it: its first frame has an empty mask.
+    const uint64_t all = ~uint64_t{0};
+    return sigaltstack(&stack, nullptr) == 0 &&
+           syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, nullptr, 8) == 0;
+  }
+
+  void InstallFilter() {
+    const sock_fprog program{static_cast<unsigned short>(options_.filter.size()),
+                             const_cast<sock_filter*>(options_.filter.data())};
+    const unsigned flags =
+        options_.notify ? SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
+                        : 0;
+    const long listener = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
+    if (listener < 0) Fail("installing the seccomp filter");
+    // From here on only futex(2) and the like go through.
+    if (options_.notify) report_.listener = static_cast<int>(listener);
+  }
+
+  [[noreturn]] void Enter() {
+    const uint64_t entry = StubAddress(sandbox_stub_zygote, STUB_SETUP);
+    const uint64_t stack = SlotAddress(1) - 64;
+    const uint64_t notify = options_.notify ? 1 : 0;
+    const uint64_t control = static_cast<uint64_t>(control_);
+    report_.done.store(1, std::memory_order_release);
+    // In one piece, since nothing may touch the old stack after the switch. The wake-up is the last
+    // call on behalf of the sentry: without a tracer it fails in the traced mode, see Create.
+    asm volatile(
+        "movl $202, %%eax\n"
+        "syscall\n"
+        "movq %[stack], %%rsp\n"
+        "movq %[control], %%rdi\n"
+        "movq %[notify], %%rsi\n"
+        "movq %[start], %%rdx\n"
+        "movq %[end], %%rcx\n"
+        "jmp *%[entry]\n"
+        :
+        : "D"(&report_.done), "S"(uint64_t{FUTEX_WAKE}),
+          "d"(uint64_t{1}), [stack] "r"(stack), [control] "r"(control), [notify] "r"(notify),
+          [start] "r"(keep_start_), [end] "r"(keep_end_), [entry] "r"(entry)
+        : "memory", "rax", "rcx", "r11");
+    __builtin_unreachable();
+  }
+
+  Report& report_;
+  const Zygote::Options& options_;
+  const int control_;
+  uint64_t keep_start_ = 0;
+  uint64_t keep_end_ = 0;
+};
+
+}  // namespace
+
+const VdsoLayout& HostVdso() {
+  static const VdsoLayout layout = ReadVdsoLayout();
+  return layout;
+}
+
+Result<std::unique_ptr<Zygote>> Zygote::Create(const Options& options) {
+  int sockets[2];
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) != 0) return Errno::Last();
+  UniqueFd ours(sockets[0]);
+  UniqueFd theirs(sockets[1]);
+  void* shared = mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (shared == MAP_FAILED) return Errno::Last();
+  Report* report = new (shared) Report;
+
+  // The descriptor table is shared until the zygote unshares it, which is how the listener gets
+  // here without a call that its own filter would hold back.
+  const long pid = syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0);
+  if (pid == 0) ZygoteBody(*report, options, theirs.get()).Run();
+  if (pid < 0) {
+    munmap(shared, 4096);
+    return Errno::Last();
+  }
+  Errno error(0);
+  while (report->done.load(std::memory_order_acquire) == 0) {
+    // Bounded: in the traced mode nobody may wake us, and the zygote may have been killed.
+    const timespec patience{.tv_sec = 0, .tv_nsec = 1'000'000};
+    syscall(SYS_futex, &report->done, FUTEX_WAIT, 0, &patience, nullptr, 0);
+    if (report->done.load(std::memory_order_acquire) == 0 &&
+        waitpid(static_cast<pid_t>(pid), nullptr, WNOHANG) == pid) {
+      error = Errno(ECHILD);
+      break;
+    }
+  }
+  if (report->error != 0) {
+    LOG_DEBUG("zygote: %s: %s", report->step, strerror(report->error));
+    error = Errno(report->error);
+    waitpid(static_cast<pid_t>(pid), nullptr, 0);
+  }
+  std::unique_ptr<Zygote> zygote(new Zygote);
+  zygote->pid_ = static_cast<pid_t>(pid);
+  zygote->vdso_ = report->vdso;
+  zygote->listener_.reset(report->listener);
+  zygote->control_ = std::move(ours);
+  munmap(shared, 4096);
+  if (error.code() != 0) return error;
+  // The other end stays open here until the zygote has unshared the table: the answer to this first
+  // request tells.
+  if (write(zygote->control_.get(), "s", 1) != 1) return Errno(EIO);
+  pollfd answer{.fd = zygote->control_.get(), .events = POLLIN, .revents = 0};
+  char byte;
+  if (poll(&answer, 1, 5000) != 1 || recv(zygote->control_.get(), &byte, 1, MSG_PEEK) != 1)
+    return Errno(EIO);
+  return zygote;
+}
+
+Zygote::~Zygote() = default;
+
+Result<pid_t> Zygote::Spawn() {
+  absl::MutexLock lock(&mu_);
+  int64_t pid = 0;
+  ssize_t n;
+  do {
+    n = recv(control_.get(), &pid, sizeof(pid), MSG_WAITALL);
+  } while (n < 0 && errno == EINTR);
+  if (n != sizeof(pid)) return Errno(EAGAIN);  // What fork(2) answers when it cannot.
+  if (send(control_.get(), "s", 1, MSG_NOSIGNAL) != 1) return Errno(EAGAIN);
+  if (pid < 0) return Errno(static_cast<int>(-pid));
+  return static_cast<pid_t>(pid);
+}
+
+}  // namespace platform::native

@@ -1,0 +1,60 @@
+// The process from which all stubs are forked: the stub region and the vDSO, nothing else.
+#ifndef PLATFORM_NATIVE_ZYGOTE_H_
+#define PLATFORM_NATIVE_ZYGOTE_H_
+
+#include <linux/filter.h>
+#include <sys/types.h>
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "absl/synchronization/mutex.h"
+#include "base/result.h"
+#include "base/unique_fd.h"
+
+namespace platform::native {
+
+// Where the host placed the vDSO and its data pages in this process: address ranges, in order.
+// Reads /proc/self/maps the first time, so call it once before /proc is out of reach. Empty without
+// a vDSO.
+struct VdsoLayout {
+  struct Area {
+    uint64_t start = 0, end = 0;
+  };
+  std::vector<Area> areas;  // Adjacent.
+  uint64_t code = 0;        // The ELF header, AT_SYSINFO_EHDR.
+};
+const VdsoLayout& HostVdso();
+
+// Thread-safe after Create.
+class Zygote {
+ public:
+  struct Options {
+    std::span<const sock_filter> filter;  // Installed before any stub exists.
+    bool notify = false;  // With a listener (seccomp_unotify(2)); stubs then report by themselves,
+                          // otherwise they pause until they are traced.
+  };
+  // Forks it. Call while the process has a single thread.
+  static Result<std::unique_ptr<Zygote>> Create(const Options& options);
+  ~Zygote();
+
+  // A fresh stub, parked in the copy at STUB_SETUP with slot 0; a child of this process. One is
+  // always forked ahead of need.
+  Result<pid_t> Spawn() ABSL_LOCKS_EXCLUDED(mu_);
+  UniqueFd TakeListener() { return std::move(listener_); }
+  uint64_t vdso() const { return vdso_; }
+
+ private:
+  Zygote() = default;
+
+  pid_t pid_ = -1;
+  uint64_t vdso_ = 0;
+  UniqueFd listener_;
+  absl::Mutex mu_;  // Leaf.
+  UniqueFd control_;
+};
+
+}  // namespace platform::native
+
+#endif  // PLATFORM_NATIVE_ZYGOTE_H_
