@@ -1,0 +1,17 @@
+// What a gofer is given to serve.
+#ifndef GOFER_SERVER_EXPORT_H_
+#define GOFER_SERVER_EXPORT_H_
+
+#include "base/unique_fd.h"
+
+namespace gofer {
+
+// A tree, or a single file. RootNode(i) names the i-th.
+struct Export {
+  UniqueFd root;  // Opened with O_PATH.
+  bool writable = false;
+};
+
+}  // namespace gofer
+
+#endif  // GOFER_SERVER_EXPORT_H_
