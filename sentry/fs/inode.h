@@ -67,6 +67,9 @@ class Inode : public RefCounted {
   // Opens this inode. Files that the VFS itself implements for any filesystem (fifos, devices) are
   // handled before this is called.
   virtual Result<Ref<File>> Open(OpenFlags flags) = 0;
+  // True when Open is to be called whatever the type: pipes and donated host files, which are
+  // reached through /proc/PID/fd.
+  virtual bool OpensItself() const { return false; }
 
   virtual Result<std::string> GetXattr(std::string_view name) { return Errno(EOPNOTSUPP); }
   virtual Status SetXattr(std::string_view name, std::string_view value, int flags) {
