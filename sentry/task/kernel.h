@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,8 @@
 #include "sentry/task/thread_group.h"
 
 namespace sentry {
+
+class AfterUnlock;
 
 // One per sandbox. Lock order, outermost first: Kernel::mu(), Vfs's, FdTable and FsContext, a
 // file's or inode's own, WaitQueue's, Sleeper's. mu() guards the process tree, signals and job
@@ -67,16 +70,34 @@ class Kernel {
   Ref<ThreadGroup> init() const;
   Result<Credentials> CredentialsOf(Pid tid);
 
-  // Queues a signal and wakes whoever is to act on it. To one task:
+  // Queues a signal and wakes whoever is to act on it. No file's or filesystem's lock may be held:
+  // a killed process lets go of its files
+  // here. To one task:
   void SendTo(Task& task, const SignalInfo& info) ABSL_LOCKS_EXCLUDED(mu_);
   // To a process.
   void SendTo(ThreadGroup& group, const SignalInfo& info) ABSL_LOCKS_EXCLUDED(mu_);
   // To every member of a process group that exists (ESRCH otherwise).
   Status SendToProcessGroup(Pid pgid, const SignalInfo& info) ABSL_LOCKS_EXCLUDED(mu_);
+  // kill(2): `pid` as there. `info.si_signo` 0 only checks. ESRCH, EPERM; EAGAIN when a queued
+  // signal (sigqueue(3)) is one too many.
+  Status Kill(Task& sender, Pid pid, const SignalInfo& info) ABSL_LOCKS_EXCLUDED(mu_);
+  // tgkill(2) and tkill(2) (`tgid` -1).
+  Status KillTask(Task& sender, Pid tgid, Pid tid, const SignalInfo& info)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  // Whether `sender` may send `sig` to a process.
+  bool MaySignalLocked(const Task& sender, const ThreadGroup& group, int sig) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
-  // Ends the calling task's process (exit_group, fatal signal) with a wait status.
+  // Takes a pending signal out of `set`, whether blocked or not (sigtimedwait, signalfd).
+  std::optional<SignalInfo> TakeSignal(Task& task, SignalSet set) ABSL_LOCKS_EXCLUDED(mu_);
+  // sigtimedwait(2): EAGAIN past the deadline, EINTR for other signals.
+  Result<SignalInfo> WaitForSignal(Task& task, SignalSet set, Deadline deadline)
+      ABSL_LOCKS_EXCLUDED(mu_);
+
+  // Ends the calling task's process (exit_group, fatal signal) with a wait status. The call-back
+  // then returns Verdict::kGone.
   void ExitGroup(Task& task, int wait_status) ABSL_LOCKS_EXCLUDED(mu_);
-  // Ends the calling task only.
+  // Ends the calling task only. The call-back then returns Verdict::kExitThread.
   void ExitTask(Task& task, int wait_status) ABSL_LOCKS_EXCLUDED(mu_);
 
   std::string hostname() const;
@@ -86,14 +107,83 @@ class Kernel {
   friend class Task;
   friend class TaskBuilder;
 
+  friend class AfterUnlock;
+
+  Pid AllocatePidLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  Task* FindTaskLocked(Pid tid) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  ThreadGroup* FindGroupLocked(Pid tgid) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
+  // signal_delivery.cc
+  Status SendLocked(ThreadGroup& group, Task* only, const SignalInfo& info, AfterUnlock& after)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void WakeForSignalLocked(ThreadGroup& group, Task* only, int sig, AfterUnlock& after)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Interrupts whatever the task does.
+  void InterruptLocked(Task& task) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Interrupts it if a signal is deliverable now, and finds others for what it has just blocked.
+  void RecheckSignalsLocked(Task& task) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // group_stop.cc
+  void StopLocked(ThreadGroup& group, int sig) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void ContinueLocked(ThreadGroup& group, AfterUnlock& after) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void CheckStopCompleteLocked(ThreadGroup& group, AfterUnlock& after)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void NotifyParentLocked(ThreadGroup& group, int code, int status, AfterUnlock& after)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // exit.cc
+  void BeginGroupExitLocked(ThreadGroup& group, int wait_status, AfterUnlock& after)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void KillTaskLocked(Task& task, AfterUnlock& after) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // The end of a task, once for each. `from_callback` is true inside one of its own call-backs.
+  enum class From : bool { kOutside, kCallback };
+  void FinishTask(Task& task, From from) ABSL_LOCKS_EXCLUDED(mu_);
+  void ReleaseResources(Task& task) ABSL_LOCKS_EXCLUDED(mu_);
+  void UnlinkTaskLocked(Task& task, AfterUnlock& after) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void GroupDiedLocked(ThreadGroup& group, AfterUnlock& after)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void ReparentChildrenLocked(ThreadGroup& group, AfterUnlock& after)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void LeaveSessionLocked(ThreadGroup& group, AfterUnlock& after)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void SignalOrphansLocked(ThreadGroup& group, AfterUnlock& after)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Tells the parent of a zombie, or reaps it when the parent does not want to know.
+  void ReportDeathLocked(ThreadGroup& group, AfterUnlock& after)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void ReapLocked(ThreadGroup& group, AfterUnlock& after) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void WakeVforkParentLocked(Task& task) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
   platform::Platform& platform_;
   SyscallDispatcher& dispatcher_;
   const Options options_;
   Vfs vfs_;
+  const Ref<Mm> no_memory_;  // Of tasks that have exited.
   mutable absl::Mutex mu_;
   absl::flat_hash_map<Pid, Ref<Task>> tasks_ ABSL_GUARDED_BY(mu_);
   absl::flat_hash_map<Pid, Ref<ThreadGroup>> groups_ ABSL_GUARDED_BY(mu_);
-  // The implementation's own members go here.
+  Ref<ThreadGroup> init_ ABSL_GUARDED_BY(mu_);
+  Pid last_pid_ ABSL_GUARDED_BY(mu_) = 0;
+  bool ended_ ABSL_GUARDED_BY(mu_) = false;  // Init has exited: nothing new starts.
+  std::string hostname_ ABSL_GUARDED_BY(mu_);
+};
+
+// What must wait until Kernel::mu() is released: the ends of tasks, and last references. Declare it
+// before the lock.
+class AfterUnlock {
+ public:
+  explicit AfterUnlock(Kernel& kernel) : kernel_(kernel) {}
+  ~AfterUnlock();
+  AfterUnlock(const AfterUnlock&) = delete;
+  AfterUnlock& operator=(const AfterUnlock&) = delete;
+
+  void Finish(Ref<Task> task) { dead_.push_back(std::move(task)); }
+  void Release(Ref<RefCounted> object) { garbage_.push_back(std::move(object)); }
+  void Release(std::shared_ptr<void> object) { shared_.push_back(std::move(object)); }
+
+ private:
+  Kernel& kernel_;
+  std::vector<Ref<Task>> dead_;
+  std::vector<Ref<RefCounted>> garbage_;
+  std::vector<std::shared_ptr<void>> shared_;
 };
 
 }  // namespace sentry

@@ -5,6 +5,7 @@
 #include <signal.h>
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <list>
 #include <optional>
@@ -68,6 +69,7 @@ class SignalQueue {
   // Takes the first deliverable one, lowest number first (synchronous faults before others).
   std::optional<SignalInfo> Pop(SignalSet allowed);
   SignalSet pending() const { return pending_; }
+  size_t size() const { return infos_.size(); }
   // Adds to the overrun count of a queued signal of POSIX timer `timer_id`; false when there is none.
   bool AddTimerOverrun(int timer_id, int count) {
     for (SignalInfo& info : infos_) {
@@ -87,6 +89,9 @@ class SignalQueue {
 
 enum class DefaultAction : uint8_t { kTerminate, kCore, kIgnore, kStop, kContinue };
 DefaultAction DefaultActionOf(int sig);
+inline constexpr SignalSet kStopSignals = SignalSet::Of(SIGSTOP) | SignalSet::Of(SIGTSTP) |
+                                          SignalSet::Of(SIGTTIN) | SignalSet::Of(SIGTTOU);
+inline constexpr bool IsSignal(int sig) { return sig >= 1 && sig <= kSignalCount; }
 
 }  // namespace sentry
 

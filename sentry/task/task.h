@@ -24,9 +24,8 @@ namespace sentry {
 
 class Kernel;
 
-// Owned by its ThreadGroup (through the kernel's table) until it has exited and its call-backs have
-// returned. "Own" fields are touched by the task's own call-backs only; others are guarded by
-// Kernel::mu().
+// Owned by the kernel's table until it has exited and its call-backs have returned. "Own" fields are
+// touched by the task's own call-backs only; others are guarded by Kernel::mu().
 class Task final : public RefCounted, public platform::Guest {
  public:
   Task(Kernel& kernel, Ref<ThreadGroup> group, Pid tid);
@@ -38,15 +37,22 @@ class Task final : public RefCounted, public platform::Guest {
   Pid tgid() const;
 
   // What the task uses; replaced by unshare and execve, by the task itself only.
+  // The *_ref() forms are for other tasks as well. A task that has exited has an empty table and an
+  // address space without memory.
   FdTable& fds() const { return *fds_; }
-  Ref<FdTable> fds_ref() const { return fds_; }
+  Ref<FdTable> fds_ref() const ABSL_LOCKS_EXCLUDED(refs_mu_);
   FsContext& fs() const { return *fs_; }
-  Ref<FsContext> fs_ref() const { return fs_; }
+  Ref<FsContext> fs_ref() const ABSL_LOCKS_EXCLUDED(refs_mu_);
   Mm& mm() const { return *mm_; }
-  Ref<Mm> mm_ref() const { return mm_; }
+  Ref<Mm> mm_ref() const ABSL_LOCKS_EXCLUDED(refs_mu_);
+  // unshare(2).
+  void UnshareFds() ABSL_LOCKS_EXCLUDED(refs_mu_);
+  void UnshareFs() ABSL_LOCKS_EXCLUDED(refs_mu_);
   UserMemory& mem() const { return mm_->memory(); }
   Vfs& vfs() const;
-  platform::Thread& thread() const { return *thread_; }
+  platform::Thread& thread() const { return *thread_; }  // Own: an exited task has none.
+  // CPU time used so far, in nanoseconds; 0 once it has been added to the group's. From any task.
+  uint64_t CpuTimeNs() const;
 
   // The credentials, own. Others read a copy through Kernel::CredentialsOf.
   const Credentials& creds() const { return creds_; }
@@ -79,6 +85,11 @@ class Task final : public RefCounted, public platform::Guest {
   std::string comm;                  // Guarded by Kernel::mu(); at most 15 bytes.
   int pdeath_signal = 0;             // Guarded by Kernel::mu().
   bool keep_caps = false;            // Own.
+  // Recorded for getpriority(2), sched_*(2) and prctl(2) only: the host schedules.
+  std::atomic<int> nice{0};
+  std::atomic<int> sched_policy{0};
+  std::atomic<int> ioprio{0};
+  uint64_t timer_slack_ns = 50000;   // Own.
   // For kRestartBlock: what restart_syscall(2) does. Own.
   std::function<platform::Verdict(Task&)> restart_block;
 
@@ -94,19 +105,58 @@ class Task final : public RefCounted, public platform::Guest {
   friend class Kernel;
   friend class TaskBuilder;  // clone.cc and exec.cc put tasks together.
 
+  // Bits of `life_`. A task is finished exactly once: by its own call-back when that ends after
+  // kKilled was set, by whoever set kKilled when no call-back was under way.
+  static constexpr uint32_t kInCallback = 1, kKilled = 2;
+
+  // What follows the end of every call-back.
+  bool Enter();
+  platform::Verdict Leave(platform::Verdict verdict);
+  bool killed() const { return (life_.load() & kKilled) != 0; }
+
+  // Remembers a restart code and hides it; see restart.h.
+  platform::Verdict FilterRestart(platform::Verdict verdict, const platform::SyscallArgs& call);
+  // Decides how the interrupted call goes on; `action` is the handler about to run, or nullptr.
+  void ApplyRestart(platform::Registers& regs, bool restartable, const SignalAction* action);
+
+  // The next signal with a handler. Carries out default actions, stops and death on the way.
+  struct Delivery {
+    SignalInfo info;
+    SignalAction action;
+  };
+  std::optional<Delivery> NextDelivery();
+  void DeliverSignals(platform::Context& context, bool restartable);
+  // Enters the handler; false when it had to become a SIGSEGV.
+  bool EnterHandler(platform::Context& context, const Delivery& delivery);
+  // A fault: cannot be blocked or ignored.
+  void ForceSignal(const SignalInfo& info);
+
   Kernel& kernel_;
   Ref<ThreadGroup> group_;
   Pid tid_;
+  mutable absl::Mutex refs_mu_;  // Leaf: replacing the three below, and reading them from outside.
   Ref<FdTable> fds_;
   Ref<FsContext> fs_;
   Ref<Mm> mm_;
-  Credentials creds_;
-  std::unique_ptr<platform::Thread> thread_;
+  Credentials creds_;  // Written under Kernel::mu().
+  std::unique_ptr<platform::Thread> thread_;  // Set and reset under Kernel::mu().
   Sleeper sleeper_;
   std::atomic<uint64_t> mask_{0};
   std::optional<SignalSet> saved_mask_;  // Own: the mask under a temporary one.
   SignalQueue pending_;                  // Signals to this task; guarded by Kernel::mu().
-  // The implementation's own members go here.
+
+  std::atomic<uint32_t> life_{0};
+  int restart_code_ = 0;      // Own: of the call that has just ended, until the next OnInterrupt.
+  uint64_t restart_nr_ = 0;   // Own: its number.
+  int exit_status_ = 0;       // Own: as wait(2) reports it.
+
+  // The rest is guarded by Kernel::mu().
+  // Waits that only death, SIGCONT or an event of the tree ends: group stop, vfork, execve.
+  absl::CondVar state_cv_;
+  bool parked_ = false;              // Stands still for a group stop.
+  SignalSet sigwait_;                // What sigtimedwait waits for.
+  Ref<Task> vfork_parent_;           // Waits for this task's execve or end.
+  bool vfork_waiting_ = false;       // This task's own wait for a child.
 };
 
 }  // namespace sentry

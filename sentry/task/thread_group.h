@@ -59,6 +59,8 @@ class ThreadGroup : public RefCounted {
   bool zombie = false;               // All tasks gone, not yet reaped.
   bool stopped = false;              // Group stop in force.
   int stop_signal = 0;
+  bool stop_complete = false;        // Every task stands still.
+  Task* exec_task = nullptr;         // Waits in execve for the other tasks to end.
   bool stop_unreported = false;      // A stop that wait(WUNTRACED) has not told.
   bool continue_unreported = false;  // Likewise WCONTINUED.
 
@@ -73,6 +75,7 @@ class ThreadGroup : public RefCounted {
   std::array<rlimit, RLIM_NLIMITS> limits{};
   uint64_t dead_cpu_ns = 0;           // CPU time of threads that have exited.
   uint64_t children_cpu_ns = 0;       // Of reaped children.
+  uint32_t uid = 0;                   // Real user id of the last task, for reports of its end.
   int64_t start_time_ns = 0;          // CLOCK_MONOTONIC.
   uint64_t personality = 0;
   int dumpable = 1;

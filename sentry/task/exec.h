@@ -1,0 +1,35 @@
+// execve(2): a new program for a process.
+#ifndef SENTRY_TASK_EXEC_H_
+#define SENTRY_TASK_EXEC_H_
+
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "platform/api/platform.h"
+#include "sentry/fs/vfs.h"
+#include "sentry/task/task.h"
+
+namespace sentry {
+
+struct ExecArgs {
+  WalkContext walk;        // Whose `start` is the working directory or what dirfd names.
+  std::string path;
+  std::string exec_name;   // AT_EXECFN; also what a script's interpreter is given.
+  WalkOptions options;
+  bool close_on_exec_dirfd = false;  // The name in /dev/fd/N would be gone: scripts are ENOENT.
+  std::vector<std::string> argv, envp;
+};
+
+// On success context.regs are the new program's first registers, and the old one is gone. An error
+// leaves everything as it was, except kRestartNoIntr when the process is being killed.
+Status ExecTask(Task& task, platform::Context& context, ExecArgs args);
+
+// The credentials after executing a file with these attributes (capabilities(7), "Transformation
+// of capabilities during execve()"). `secure` is AT_SECURE.
+Credentials CredentialsAfterExec(const Credentials& before, const Attributes& file, bool nosuid,
+                                 bool* secure);
+
+}  // namespace sentry
+
+#endif  // SENTRY_TASK_EXEC_H_
