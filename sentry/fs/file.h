@@ -11,6 +11,7 @@
 #include "absl/synchronization/mutex.h"
 #include "base/ref.h"
 #include "base/result.h"
+#include "sentry/fs/dentry.h"
 #include "sentry/fs/inode.h"
 #include "sentry/fs/types.h"
 #include "sentry/fs/wait_queue.h"
@@ -19,14 +20,6 @@
 namespace sentry {
 
 class Task;
-class Dentry;
-class Mount;
-
-// The name a file was opened by; empty for pipes and other anonymous files.
-struct Path {
-  Ref<Mount> mount;
-  Ref<Dentry> dentry;
-};
 
 // Reference counted by descriptors and mappings. Operations are thread-safe and never block: they
 // answer EAGAIN, and the caller waits (see RetryWhileBlocked in sentry/task/waiter.h). Each
@@ -50,6 +43,9 @@ class File : public RefCounted {
   virtual Result<int64_t> Ioctl(Task& task, uint32_t command, uint64_t arg) {
     return Errno(ENOTTY);
   }
+  // fcntl(F_ADD_SEALS, F_GET_SEALS): for files of memfd_create(2).
+  virtual Status AddSeals(uint32_t seals) { return Errno(EINVAL); }
+  virtual Result<uint32_t> Seals() { return Errno(EINVAL); }
 
   // POLL* events that hold now. Regular files are always ready.
   virtual uint32_t Poll() { return POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM; }
@@ -62,6 +58,9 @@ class File : public RefCounted {
   // A host descriptor that can be mapped in place of this file, valid as long as the file.
   // `shared_write` says that MAP_SHARED with PROT_WRITE may follow.
   virtual Result<int> HostFdForMapping(bool shared_write) { return Errno(ENODEV); }
+  // fcntl(F_GET_SEALS), fcntl(F_ADD_SEALS).
+  virtual Result<int> GetSeals() { return Errno(EINVAL); }
+  virtual Status AddSeals(int seals) { return Errno(EINVAL); }
   // Called when the last descriptor (not mapping) of this description is closed.
   virtual void OnLastClose() {}
   // What /proc/PID/fd shows for files without a path: "pipe:[5]", "anon_inode:[eventfd]", ….
@@ -93,7 +92,8 @@ class File : public RefCounted {
   // The inode behind the file. Anonymous files have one of their own.
   Inode& inode() const { return *inode_; }
   Ref<Inode> inode_ref() const { return inode_; }
-  const Path& path() const { return path_; }  // Empty refs for anonymous files.
+  // The name the file was opened by; empty refs for pipes and other anonymous files.
+  const Path& path() const { return path_; }
   void set_path(Path path) { path_ = std::move(path); }
 
   OpenFlags flags() const { return OpenFlags(flags_.load(std::memory_order_relaxed)); }
@@ -146,10 +146,11 @@ inline void File::UnwatchClose(File& watcher) {
   if (it != watchers_.end()) watchers_.erase(it);
 }
 
-// A file with a position: implements Read, Write and Seek on top of ReadAt and WriteAt, O_APPEND
-// included (WriteAt with offset kAppend writes at the end and tells where that was).
+// A file with a position: implements Read, Write and Seek on top of ReadAt and WriteAt.
 class SeekableFile : public File {
  public:
+  // As the offset of WriteAt: at the end, wherever that is. O_APPEND does so for every offset, also
+  // of pwrite(2).
   static constexpr int64_t kAppend = -1;
 
   Result<size_t> Read(IoDst& dst) override;
@@ -160,8 +161,11 @@ class SeekableFile : public File {
 
  protected:
   using File::File;
-  int64_t position() const { return position_.load(); }
-  void set_position(int64_t position) { position_.store(position); }
+  // WriteAt(kAppend) for files whose end moves; `end` is the position behind what was written. The
+  // default asks the inode for its size and suits files that only one writer extends.
+  virtual Result<size_t> Append(IoSrc& src, int64_t& end);
+  int64_t position() const { return position_.load(std::memory_order_relaxed); }
+  void set_position(int64_t position) { position_.store(position, std::memory_order_relaxed); }
   // Serialises position updates (POSIX: read and write are atomic to each other).
   absl::Mutex position_mu_;
 
@@ -169,8 +173,23 @@ class SeekableFile : public File {
   std::atomic<int64_t> position_{0};
 };
 
-}  // namespace sentry
+// A directory with a position: implements Seek (SEEK_SET, SEEK_CUR) and answers EISDIR to reads.
+class DirectoryFile : public File {
+ public:
+  Result<size_t> Read(IoDst& dst) override { return Errno(EISDIR); }
+  Result<size_t> ReadAt(IoDst& dst, int64_t offset) override { return Errno(EISDIR); }
+  Result<int64_t> Seek(int64_t offset, int whence) override;
+  Status Sync() override { return kOk; }
+  bool seekable() const override { return true; }
 
-#include "sentry/fs/dentry.h"  // Path's references want complete types.
+ protected:
+  using File::File;
+  // Told of a new position, with position_mu_ held.
+  virtual void OnSeekLocked(int64_t position) ABSL_EXCLUSIVE_LOCKS_REQUIRED(position_mu_) {}
+  absl::Mutex position_mu_;
+  int64_t position_ ABSL_GUARDED_BY(position_mu_) = 0;
+};
+
+}  // namespace sentry
 
 #endif  // SENTRY_FS_FILE_H_
