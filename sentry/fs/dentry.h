@@ -2,51 +2,77 @@
 #ifndef SENTRY_FS_DENTRY_H_
 #define SENTRY_FS_DENTRY_H_
 
+#include <atomic>
+#include <cstdint>
 #include <string>
 #include <string_view>
 
-#include "absl/container/flat_hash_map.h"
+#include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "base/ref.h"
 #include "base/result.h"
-#include "sentry/fs/file.h"
 #include "sentry/fs/inode.h"
 
 namespace sentry {
 
-// Concrete, owned by the VFS. A child holds its parent; a parent knows its children without holding
-// them, except in filesystems that live only in dentries. A negative dentry has no inode.
-class Dentry : public RefCounted {
+namespace internal {
+// Guards the shape of every tree: parents, names, the table of cached names, mounts. A leaf, held
+// for a few memory accesses only; a cached walk takes it once, shared.
+inline absl::Mutex tree_mu(absl::kConstInit);
+}  // namespace internal
+
+// Concrete, owned by the VFS, whose table of names (DentryCache) holds every hashed dentry. A child
+// holds its parent. The inode never changes: a name that appears or vanishes gets a new dentry. A
+// negative dentry has no inode and says that the name does not exist; no walk returns one.
+class Dentry final : public RefCounted {
  public:
-  Dentry(Ref<Dentry> parent, std::string name, Ref<Inode> inode);
+  // `inode` empty: negative. `mode` is the inode's, of which the type is kept.
+  Dentry(Ref<Dentry> parent, std::string_view name, Ref<Inode> inode, uint32_t mode);
   ~Dentry() override;
 
-  bool negative() const;
-  Inode& inode() const;                  // Requires: !negative().
-  Ref<Inode> inode_ref() const;
-  Ref<Dentry> parent() const;            // Itself for a root.
-  std::string name() const;
-  bool IsAncestorOf(const Dentry& other) const;
-  // Removed from its parent while still in use (unlinked working directory, deleted open file).
-  bool unhashed() const;
+  bool negative() const { return inode_.get() == nullptr; }
+  Inode& inode() const { return *inode_; }  // Requires: !negative().
+  Ref<Inode> inode_ref() const { return inode_; }
+  uint32_t type() const { return uint32_t{type_} << 12; }  // S_IF*.
+  bool is_directory() const { return type() == S_IFDIR; }
+  Ref<Dentry> parent() const ABSL_LOCKS_EXCLUDED(internal::tree_mu);  // Itself for a root.
+  std::string name() const ABSL_LOCKS_EXCLUDED(internal::tree_mu);
+  // True for itself, too.
+  bool IsAncestorOf(const Dentry& other) const ABSL_LOCKS_EXCLUDED(internal::tree_mu);
+  // Removed while still in use (unlinked working directory, deleted open file).
+  bool unhashed() const ABSL_LOCKS_EXCLUDED(internal::tree_mu);
 
  private:
   friend class Vfs;
-  mutable absl::Mutex mu_;  // Leaf.
-  Ref<Dentry> parent_ ABSL_GUARDED_BY(mu_);
-  std::string name_ ABSL_GUARDED_BY(mu_);
-  Ref<Inode> inode_ ABSL_GUARDED_BY(mu_);
-  absl::flat_hash_map<std::string, Dentry*> children_ ABSL_GUARDED_BY(mu_);
-  bool unhashed_ ABSL_GUARDED_BY(mu_) = false;
+  friend class Walker;
+  friend class DentryCache;
+
+  bool IsAncestorOfLocked(const Dentry& other) const
+      ABSL_SHARED_LOCKS_REQUIRED(internal::tree_mu);
+
+  const Ref<Inode> inode_;
+  const uint8_t type_;            // DT_*: the type bits of a mode, shifted by 12.
+  const bool caches_lookups_;     // The inode's answer.
+  std::atomic<bool> used_{true};  // Since the clock hand of the cache last passed.
+  bool hashed_ ABSL_GUARDED_BY(internal::tree_mu) = false;
+  bool deleted_ ABSL_GUARDED_BY(internal::tree_mu) = false;
+  bool linkable_ ABSL_GUARDED_BY(internal::tree_mu) = false;  // O_TMPFILE without O_EXCL.
+  uint16_t mounts_ ABSL_GUARDED_BY(internal::tree_mu) = 0;    // Mounts on this dentry.
+  uint32_t children_ ABSL_GUARDED_BY(internal::tree_mu) = 0;  // Hashed ones.
+  Ref<Dentry> parent_ ABSL_GUARDED_BY(internal::tree_mu);     // Empty for a root.
+  Dentry* next_ ABSL_GUARDED_BY(internal::tree_mu) = nullptr;  // The cache's ring.
+  Dentry* previous_ ABSL_GUARDED_BY(internal::tree_mu) = nullptr;
+  std::string name_ ABSL_GUARDED_BY(internal::tree_mu);
 };
 
 // A filesystem joined to the tree.
-class Mount : public RefCounted {
+class Mount final : public RefCounted {
  public:
   Mount(Ref<Dentry> root, std::string fs_type, std::string source, uint64_t flags);
 
   const Ref<Dentry>& root() const { return root_; }
-  uint64_t flags() const { return flags_; }  // MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC.
+  // MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC.
+  uint64_t flags() const { return flags_; }
   bool read_only() const;
   const std::string& fs_type() const { return fs_type_; }
   const std::string& source() const { return source_; }
@@ -54,13 +80,21 @@ class Mount : public RefCounted {
 
  private:
   friend class Vfs;
+  friend class Walker;
   const Ref<Dentry> root_;
   const std::string fs_type_;
   const std::string source_;
   const uint64_t flags_;
   const int id_;
-  Ref<Mount> parent_;        // Guarded by Vfs::mounts_mu_; empty for the root mount.
-  Ref<Dentry> mount_point_;  // Likewise.
+  // Empty for the root mount and for one that was taken off.
+  Ref<Mount> parent_ ABSL_GUARDED_BY(internal::tree_mu);
+  Ref<Dentry> mount_point_ ABSL_GUARDED_BY(internal::tree_mu);
+};
+
+// A place in the tree.
+struct Path {
+  Ref<Mount> mount;
+  Ref<Dentry> dentry;
 };
 
 }  // namespace sentry

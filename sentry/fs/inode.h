@@ -28,7 +28,7 @@ struct NewNode {
 // Subclassed by each filesystem, which overrides only what it supports: the defaults are the
 // errnos Linux gives. Permissions, sticky bits, read-only mounts and name lengths have been checked
 // by the VFS before an operation is called, and names are never empty, "." or "..". The VFS holds
-// the parent's rename lock exclusively around everything that changes a directory. Thread-safe.
+// the directory's lock exclusively around everything that changes a directory. Thread-safe.
 class Inode : public RefCounted {
  public:
   virtual Result<Attributes> GetAttributes() = 0;
@@ -56,8 +56,11 @@ class Inode : public RefCounted {
                         uint32_t flags) {
     return Errno(EXDEV);
   }
-  // An unnamed file in this directory's filesystem (O_TMPFILE).
-  virtual Result<Ref<Inode>> CreateUnnamed(const NewNode& node) { return Errno(EOPNOTSUPP); }
+  // An unnamed file in this directory's filesystem (O_TMPFILE). The upper filesystem of an overlay
+  // makes every type, with `target` for symlinks.
+  virtual Result<Ref<Inode>> CreateUnnamed(const NewNode& node, std::string_view target) {
+    return Errno(EOPNOTSUPP);
+  }
 
   virtual Result<std::string> ReadLink() { return Errno(EINVAL); }
   // Procfs: a link that leads to an object rather than to a path (/proc/PID/fd/N, exe, cwd, root).
@@ -80,8 +83,16 @@ class Inode : public RefCounted {
   virtual Result<FilesystemStats> StatFs() { return FilesystemStats{}; }
 
   // False when names below this directory may change without the VFS (procfs, shared host mounts):
-  // each walk asks Lookup again.
+  // each walk asks Lookup again, without a lock of the VFS held. Never changes.
   virtual bool CachesLookups() const { return true; }
+  // True when the mode, known without asking anybody or locking anything, lets everyone search
+  // this directory: walks then need no attributes.
+  virtual bool AnyoneMaySearch() const { return false; }
+  // The link count or the like changed through another inode (a name of this one was removed).
+  virtual void InvalidateAttributes() {}
+  // Hands over the inodes that only this one keeps alive, so that a deep tree is destroyed without
+  // recursion. Called when nobody else has a reference.
+  virtual void TakeChildren(std::vector<Ref<Inode>>& children) {}
 };
 
 }  // namespace sentry

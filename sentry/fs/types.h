@@ -50,7 +50,9 @@ struct Attributes {
   timespec atime{}, mtime{}, ctime{}, btime{};
 };
 
-// What chmod, chown, truncate and utimensat change. Absent members stay.
+// What chmod, chown, truncate and utimensat change. Absent members stay. A time with tv_nsec
+// UTIME_NOW means the current time; Vfs::SetAttributes replaces it and applies the laxer permission
+// rule for it, so that inodes only see real times.
 struct AttributeChange {
   std::optional<uint32_t> mode;  // Permission bits only.
   std::optional<uint32_t> uid;
@@ -64,6 +66,9 @@ struct FilesystemStats {  // statfs(2).
   uint64_t type = 0, bsize = 4096, blocks = 0, bfree = 0, bavail = 0, files = 0, ffree = 0;
   uint64_t namelen = 255, flags = 0;
 };
+
+// CLOCK_REALTIME as files are stamped with it: coarse, as in Linux.
+timespec FileTime();
 
 // One entry handed out by File::ReadDir.
 struct DirEntry {

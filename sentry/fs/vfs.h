@@ -2,10 +2,15 @@
 #ifndef SENTRY_FS_VFS_H_
 #define SENTRY_FS_VFS_H_
 
+#include <array>
+#include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/synchronization/mutex.h"
 #include "base/ref.h"
 #include "base/result.h"
@@ -15,6 +20,7 @@
 
 namespace sentry {
 
+class DentryCache;
 class Task;
 
 // Who walks: where absolute paths start, where relative ones do, and with whose rights.
@@ -32,15 +38,40 @@ struct WalkOptions {
   uint64_t resolve = 0;        // RESOLVE_* of openat2(2).
 };
 
-// One per kernel. Thread-safe. Lock order: rename_mu_, mounts_mu_, a filesystem's own locks,
-// Dentry::mu_.
+// Where an operation on a name works: the directory and the last component.
+struct VfsPlace {
+  Path parent;
+  std::string name;             // Empty: the path was "/" or the like.
+  bool trailing_slash = false;
+  bool ordinary() const { return !name.empty() && name != "." && name != ".."; }
+};
+
+// One per kernel. Thread-safe. Lock order: rename_mu_, directory locks (by rising index), a
+// filesystem's own locks, internal::tree_mu.
 class Vfs {
  public:
+  // How fifos and devices are opened, wherever their nodes lie: functions of other components.
+  using FifoOpener = std::function<Result<Ref<File>>(Inode& fifo, OpenFlags flags)>;
+  using DeviceOpener =
+      std::function<Result<Ref<File>>(uint64_t rdev, Ref<Inode> node, OpenFlags flags)>;
+
+  Vfs();
+  ~Vfs();
+  Vfs(const Vfs&) = delete;
+  Vfs& operator=(const Vfs&) = delete;
+
+  // Call before guests run. Without openers such files are ENXIO.
+  void set_special_openers(FifoOpener fifo, DeviceOpener device);
+
   // Joins the first filesystem.
   Path MountRoot(Ref<Inode> root, std::string fs_type, std::string source, uint64_t flags);
   // Joins a filesystem (its root inode; a directory or, for bind mounts of files, any type) at `at`.
+  // ENOTDIR when only one of both is a directory.
   Result<Ref<Mount>> MountAt(const Path& at, Ref<Inode> root, std::string fs_type,
                              std::string source, uint64_t flags);
+  // Takes off the mount whose root `at` is: EINVAL if it is none, EBUSY for the root mount and when
+  // something is mounted below, unless `flags` has MNT_DETACH.
+  Status Unmount(const Path& at, int flags);
   // Every mount with its path below `root`, for /proc/PID/mounts and mountinfo.
   struct MountInfo {
     Ref<Mount> mount;
@@ -70,18 +101,84 @@ class Vfs {
   Result<Attributes> GetAttributes(const Path& path) { return path.dentry->inode().GetAttributes(); }
   // With the permission rules of chmod, chown, utimensat and truncate.
   Status SetAttributes(const WalkContext& ctx, const Path& path, const AttributeChange& change);
+  // Likewise, for the rules of xattr(7).
+  Result<std::string> GetXattr(const WalkContext& ctx, const Path& path, std::string_view name);
+  Status SetXattr(const WalkContext& ctx, const Path& path, std::string_view name,
+                  std::string_view value, int flags);
+  Status RemoveXattr(const WalkContext& ctx, const Path& path, std::string_view name);
+  Result<std::vector<std::string>> ListXattr(const WalkContext& ctx, const Path& path);
+  // access(2) for the fsuid and capabilities of ctx.creds: `access` as in CheckAccess, plus EROFS
+  // and noexec mounts.
+  Status Access(const WalkContext& ctx, const Path& path, int access);
 
   // The path of `path` as seen from `root`: what getcwd(2) and /proc show. Prefixed with
-  // "(unreachable)" when it is not below the root, suffixed " (deleted)" when unlinked.
+  // "(unreachable)" when it is not below the root, suffixed " (deleted)" when unlinked. Cut, but
+  // longer than PATH_MAX, when the true one is longer than twice that.
   std::string PathString(const Path& root, const Path& path);
 
   // MAY_* bits: R_OK, W_OK, X_OK as in access(2), with the credentials given.
   static Status CheckAccess(const Attributes& attributes, const Credentials& creds, int access);
   // Drops cached names that nobody uses.
   void ShrinkCaches();
+  size_t cached_names() const;
 
  private:
-  // The implementation's own members go here.
+  friend class Walker;
+  // A directory lock is one of a fixed number, by the inode's address.
+  static constexpr size_t kDirectoryLocks = 64;
+
+  using Place = VfsPlace;
+  Result<Place> WalkToParent(const WalkContext& ctx, std::string_view path, uint64_t resolve);
+
+  size_t DirectoryLockIndex(const Dentry& directory) const;
+  absl::Mutex& DirectoryLock(const Dentry& directory) const;
+  // The child `name`, maybe negative; from the filesystem when it is not cached.
+  Result<Ref<Dentry>> Lookup(const Ref<Dentry>& directory, std::string_view name);
+  // Likewise. Requires: the directory's lock is held.
+  Result<Ref<Dentry>> LookupLocked(const Ref<Dentry>& directory, std::string_view name);
+  Ref<Dentry> FindCached(const Dentry& directory, std::string_view name);
+  // Enters a child that has just been found or made; `inode` empty for a negative one.
+  Result<Ref<Dentry>> Remember(const Ref<Dentry>& directory, std::string_view name,
+                               Ref<Inode> inode);
+  // Takes `dentry` off its name for good.
+  void Forget(Dentry& dentry);
+  void MoveNames(Dentry& from, const Ref<Dentry>& new_parent, std::string_view new_name,
+                 Dentry* replaced, uint32_t flags);
+
+  // What filename_create of Linux does: fails unless `place` can take a new name, of which the
+  // directory's lock is held.
+  Status CheckCreatable(const WalkContext& ctx, const Place& place, bool directory);
+  Result<NewNode> MakeNode(const WalkContext& ctx, const Path& parent, uint32_t mode);
+  Status Remove(const WalkContext& ctx, const Place& place, bool directory);
+  Status CheckRemovable(const WalkContext& ctx, const Path& parent, Dentry& victim,
+                        bool directory);
+  bool IsMountPoint(const Dentry& dentry) const;
+  Status CheckRename(const WalkContext& ctx, const Place& from, const Place& to, Dentry& source,
+                     Dentry& target, uint32_t flags);
+  Status RenameLocked(const WalkContext& ctx, const Place& from, const Place& to, uint32_t flags);
+
+  struct OpenRequest;
+  Result<Ref<File>> OpenCreating(const WalkContext& ctx, std::string_view path,
+                                 const OpenRequest& request);
+  Result<Ref<File>> OpenTemporary(const WalkContext& ctx, const Path& directory,
+                                  const OpenRequest& request);
+  Result<Ref<File>> OpenFound(const WalkContext& ctx, const Path& path, OpenFlags flags,
+                              bool created);
+  Result<Ref<File>> OpenInode(const WalkContext& ctx, const Path& path, OpenFlags flags);
+
+  Mount* MountedOn(const Mount& mount, const Dentry& dentry) const
+      ABSL_SHARED_LOCKS_REQUIRED(internal::tree_mu);
+  std::string PathStringLocked(const Path& root, const Path& path) const
+      ABSL_SHARED_LOCKS_REQUIRED(internal::tree_mu);
+
+  FifoOpener open_fifo_;
+  DeviceOpener open_device_;
+  absl::Mutex rename_mu_;  // Serialises renames between directories.
+  mutable std::array<absl::Mutex, kDirectoryLocks> directory_locks_;
+  std::unique_ptr<DentryCache> names_;  // Its contents are guarded by internal::tree_mu.
+  std::vector<Ref<Mount>> mounts_ ABSL_GUARDED_BY(internal::tree_mu);  // In the order of mounting.
+  absl::flat_hash_map<std::pair<const Mount*, const Dentry*>, Mount*> mounted_on_
+      ABSL_GUARDED_BY(internal::tree_mu);
 };
 
 }  // namespace sentry
