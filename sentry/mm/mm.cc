@@ -1,0 +1,78 @@
+#include "sentry/mm/mm.h"
+
+#include <utility>
+
+namespace sentry {
+
+namespace {
+
+using Ranges = std::map<uint64_t, Mm::FileRange>;
+
+// The part of `range` from `begin` to `end`, which lie in it.
+Mm::FileRange Slice(const Mm::FileRange& range, uint64_t begin, uint64_t end) {
+  Mm::FileRange slice = range;
+  slice.addr = begin;
+  slice.length = end - begin;
+  slice.offset += begin - range.addr;
+  return slice;
+}
+
+// Cuts [addr, addr+length) out of `ranges`. What fell out goes to `dropped`, whose files are
+// released without a lock.
+void Cut(Ranges& ranges, uint64_t addr, uint64_t length, std::vector<Mm::FileRange>& dropped) {
+  const uint64_t end = addr + length < addr ? UINT64_MAX : addr + length;
+  auto it = ranges.upper_bound(addr);
+  if (it != ranges.begin()) --it;
+  while (it != ranges.end() && it->first < end) {
+    const uint64_t range_end = it->second.addr + it->second.length;
+    if (range_end <= addr) {
+      ++it;
+      continue;
+    }
+    Mm::FileRange range = std::move(it->second);
+    it = ranges.erase(it);
+    if (range.addr < addr) ranges[range.addr] = Slice(range, range.addr, addr);
+    if (range_end > end) ranges[end] = Slice(range, end, range_end);
+    dropped.push_back(std::move(range));
+  }
+}
+
+}  // namespace
+
+Mm::Mm(Ref<platform::AddressSpace> space, const Layout& layout, Ref<File> executable)
+    : memory_(std::move(space)), layout_(layout), executable_(std::move(executable)) {}
+
+void Mm::RecordFile(uint64_t addr, uint64_t length, Ref<File> file, uint64_t offset, bool shared) {
+  std::vector<FileRange> dropped;
+  absl::MutexLock lock(&mu_);
+  Cut(ranges_, addr, length, dropped);
+  ranges_[addr] = FileRange{.addr = addr,
+                            .length = length,
+                            .offset = offset,
+                            .file = std::move(file),
+                            .shared = shared};
+}
+
+void Mm::Forget(uint64_t addr, uint64_t length) {
+  std::vector<FileRange> dropped;
+  absl::MutexLock lock(&mu_);
+  Cut(ranges_, addr, length, dropped);
+}
+
+Ref<Mm> Mm::Fork(Ref<platform::AddressSpace> space) const {
+  Ref<Mm> child = MakeRef<Mm>(std::move(space), layout_, executable_);
+  absl::MutexLock lock(&mu_);
+  absl::MutexLock child_lock(&child->mu_);
+  child->ranges_ = ranges_;
+  return child;
+}
+
+std::vector<Mm::FileRange> Mm::FileRanges() const {
+  absl::MutexLock lock(&mu_);
+  std::vector<FileRange> ranges;
+  ranges.reserve(ranges_.size());
+  for (const auto& [addr, range] : ranges_) ranges.push_back(range);
+  return ranges;
+}
+
+}  // namespace sentry
