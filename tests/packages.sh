@@ -1,0 +1,30 @@
+# The Debian packages that building and testing need: the one list. Sourced by ./sandbox and
+# tests/run.
+BUILD_PACKAGES=(g++ cmake ninja-build python3 libabsl-dev libcli11-dev nlohmann-json3-dev
+  libseccomp-dev libgtest-dev libgmock-dev libbenchmark-dev libzydis-dev linux-libc-dev)
+# What the program tests run. A program that is missing all the same is skipped with a word.
+TEST_PACKAGES=(bc binutils busybox-static dash diffutils file findutils mawk gcc git grep gzip
+  libc6-dev make passwd patch perl procps sed sqlite3 tar util-linux xz-utils)
+
+# install_missing PACKAGE…: installs those that are not there; without the right to, names them.
+install_missing() {
+  local missing=() package
+  for package in "$@"; do
+    [[ $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) == installed ]] ||
+      missing+=("$package")
+  done
+  ((${#missing[@]})) || return 0
+  if ((EUID != 0)); then
+    echo "sandbox: missing Debian packages: ${missing[*]} (apt-get install them as root)" >&2
+    return 1
+  fi
+  echo "sandbox: installing ${missing[*]}" >&2
+  local log install=(env DEBIAN_FRONTEND=noninteractive apt-get install -y -q
+    --no-install-recommends "${missing[@]}")
+  # The lists of a fresh machine are empty or old, and only then is an update worth its time.
+  log=$( ("${install[@]}" || { apt-get update -q && "${install[@]}"; }) 2>&1 </dev/null) || {
+    echo "$log" >&2
+    echo "sandbox: cannot install ${missing[*]}" >&2
+    return 1
+  }
+}
