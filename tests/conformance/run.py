@@ -111,11 +111,11 @@ def main():
             command + [binary, "--gtest_color=no", f"--gtest_filter={gtest_filter}"], deadline)
         running, output, summary = None, [], False
         for line in lines:
-            match = re.match(r"\[ (RUN     |      OK|  FAILED|  SKIPPED) +\] ([\w/]+\.[\w/]+)", line)
+            match = re.match(r"\[ *(RUN|OK|FAILED|SKIPPED) *\] ([\w/]+\.[\w/]+)", line)
             if line.startswith("[==========]") and " ran." in line:
                 summary = True
             elif match and not summary:
-                what, name = match.group(1).strip(), match.group(2)
+                what, name = match.groups()
                 if what == "RUN":
                     running, output = name, []
                 else:
