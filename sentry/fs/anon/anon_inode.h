@@ -13,7 +13,7 @@ namespace sentry {
 
 // One for each anonymous file (Linux shares one among eventfds and the like; programs cannot rely on
 // that). Its number is unique within the sandbox. fchmod and fchown work, as in Linux.
-class AnonInode final : public Inode {
+class AnonInode : public Inode {
  public:
   // Device numbers that stat(2) reports.
   static constexpr uint64_t kPipeDevice = 12, kAnonDevice = 13, kSocketDevice = 8;
@@ -23,7 +23,7 @@ class AnonInode final : public Inode {
 
   Result<Attributes> GetAttributes() override ABSL_LOCKS_EXCLUDED(mu_);
   Status SetAttributes(const AttributeChange& change) override ABSL_LOCKS_EXCLUDED(mu_);
-  // Anonymous inodes cannot be opened again through /proc/PID/fd; those of pipes can (see Pipe).
+  // Linux cannot open these again through /proc/PID/fd. Pipes can be: PipeInode.
   Result<Ref<File>> Open(OpenFlags flags) override { return Errno(ENXIO); }
   uint64_t number() const { return number_; }
 

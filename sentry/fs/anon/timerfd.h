@@ -49,7 +49,8 @@ class TimerFile final : public File {
   WaitQueue queue_;
 };
 
-// EINVAL for clocks other than REALTIME, MONOTONIC, BOOTTIME and their alarms, and unknown flags.
+// EINVAL for clocks other than REALTIME, MONOTONIC and BOOTTIME and for unknown flags; EPERM for the
+// clocks that wake a sleeping machine.
 Result<Ref<File>> CreateTimerFd(ClockId clock, int flags);
 
 }  // namespace sentry

@@ -2,9 +2,13 @@
 #ifndef SENTRY_FS_PIPE_PIPE_H_
 #define SENTRY_FS_PIPE_PIPE_H_
 
+#include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -22,9 +26,11 @@ inline constexpr size_t kPipeMaxCapacity = 1 << 20;    // /proc/sys/fs/pipe-max-
 
 // The object between the ends: a queue of pages that are allocated as bytes arrive and freed as they
 // leave (one is kept, for a pipe in steady use). Shared by the files of both ends.
-class Pipe final : public RefCounted {
+class Pipe : public RefCounted {
  public:
   enum End : uint32_t { kRead = 1, kWrite = 2 };
+
+  Pipe() = default;
 
   // Reads what is there: 0 at the end of the stream (no writers), EAGAIN when empty.
   Result<size_t> Read(IoDst& dst) ABSL_LOCKS_EXCLUDED(mu_);
@@ -55,18 +61,17 @@ class Pipe final : public RefCounted {
     uint32_t begin = 0, end = 0;
     bool packet = false;
   };
-  // Moves up to a page of `src` in. 0 when nothing was accepted.
-  Result<size_t> AppendLocked(IoSrc& src, size_t limit, bool packet)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Bytes that a write could put in now.
   size_t RoomLocked(bool packet) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void PutLocked(std::span<const std::byte> bytes, bool packet) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Fills `bytes` from the front, or with one packet; returns how many bytes.
+  size_t TakeLocked(std::span<std::byte> bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Puts bytes back in front that a fault kept from being delivered.
+  void PutBackLocked(std::span<const std::byte> bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void PopPageLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   std::unique_ptr<std::byte[]> NewPageLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
-  // Serialise readers and writers among themselves, so that mu_ need not be held while bytes are
-  // copied from and to the application.
-  absl::Mutex read_mu_ ABSL_ACQUIRED_BEFORE(mu_);
-  absl::Mutex write_mu_ ABSL_ACQUIRED_BEFORE(mu_);
+  // Never held while bytes are copied from or to the application.
   mutable absl::Mutex mu_;
   std::deque<Page> pages_ ABSL_GUARDED_BY(mu_);
   std::unique_ptr<std::byte[]> spare_ ABSL_GUARDED_BY(mu_);
@@ -81,7 +86,15 @@ class PipeFile final : public File {
  public:
   static constexpr char kKind = 0;
 
-  PipeFile(Ref<Inode> inode, Ref<Pipe> pipe, OpenFlags flags, uint64_t fifo_partner_opens = 0);
+  // What an open has to wait for, as counters of the pipe that have to grow.
+  struct FifoOpen {
+    std::optional<uint64_t> past_reader_opens, past_writer_opens;
+    // A nonblocking reader sees no POLLHUP before there was a writer.
+    std::optional<uint64_t> quiet_writer_opens;
+  };
+
+  // Counts its ends in.
+  PipeFile(Ref<Inode> inode, Ref<Pipe> pipe, OpenFlags flags, FifoOpen fifo = {});
   ~PipeFile() override;
 
   Result<size_t> Read(IoDst& dst) override;
@@ -98,15 +111,10 @@ class PipeFile final : public File {
   Pipe& pipe() { return *pipe_; }
 
  private:
-  friend Result<Ref<File>> OpenFifo(Inode& inode, OpenFlags flags);
   const Ref<Pipe> pipe_;
   const uint32_t ends_;
   std::atomic<bool> open_{true};
-  // For a blocking fifo open: opens of the other end that had been seen when this one began. The
-  // open is finished once there was another.
-  const uint64_t partner_opens_;
-  std::atomic<bool> waiting_for_partner_{false};
-  uint64_t writer_opens_at_open_ = 0;  // Nonblocking fifo readers see no POLLHUP before a writer.
+  const FifoOpen fifo_;
 };
 
 // pipe2(2): the read end and the write end. `flags`: O_NONBLOCK, O_DIRECT (O_CLOEXEC is for the

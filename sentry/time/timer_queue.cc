@@ -1,0 +1,112 @@
+#include "sentry/time/timer_queue.h"
+
+#include <linux/futex.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "sentry/time/clocks.h"
+
+namespace sentry {
+namespace {
+
+// Sleeps while `*word` is `value`, until `deadline_ns` on CLOCK_MONOTONIC.
+void FutexWaitUntil(std::atomic<uint32_t>& word, uint32_t value, int64_t deadline_ns) {
+  const timespec deadline = ToTimespec(deadline_ns);
+  syscall(SYS_futex, &word, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, value,
+          deadline_ns == INT64_MAX ? nullptr : &deadline, nullptr, FUTEX_BITSET_MATCH_ANY);
+}
+
+void FutexWake(std::atomic<uint32_t>& word) {
+  word.fetch_add(1, std::memory_order_release);
+  syscall(SYS_futex, &word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, 1, nullptr, nullptr, 0);
+}
+
+}  // namespace
+
+TimerQueue& TimerQueue::Get() {
+  static auto* const queue = new TimerQueue;
+  return *queue;
+}
+
+void TimerQueue::Arm(Alarm& alarm, int64_t deadline_ns) {
+  if (deadline_ns < 1) deadline_ns = 1;
+  bool earliest;
+  {
+    absl::MutexLock lock(&mu_);
+    if (!EraseLocked(alarm)) alarm.AddRef();
+    alarm.deadline_ns_ = deadline_ns;
+    earliest = alarms_.emplace(deadline_ns, &alarm).first == alarms_.begin();
+    StartThreadLocked();
+  }
+  if (earliest) FutexWake(wake_);
+}
+
+void TimerQueue::Cancel(Alarm& alarm) {
+  bool armed;
+  {
+    // The thread is not woken: it will find nothing due, once.
+    absl::MutexLock lock(&mu_);
+    armed = EraseLocked(alarm);
+  }
+  if (armed) alarm.Release();
+}
+
+bool TimerQueue::EraseLocked(Alarm& alarm) {
+  if (alarm.deadline_ns_ == 0) return false;
+  alarms_.erase({alarm.deadline_ns_, &alarm});
+  alarm.deadline_ns_ = 0;
+  return true;
+}
+
+void TimerQueue::StartThreadLocked() {
+  if (running_) return;
+  // Signals to the sentry are for its main thread.
+  sigset_t all, old;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &old);
+  pthread_attr_t attributes;
+  pthread_attr_init(&attributes);
+  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+  pthread_attr_setstacksize(&attributes, 256 << 10);
+  pthread_t thread;
+  const int error = pthread_create(&thread, &attributes, &TimerQueue::ThreadMain, this);
+  pthread_attr_destroy(&attributes);
+  pthread_sigmask(SIG_SETMASK, &old, nullptr);
+  // Without a thread the next Arm tries again.
+  if (error != 0) LOG_ERROR("timer thread: errno %d", error);
+  running_ = error == 0;
+}
+
+void* TimerQueue::ThreadMain(void* queue) {
+  static_cast<TimerQueue*>(queue)->Loop();
+  return nullptr;
+}
+
+void TimerQueue::Loop() {
+  for (;;) {
+    const uint32_t seen = wake_.load(std::memory_order_acquire);
+    Ref<Alarm> due;
+    int64_t next = INT64_MAX;
+    {
+      absl::MutexLock lock(&mu_);
+      if (!alarms_.empty()) {
+        const auto [deadline, alarm] = *alarms_.begin();
+        if (deadline <= MonotonicNs()) {
+          EraseLocked(*alarm);
+          due = Ref<Alarm>::Adopt(alarm);
+        }
+        next = deadline;
+      }
+    }
+    if (due) {
+      due->OnAlarm();
+    } else {
+      FutexWaitUntil(wake_, seen, next);
+    }
+  }
+}
+
+}  // namespace sentry
