@@ -94,6 +94,9 @@ bool SpinUntil(Ready ready, std::chrono::nanoseconds limit) {
   return false;
 }
 inline constexpr std::chrono::microseconds kSpinLimit{20};
+// While the other side is being woken on another cpu, which takes about 35 us: to give up before
+// that would put both to sleep and double it.
+inline constexpr std::chrono::microseconds kWakeSpinLimit{60};
 
 }  // namespace gofer
 

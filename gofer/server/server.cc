@@ -51,8 +51,11 @@ class Server {
 
   void WaitForRequest() {
     // A client on this cpu cannot ask again while this thread keeps it busy.
-    const bool spin = spinning_pays_ && std::exchange(spin_next_, false);
-    if (spin && SpinUntil([this] { return HasRequest(); }, kSpinLimit)) return;
+    const auto limit = woke_client_ ? kWakeSpinLimit : kSpinLimit;
+    const bool spin = spinning_pays_ && client_elsewhere_;
+    client_elsewhere_ = false;
+    woke_client_ = false;
+    if (spin && SpinUntil([this] { return HasRequest(); }, limit)) return;
     ring_->header.server_state.store(ServerState::kSleeping, std::memory_order_seq_cst);
     if (!HasRequest()) {
       char bell;
@@ -67,7 +70,7 @@ class Server {
     // Copied once; from here on only the copy counts.
     Request request;
     CopyIn(&request, &slot.request, sizeof(request));
-    spin_next_ = request.client_cpu != CurrentCpu();
+    client_elsewhere_ |= request.client_cpu != CurrentCpu();
     Response response;
     UniqueFd fd;
     if (request.payload_size > kPayloadSize) {
@@ -81,6 +84,7 @@ class Server {
     slot.response = response;
     if (slot.state.exchange(SlotState::kDone, std::memory_order_acq_rel) == SlotState::kSleeping) {
       WakeSlot(slot.state);
+      woke_client_ = true;
     }
   }
 
@@ -120,7 +124,9 @@ class Server {
   FileService files_;
   const bool spinning_pays_;
   bool alive_ = true;
-  bool spin_next_ = false;
+  // Of the requests since the last wait.
+  bool client_elsewhere_ = false;
+  bool woke_client_ = false;
   char payload_[kPayloadSize];
 };
 

@@ -109,6 +109,7 @@ Status GoferClient::HandOver(uint32_t index) {
     return Errno(EIO);
   gofer::Slot& slot = ring_->slots[index];
   gofer::RingHeader& header = ring_->header;
+  auto limit = gofer::kSpinLimit;
   slot.state.store(SlotState::kSubmitted, std::memory_order_relaxed);
   // Both sequentially consistent, as in the gofer: either it sees the bit before it sleeps, or it
   // is seen to sleep here.
@@ -116,12 +117,13 @@ Status GoferClient::HandOver(uint32_t index) {
   if (header.server_state.load(std::memory_order_seq_cst) == gofer::ServerState::kSleeping &&
       header.server_state.exchange(gofer::ServerState::kAwake) == gofer::ServerState::kSleeping) {
     if (!RingDoorbell()) return Died();
+    limit = gofer::kWakeSpinLimit;
   }
   auto done = [&slot] { return slot.state.load(std::memory_order_acquire) == SlotState::kDone; };
   // On the gofer's own cpu spinning would only keep it from running.
   const bool spin = spinning_pays_ &&
                     header.server_cpu.load(std::memory_order_relaxed) != slot.request.client_cpu;
-  if (spin && gofer::SpinUntil(done, gofer::kSpinLimit)) return kOk;
+  if (spin && gofer::SpinUntil(done, limit)) return kOk;
   return Sleep(slot);
 }
 

@@ -316,6 +316,8 @@ void Measure(const char* what, int client_cpu, int gofer_cpu, std::chrono::micro
   sched_getaffinity(0, sizeof(all), &all);
   std::thread([&] {
     GoferProcess gofer(dir, Filter::kNone);
+    // Both sides have looked at how many cpus there are before they lose all but one.
+    EXPECT_TRUE(gofer.client->GetAttr(kRoot).ok());
     if (client_cpu >= 0) Pin(0, client_cpu);
     if (gofer_cpu >= 0) Pin(gofer.pid(), gofer_cpu);
     const int rounds = pause.count() > 0 ? 500 : 20'000;
