@@ -188,7 +188,7 @@ inline constexpr AbiRow kRows[] = {
     Full(128, "rt_sigtimedwait"),
     Full(129, "rt_sigqueueinfo"),
     Full(130, "rt_sigsuspend"),
-    Full(131, "sigaltstack", kLocal),
+    Full(131, "sigaltstack", kContext),
     Full(132, "utime"),
     Full(133, "mknod"),
     Removed(134, "uselib"),

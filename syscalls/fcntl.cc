@@ -1,0 +1,199 @@
+// fcntl(2) and flock(2).
+#include <fcntl.h>
+#include <sys/file.h>
+
+#include <limits>
+
+#include "sentry/fs/pipe/pipe.h"
+#include "sentry/task/kernel.h"
+#include "syscalls/common.h"
+#include "syscalls/fd.h"
+#include "syscalls/file_locks.h"
+
+namespace syscalls {
+namespace {
+
+using sentry::FileCast;
+
+constexpr int kDupfdQuery = 1027;     // F_DUPFD_QUERY.
+constexpr int kCreatedQuery = 1028;   // F_CREATED_QUERY.
+
+Result<int64_t> DupFrom(Task& task, Ref<File> file, uint64_t from, bool close_on_exec) {
+  const uint64_t limit = task.Limit(RLIMIT_NOFILE);
+  if (from >= limit || from > std::numeric_limits<int>::max()) return Errno(EINVAL);
+  const Fd fd =
+      TRY(task.fds().Add(std::move(file), close_on_exec, limit, static_cast<int>(from)));
+  return static_cast<int64_t>(fd);
+}
+
+// The bytes [start, end) that a struct flock names.
+Status ResolveRange(File& file, const abi::Flock& flock, FileLock& lock) {
+  int64_t base = 0;
+  if (flock.whence == SEEK_CUR) {
+    base = TRY(file.Seek(0, SEEK_CUR));
+  } else if (flock.whence == SEEK_END) {
+    base = static_cast<int64_t>(TRY(file.inode().GetAttributes()).size);
+  } else if (flock.whence != SEEK_SET) {
+    return Errno(EINVAL);
+  }
+  int64_t start = 0, end = 0;
+  if (__builtin_add_overflow(base, flock.start, &start)) return Errno(EOVERFLOW);
+  if (start < 0) return Errno(EINVAL);
+  if (flock.length > 0) {
+    if (__builtin_add_overflow(start, flock.length - 1, &end)) return Errno(EOVERFLOW);
+    lock.end = static_cast<uint64_t>(end) + 1;
+  } else if (flock.length < 0) {
+    lock.end = static_cast<uint64_t>(start);
+    if (__builtin_add_overflow(start, flock.length, &start) || start < 0) return Errno(EINVAL);
+  }
+  lock.start = static_cast<uint64_t>(start);
+  return kOk;
+}
+
+LockOwner OwnerOf(Task& task, const Ref<File>& file, int command) {
+  if (command == F_OFD_GETLK || command == F_OFD_SETLK || command == F_OFD_SETLKW) {
+    return {.description = file};
+  }
+  return {.process = Ref<sentry::ThreadGroup>::Share(task.group())};
+}
+
+Result<int64_t> GetLock(Task& task, const Ref<File>& file, int command, uint64_t arg) {
+  const UserPtr<abi::Flock> user{UserAddr{arg}};
+  abi::Flock flock = TRY(task.mem().Read(user));
+  const bool ofd = command == F_OFD_GETLK;
+  if (flock.type != F_RDLCK && flock.type != F_WRLCK) return Errno(EINVAL);
+  FileLock lock{.owner = OwnerOf(task, file, command), .exclusive = flock.type == F_WRLCK};
+  TRY(ResolveRange(*file, flock, lock));
+  if (ofd && flock.pid != 0) return Errno(EINVAL);
+  const auto conflict = FileLocks::Records().FindConflict(file->inode(), lock);
+  if (!conflict) {
+    flock.type = F_UNLCK;
+  } else {
+    flock.type = conflict->exclusive ? F_WRLCK : F_RDLCK;
+    flock.whence = SEEK_SET;
+    flock.start = static_cast<int64_t>(conflict->start);
+    flock.length =
+        conflict->end == UINT64_MAX ? 0 : static_cast<int64_t>(conflict->end - conflict->start);
+    flock.pid = conflict->owner.process ? conflict->owner.process->id : -1;
+  }
+  TRY(task.mem().Write(user, flock));
+  return 0;
+}
+
+Result<int64_t> SetLock(Task& task, Fd fd, const Ref<File>& file, int command, uint64_t arg) {
+  const abi::Flock flock = TRY(task.mem().Read(UserPtr<const abi::Flock>{UserAddr{arg}}));
+  FileLock lock{.owner = OwnerOf(task, file, command), .exclusive = flock.type == F_WRLCK};
+  TRY(ResolveRange(*file, flock, lock));
+  if (lock.owner.description && flock.pid != 0) return Errno(EINVAL);
+  if (flock.type == F_UNLCK) {
+    FileLocks::Records().Unlock(file->inode(), lock.owner, lock.start, lock.end);
+    return 0;
+  }
+  if (flock.type != F_RDLCK && flock.type != F_WRLCK) return Errno(EINVAL);
+  if (lock.exclusive ? !file->flags().writable() : !file->flags().readable()) return Errno(EBADF);
+  const bool wait = command == F_SETLKW || command == F_OFD_SETLKW;
+  TRY(wait ? FileLocks::Records().Lock(task, file->inode(), lock)
+           : FileLocks::Records().TryLock(file->inode(), lock));
+  // Another thread may have closed the descriptor meanwhile, and its close has found no lock.
+  auto again = task.fds().Get(fd);
+  if (!again.ok() || !(*again == file)) {
+    FileLocks::Records().Unlock(file->inode(), lock.owner, lock.start, lock.end);
+    return Errno(EBADF);
+  }
+  return 0;
+}
+
+Result<int64_t> SetStatusFlags(File& file, uint64_t arg) {
+  constexpr uint32_t kSettable = O_APPEND | O_NONBLOCK | O_DIRECT | O_NOATIME | O_ASYNC;
+  file.SetStatusFlags(OpenFlags(static_cast<uint32_t>(arg) & kSettable));
+  return 0;
+}
+
+Result<int64_t> PipeSize(File& file, int command, uint64_t arg) {
+  auto* pipe = FileCast<sentry::PipeFile>(file);
+  if (pipe == nullptr) return Errno(EBADF);
+  if (command == F_GETPIPE_SZ) return static_cast<int64_t>(pipe->pipe().capacity());
+  if (arg > std::numeric_limits<int>::max()) return Errno(EINVAL);
+  return static_cast<int64_t>(TRY(pipe->pipe().SetCapacity(arg)));
+}
+
+// What O_PATH descriptors answer as well.
+bool AllowedForPath(int command) {
+  return command == F_DUPFD || command == F_DUPFD_CLOEXEC || command == kDupfdQuery ||
+         command == F_GETFD || command == F_SETFD || command == F_GETFL;
+}
+
+}  // namespace
+
+Result<int64_t> Fcntl(Task& task, Fd fd, int command, uint64_t arg) {
+  sentry::FdEntry entry = TRY(task.fds().GetEntry(fd));
+  Ref<File>& file = entry.file;
+  if (file->flags().has(O_PATH) && !AllowedForPath(command)) return Errno(EBADF);
+  switch (command) {
+    case F_DUPFD:
+    case F_DUPFD_CLOEXEC:
+      return DupFrom(task, std::move(file), arg, command == F_DUPFD_CLOEXEC);
+    case F_GETFD:
+      return entry.close_on_exec ? FD_CLOEXEC : 0;
+    case F_SETFD:
+      TRY(task.fds().SetCloseOnExec(fd, (arg & FD_CLOEXEC) != 0));
+      return 0;
+    case F_GETFL: {
+      const OpenFlags flags =
+          file->flags().Without(O_CLOEXEC | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC);
+      return flags.raw();
+    }
+    case F_SETFL:
+      return SetStatusFlags(*file, arg);
+    case F_GETLK:
+    case F_OFD_GETLK:
+      return GetLock(task, file, command, arg);
+    case F_SETLK:
+    case F_SETLKW:
+    case F_OFD_SETLK:
+    case F_OFD_SETLKW:
+      return SetLock(task, fd, file, command, arg);
+    case F_SETOWN:
+    case F_SETOWN_EX:
+    case F_SETSIG:
+    case F_GETOWN:
+    case F_GETSIG:
+      return 0;  // Nobody: signals for O_ASYNC are not sent.
+    case F_GETOWN_EX:
+      TRY(task.mem().Write(UserPtr<abi::FileOwner>{UserAddr{arg}}, abi::FileOwner{F_OWNER_PID, 0}));
+      return 0;
+    case F_GETPIPE_SZ:
+    case F_SETPIPE_SZ:
+      return PipeSize(*file, command, arg);
+    case F_ADD_SEALS:
+      TRY(file->AddSeals(static_cast<uint32_t>(arg)));
+      return 0;
+    case F_GET_SEALS:
+      return static_cast<int64_t>(TRY(file->Seals()));
+    case F_GETLEASE:
+      return F_UNLCK;
+    case kDupfdQuery: {
+      const Ref<File> other = TRY(task.fds().Get(static_cast<Fd>(arg)));
+      return other == file ? 1 : 0;
+    }
+    case kCreatedQuery:
+    default:
+      return Errno(EINVAL);
+  }
+}
+
+Status Flock(Task& task, Fd fd, int operation) {
+  const Ref<File> file = TRY(GetFile(task, fd));
+  const int kind = operation & ~LOCK_NB;
+  const LockOwner owner{.description = file};
+  if (kind == LOCK_UN) {
+    FileLocks::Whole().Unlock(file->inode(), owner);
+    return kOk;
+  }
+  if (kind != LOCK_SH && kind != LOCK_EX) return Errno(EINVAL);
+  const FileLock lock{.owner = owner, .exclusive = kind == LOCK_EX};
+  if ((operation & LOCK_NB) != 0) return FileLocks::Whole().TryLock(file->inode(), lock);
+  return FileLocks::Whole().Lock(task, file->inode(), lock);
+}
+
+}  // namespace syscalls

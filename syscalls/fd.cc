@@ -1,0 +1,128 @@
+#include "syscalls/fd.h"
+
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <linux/fs.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+
+#include "syscalls/common.h"
+#include "syscalls/exec.h"
+#include "syscalls/file_locks.h"
+
+namespace syscalls {
+namespace {
+
+// Closing any descriptor of a file drops the process's record locks on it, as POSIX wants.
+void DropRecordLocks(Task& task, File& file) {
+  if (FileLocks::Records().empty()) return;
+  FileLocks::Records().Unlock(file.inode(),
+                              {.process = Ref<sentry::ThreadGroup>::Share(task.group())});
+}
+
+Result<int64_t> SetFlagFromUser(Task& task, File& file, uint64_t arg, uint32_t flag) {
+  const int on = TRY(task.mem().Read(UserPtr<const int>{UserAddr{arg}}));
+  file.SetStatusFlags(on != 0 ? file.flags().With(flag) : file.flags().Without(flag));
+  return 0;
+}
+
+// FIONREAD of a regular file: what is left behind the position.
+Result<int64_t> BytesLeft(Task& task, File& file, uint64_t arg) {
+  const sentry::Attributes attributes = TRY(file.inode().GetAttributes());
+  const int64_t position = TRY(file.Seek(0, SEEK_CUR));
+  const int left = static_cast<int>(static_cast<int64_t>(attributes.size) - position);
+  TRY(task.mem().Write(UserPtr<int>{UserAddr{arg}}, left));
+  return 0;
+}
+
+Result<int64_t> RegularIoctl(Task& task, File& file, uint32_t command, uint64_t arg) {
+  const sentry::Attributes attributes = TRY(file.inode().GetAttributes());
+  const bool regular = S_ISREG(attributes.mode);
+  switch (command) {
+    case FIONREAD:
+      return regular ? BytesLeft(task, file, arg) : Errno(ENOTTY);
+    case FIGETBSZ:
+      if (!regular && !S_ISDIR(attributes.mode)) return Errno(ENOTTY);
+      TRY(task.mem().Write(UserPtr<int>{UserAddr{arg}}, static_cast<int>(attributes.blksize)));
+      return 0;
+    case FIOQSIZE:
+      if (!regular && !S_ISDIR(attributes.mode)) return Errno(ENOTTY);
+      TRY(task.mem().Write(UserPtr<uint64_t>{UserAddr{arg}}, attributes.size));
+      return 0;
+    case FICLONE:
+    case FICLONERANGE:
+      return Errno(EOPNOTSUPP);
+    default:
+      return Errno(ENOTTY);
+  }
+}
+
+}  // namespace
+
+Status Close(Task& task, Fd fd) {
+  const Ref<File> file = TRY(task.fds().Remove(fd));
+  DropRecordLocks(task, *file);
+  return kOk;
+}
+
+Status CloseRange(Task& task, uint32_t first, uint32_t last, uint32_t flags) {
+  if ((flags & ~(CLOSE_RANGE_UNSHARE | CLOSE_RANGE_CLOEXEC)) != 0) return Errno(EINVAL);
+  if (first > last) return Errno(EINVAL);
+  if ((flags & CLOSE_RANGE_UNSHARE) != 0) TRY(Unshare(task, CLONE_FILES));
+  task.fds().CloseRange(first, last, (flags & CLOSE_RANGE_CLOEXEC) != 0);
+  return kOk;
+}
+
+Result<Fd> Dup(Task& task, Fd fd) {
+  return AddFile(task, TRY(task.fds().Get(fd)), false);
+}
+
+namespace {
+
+Result<Fd> Duplicate(Task& task, Fd from, Fd to, bool close_on_exec) {
+  Ref<File> file = TRY(task.fds().Get(from));
+  Ref<File> replaced;
+  if (!FileLocks::Records().empty()) {
+    if (auto old = task.fds().Get(to); old.ok()) replaced = std::move(*old);
+  }
+  const Fd result =
+      TRY(task.fds().Replace(to, std::move(file), close_on_exec, task.Limit(RLIMIT_NOFILE)));
+  if (replaced) DropRecordLocks(task, *replaced);
+  return result;
+}
+
+}  // namespace
+
+Result<Fd> Dup2(Task& task, Fd from, Fd to) {
+  if (from == to) {
+    TRY(task.fds().Get(from));
+    return to;
+  }
+  return Duplicate(task, from, to, false);
+}
+
+Result<Fd> Dup3(Task& task, Fd from, Fd to, uint32_t flags) {
+  if ((flags & ~static_cast<uint32_t>(O_CLOEXEC)) != 0 || from == to) return Errno(EINVAL);
+  return Duplicate(task, from, to, (flags & O_CLOEXEC) != 0);
+}
+
+Result<int64_t> Ioctl(Task& task, Fd fd, uint32_t command, uint64_t arg) {
+  const Ref<File> file = TRY(GetFile(task, fd));
+  switch (command) {
+    case FIOCLEX:
+    case FIONCLEX:
+      TRY(task.fds().SetCloseOnExec(fd, command == FIOCLEX));
+      return 0;
+    case FIONBIO:
+      return SetFlagFromUser(task, *file, arg, O_NONBLOCK);
+    case FIOASYNC:
+      return SetFlagFromUser(task, *file, arg, O_ASYNC);
+    default:
+      break;
+  }
+  Result<int64_t> result = file->Ioctl(task, command, arg);
+  if (result.ok() || result.error() != Errno(ENOTTY)) return result;
+  return RegularIoctl(task, *file, command, arg);
+}
+
+}  // namespace syscalls

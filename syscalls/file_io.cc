@@ -1,0 +1,86 @@
+#include "syscalls/file_io.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <sys/stat.h>
+
+#include "sentry/task/kernel.h"
+
+namespace syscalls {
+namespace {
+
+using sentry::IoDst;
+using sentry::IoSrc;
+using sentry::RetryWhileBlocked;
+
+// A pipe, socket or terminal takes a part when it is full; a blocking write goes on with the rest.
+bool ContinuesShortWrites(File& file) {
+  if (file.seekable() || file.nonblocking()) return false;
+  if (file.is_terminal()) return true;
+  const auto attributes = file.inode().GetAttributes();
+  return attributes.ok() && (S_ISFIFO(attributes->mode) || S_ISSOCK(attributes->mode));
+}
+
+// With a limit in force: where a write of a regular file starts.
+Status CheckWriteLimit(Task& task, File& file, std::optional<int64_t> offset) {
+  const uint64_t limit = task.Limit(RLIMIT_FSIZE);
+  if (limit == RLIM_INFINITY || !file.seekable()) return kOk;
+  const sentry::Attributes attributes = TRY(file.inode().GetAttributes());
+  if (!S_ISREG(attributes.mode)) return kOk;
+  uint64_t start = attributes.size;
+  if (!file.flags().has(O_APPEND)) {
+    start = static_cast<uint64_t>(offset ? *offset : TRY(file.Seek(0, SEEK_CUR)));
+  }
+  return start < limit ? Status(kOk) : CheckFileSize(task, start + 1);
+}
+
+}  // namespace
+
+Result<Ref<File>> GetReadable(Task& task, Fd fd) {
+  Ref<File> file = TRY(task.fds().Get(fd));
+  if (!file->flags().readable()) return Errno(EBADF);
+  return file;
+}
+
+Result<Ref<File>> GetWritable(Task& task, Fd fd) {
+  Ref<File> file = TRY(task.fds().Get(fd));
+  if (!file->flags().writable()) return Errno(EBADF);
+  return file;
+}
+
+void RaiseSignal(Task& task, int sig) {
+  task.kernel().SendTo(task,
+                       sentry::MakeSignalInfo(sig, SI_USER, task.tgid(), task.creds().uid));
+}
+
+Status CheckFileSize(Task& task, uint64_t end) {
+  if (end <= task.Limit(RLIMIT_FSIZE)) return kOk;
+  RaiseSignal(task, SIGXFSZ);
+  return Errno(EFBIG);
+}
+
+Result<int64_t> ReadFile(Task& task, File& file, IoDst& dst, std::optional<int64_t> offset) {
+  if (file.is_terminal()) TRY(file.CheckTerminalAccess(task, File::TerminalAccess::kRead));
+  return static_cast<int64_t>(TRY(RetryWhileBlocked(
+      task, file, POLLIN, [&] { return offset ? file.ReadAt(dst, *offset) : file.Read(dst); })));
+}
+
+Result<int64_t> WriteFile(Task& task, File& file, IoSrc& src, std::optional<int64_t> offset) {
+  if (file.is_terminal()) TRY(file.CheckTerminalAccess(task, File::TerminalAccess::kWrite));
+  TRY(CheckWriteLimit(task, file, offset));
+  int64_t total = 0;
+  for (;;) {
+    auto result = RetryWhileBlocked(task, file, POLLOUT, [&] {
+      return offset ? file.WriteAt(src, *offset) : file.Write(src);
+    });
+    if (!result.ok()) {
+      if (result.error() == Errno(EPIPE)) RaiseSignal(task, SIGPIPE);
+      if (total != 0) return total;
+      return result.error();
+    }
+    total += static_cast<int64_t>(*result);
+    if (*result == 0 || src.remaining() == 0 || !ContinuesShortWrites(file)) return total;
+  }
+}
+
+}  // namespace syscalls

@@ -1,0 +1,134 @@
+#include "syscalls/rw.h"
+
+#include <sys/uio.h>
+
+#include <algorithm>
+
+#include "syscalls/common.h"
+#include "syscalls/file_io.h"
+
+namespace syscalls {
+namespace {
+
+using sentry::IoDst;
+using sentry::IoSrc;
+
+// Positioned calls on pipes and terminals are ESPIPE, whatever the access mode.
+Result<Ref<File>> GetSeekable(Task& task, Fd fd, int64_t offset) {
+  if (offset < 0) return Errno(EINVAL);
+  Ref<File> file = TRY(GetFile(task, fd));
+  if (!file->seekable()) return Errno(ESPIPE);
+  return file;
+}
+
+Status CheckEnd(int64_t offset, uint64_t count) {
+  int64_t end = 0;
+  if (__builtin_add_overflow(offset, std::min(count, kMaxIo), &end)) return Errno(EINVAL);
+  return kOk;
+}
+
+UserSpan Buffer(UserAddr buffer, uint64_t count) { return {buffer, std::min(count, kMaxIo)}; }
+
+}  // namespace
+
+Result<int64_t> Read(Task& task, Fd fd, UserAddr buffer, uint64_t count) {
+  const Ref<File> file = TRY(GetReadable(task, fd));
+  if (static_cast<int64_t>(count) < 0) return Errno(EINVAL);
+  IoDst dst(task.mem(), Buffer(buffer, count));
+  return ReadFile(task, *file, dst);
+}
+
+Result<int64_t> Write(Task& task, Fd fd, UserAddr buffer, uint64_t count) {
+  const Ref<File> file = TRY(GetWritable(task, fd));
+  if (static_cast<int64_t>(count) < 0) return Errno(EINVAL);
+  IoSrc src(task.mem(), Buffer(buffer, count));
+  return WriteFile(task, *file, src);
+}
+
+Result<int64_t> Pread64(Task& task, Fd fd, UserAddr buffer, uint64_t count, int64_t offset) {
+  const Ref<File> file = TRY(GetSeekable(task, fd, offset));
+  if (!file->flags().readable()) return Errno(EBADF);
+  TRY(CheckEnd(offset, count));
+  IoDst dst(task.mem(), Buffer(buffer, count));
+  return ReadFile(task, *file, dst, offset);
+}
+
+Result<int64_t> Pwrite64(Task& task, Fd fd, UserAddr buffer, uint64_t count, int64_t offset) {
+  const Ref<File> file = TRY(GetSeekable(task, fd, offset));
+  if (!file->flags().writable()) return Errno(EBADF);
+  TRY(CheckEnd(offset, count));
+  IoSrc src(task.mem(), Buffer(buffer, count));
+  // Linux appends even here when the file is O_APPEND.
+  if (file->flags().has(O_APPEND)) offset = sentry::SeekableFile::kAppend;
+  return WriteFile(task, *file, src, offset);
+}
+
+Result<int64_t> Readv(Task& task, Fd fd, UserPtr<const abi::Iovec> iov, uint64_t count) {
+  const Ref<File> file = TRY(GetReadable(task, fd));
+  IoDst dst(task.mem(), TRY(ReadIovec(task, iov, count)));
+  return ReadFile(task, *file, dst);
+}
+
+Result<int64_t> Writev(Task& task, Fd fd, UserPtr<const abi::Iovec> iov, uint64_t count) {
+  const Ref<File> file = TRY(GetWritable(task, fd));
+  IoSrc src(task.mem(), TRY(ReadIovec(task, iov, count)));
+  return WriteFile(task, *file, src);
+}
+
+Result<int64_t> Preadv(Task& task, Fd fd, UserPtr<const abi::Iovec> iov, uint64_t count,
+                       int64_t offset) {
+  const Ref<File> file = TRY(GetSeekable(task, fd, offset));
+  if (!file->flags().readable()) return Errno(EBADF);
+  IoDst dst(task.mem(), TRY(ReadIovec(task, iov, count)));
+  return ReadFile(task, *file, dst, offset);
+}
+
+Result<int64_t> Pwritev(Task& task, Fd fd, UserPtr<const abi::Iovec> iov, uint64_t count,
+                        int64_t offset) {
+  const Ref<File> file = TRY(GetSeekable(task, fd, offset));
+  if (!file->flags().writable()) return Errno(EBADF);
+  IoSrc src(task.mem(), TRY(ReadIovec(task, iov, count)));
+  if (file->flags().has(O_APPEND)) offset = sentry::SeekableFile::kAppend;
+  return WriteFile(task, *file, src, offset);
+}
+
+namespace {
+
+// RWF_HIPRI, RWF_DSYNC and RWF_SYNC are hints here: the host's page cache is the only one.
+constexpr uint32_t kIgnoredRwFlags = RWF_HIPRI | RWF_DSYNC | RWF_SYNC;
+
+}  // namespace
+
+Result<int64_t> Preadv2(Task& task, Fd fd, UserPtr<const abi::Iovec> iov, uint64_t count,
+                        int64_t offset, uint64_t offset_high, uint32_t flags) {
+  if ((flags & ~kIgnoredRwFlags) != 0) {
+    TRY(GetReadable(task, fd));
+    return Errno(EOPNOTSUPP);
+  }
+  if (offset == -1) return Readv(task, fd, iov, count);
+  return Preadv(task, fd, iov, count, offset);
+}
+
+Result<int64_t> Pwritev2(Task& task, Fd fd, UserPtr<const abi::Iovec> iov, uint64_t count,
+                         int64_t offset, uint64_t offset_high, uint32_t flags) {
+  if ((flags & ~(kIgnoredRwFlags | RWF_APPEND)) != 0) {
+    TRY(GetWritable(task, fd));
+    return Errno(EOPNOTSUPP);
+  }
+  if ((flags & RWF_APPEND) != 0 && offset >= 0) {
+    const Ref<File> file = TRY(GetWritable(task, fd));
+    if (!file->seekable()) return Errno(ESPIPE);
+    IoSrc src(task.mem(), TRY(ReadIovec(task, iov, count)));
+    return WriteFile(task, *file, src, sentry::SeekableFile::kAppend);
+  }
+  if (offset == -1) return Writev(task, fd, iov, count);
+  return Pwritev(task, fd, iov, count, offset);
+}
+
+Result<int64_t> Lseek(Task& task, Fd fd, int64_t offset, uint32_t whence) {
+  const Ref<File> file = TRY(GetFile(task, fd));
+  if (whence > SEEK_HOLE) return Errno(EINVAL);
+  return file->Seek(offset, static_cast<int>(whence));
+}
+
+}  // namespace syscalls
