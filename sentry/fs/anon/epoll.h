@@ -6,13 +6,13 @@
 
 #include <cstdint>
 #include <list>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/container/flat_hash_map.h"
 #include "absl/synchronization/mutex.h"
 #include "sentry/fs/file.h"
 
@@ -30,8 +30,8 @@ class EpollFile final : public File {
   explicit EpollFile(OpenFlags flags);
   ~EpollFile() override;
 
-  // epoll_ctl(2) on `file`, which the application calls `fd`. EEXIST, ENOENT, EPERM (the file
-  // cannot be waited for), EINVAL (itself; EPOLLEXCLUSIVE misused), ELOOP, ENOSPC.
+  // One operation of epoll_ctl(2) on `file`, which the application calls `fd`. EEXIST, ENOENT, EINVAL
+  // (EPOLLEXCLUSIVE misused), ELOOP, ENOSPC. EpollControl has checked the rest.
   Status Add(Fd fd, Ref<File> file, const epoll_event& event) ABSL_LOCKS_EXCLUDED(control_mu_);
   Status Modify(Fd fd, File& file, const epoll_event& event) ABSL_LOCKS_EXCLUDED(control_mu_);
   Status Delete(Fd fd, File& file) ABSL_LOCKS_EXCLUDED(control_mu_);
@@ -45,25 +45,37 @@ class EpollFile final : public File {
   std::string AnonymousName() const override { return "anon_inode:[eventpoll]"; }
   const void* kind() const override { return &kKind; }
 
-  // One line for each entry as /proc/PID/fdinfo shows it.
+  // The lines about the entries in /proc/PID/fdinfo.
   std::string FdInfo() ABSL_LOCKS_EXCLUDED(control_mu_);
 
  private:
   struct Item;
-  using Key = std::pair<File*, int>;
+  struct Nesting;  // Which instance watches which; see epoll.cc.
+  using Key = std::pair<const File*, int>;
 
+  // Appends and tells whoever waits.
   void MarkReady(Item& item) ABSL_LOCKS_EXCLUDED(ready_mu_);
-  bool TakeReady(Item*& item) ABSL_LOCKS_EXCLUDED(ready_mu_);
-  // Events of `item` that hold now.
+  // Appends to the ready list; false when it was there.
+  bool PutReady(Item& item) ABSL_LOCKS_EXCLUDED(ready_mu_);
+  void UnmarkReady(Item& item) ABSL_LOCKS_EXCLUDED(ready_mu_);
+  // Takes the first of the ready list, nullptr when it is empty.
+  Item* TakeReady() ABSL_LOCKS_EXCLUDED(ready_mu_);
+  size_t ReadyCount() ABSL_LOCKS_EXCLUDED(ready_mu_);
+  // The events of `item` that hold now; arranges for news when there are none.
   static uint32_t PollItem(Item& item);
-  void RemoveLocked(Item& item) ABSL_EXCLUSIVE_LOCKS_REQUIRED(control_mu_);
+  // Destroy the item with no lock held.
+  std::unique_ptr<Item> RemoveLocked(Key key) ABSL_EXCLUSIVE_LOCKS_REQUIRED(control_mu_);
 
   absl::Mutex control_mu_;
-  absl::flat_hash_map<Key, std::unique_ptr<Item>> items_ ABSL_GUARDED_BY(control_mu_);
+  std::map<Key, std::unique_ptr<Item>> items_ ABSL_GUARDED_BY(control_mu_);
   absl::Mutex ready_mu_;  // Leaf.
   std::list<Item*> ready_ ABSL_GUARDED_BY(ready_mu_);
   WaitQueue queue_;
 };
+
+// epoll_ctl(2) with its checks in Linux's order: EPERM when `file` cannot be waited for, EINVAL when
+// `epoll` is no epoll instance or watches itself or `op` is unknown, then those of the operation.
+Status EpollControl(File& epoll, int op, Fd fd, Ref<File> file, const epoll_event& event);
 
 // epoll_create1(2). `flags`: EPOLL_CLOEXEC; EINVAL otherwise.
 Result<Ref<File>> CreateEpoll(int flags);
