@@ -23,6 +23,8 @@
 namespace sentry {
 
 class AfterUnlock;
+struct WaitQuery;
+struct WaitReport;
 
 // One per sandbox. Lock order, outermost first: Kernel::mu(), Vfs's, FdTable and FsContext, a
 // file's or inode's own, WaitQueue's, Sleeper's. mu() guards the process tree, signals and job
@@ -70,9 +72,8 @@ class Kernel {
   Ref<ThreadGroup> init() const;
   Result<Credentials> CredentialsOf(Pid tid);
 
-  // Queues a signal and wakes whoever is to act on it. No file's or filesystem's lock may be held:
-  // a killed process lets go of its files
-  // here. To one task:
+  // Queues a signal and wakes whoever is to act on it. No lock of a file or filesystem may be held: a
+  // killed process lets go of its files here. To one task:
   void SendTo(Task& task, const SignalInfo& info) ABSL_LOCKS_EXCLUDED(mu_);
   // To a process.
   void SendTo(ThreadGroup& group, const SignalInfo& info) ABSL_LOCKS_EXCLUDED(mu_);
@@ -94,11 +95,18 @@ class Kernel {
   Result<SignalInfo> WaitForSignal(Task& task, SignalSet set, Deadline deadline)
       ABSL_LOCKS_EXCLUDED(mu_);
 
+  // One look at the children, reaping what it reports; see sentry/task/wait.h.
+  Result<WaitReport> LookForChild(ThreadGroup& parent, const WaitQuery& query)
+      ABSL_LOCKS_EXCLUDED(mu_);
+
   // Ends the calling task's process (exit_group, fatal signal) with a wait status. The call-back
   // then returns Verdict::kGone.
   void ExitGroup(Task& task, int wait_status) ABSL_LOCKS_EXCLUDED(mu_);
   // Ends the calling task only. The call-back then returns Verdict::kExitThread.
   void ExitTask(Task& task, int wait_status) ABSL_LOCKS_EXCLUDED(mu_);
+
+  // Who ends a task: anybody, or one of the task's own call-backs.
+  enum class From : bool { kOutside, kCallback };
 
   std::string hostname() const;
   void set_hostname(std::string name);
@@ -108,6 +116,9 @@ class Kernel {
   friend class TaskBuilder;
 
   friend class AfterUnlock;
+  friend class JobControl;
+struct WaitQuery;
+struct WaitReport;
 
   Pid AllocatePidLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   Task* FindTaskLocked(Pid tid) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -133,8 +144,7 @@ class Kernel {
   void BeginGroupExitLocked(ThreadGroup& group, int wait_status, AfterUnlock& after)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void KillTaskLocked(Task& task, AfterUnlock& after) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // The end of a task, once for each. `from_callback` is true inside one of its own call-backs.
-  enum class From : bool { kOutside, kCallback };
+  // The end of a task, once for each. Inside one of its own call-backs its thread outlives it.
   void FinishTask(Task& task, From from) ABSL_LOCKS_EXCLUDED(mu_);
   void ReleaseResources(Task& task) ABSL_LOCKS_EXCLUDED(mu_);
   void UnlinkTaskLocked(Task& task, AfterUnlock& after) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -170,7 +180,9 @@ class Kernel {
 // before the lock.
 class AfterUnlock {
  public:
-  explicit AfterUnlock(Kernel& kernel) : kernel_(kernel) {}
+  // kCallback where a task whose own call-back this is may be among them.
+  explicit AfterUnlock(Kernel& kernel, Kernel::From from = Kernel::From::kOutside)
+      : kernel_(kernel), from_(from) {}
   ~AfterUnlock();
   AfterUnlock(const AfterUnlock&) = delete;
   AfterUnlock& operator=(const AfterUnlock&) = delete;
@@ -181,6 +193,7 @@ class AfterUnlock {
 
  private:
   Kernel& kernel_;
+  const Kernel::From from_;
   std::vector<Ref<Task>> dead_;
   std::vector<Ref<RefCounted>> garbage_;
   std::vector<std::shared_ptr<void>> shared_;

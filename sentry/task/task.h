@@ -76,6 +76,8 @@ class Task final : public RefCounted, public platform::Guest {
   void SetTemporaryMask(SignalSet mask);
   // For calls that end without having been interrupted.
   void RestoreTemporaryMask();
+  // A signal that the current call has earned, as if from the hardware: cannot be blocked or ignored.
+  void RaiseForced(int sig);
   // Signals sent to this task alone. Guarded by Kernel::mu().
   SignalQueue& pending_signals() { return pending_; }
 
@@ -124,10 +126,11 @@ class Task final : public RefCounted, public platform::Guest {
     SignalInfo info;
     SignalAction action;
   };
-  std::optional<Delivery> NextDelivery();
+  std::optional<Delivery> NextDelivery(bool& stopped);
+  void Park();  // Until the group stop ends.
   void DeliverSignals(platform::Context& context, bool restartable);
-  // Enters the handler; false when it had to become a SIGSEGV.
-  bool EnterHandler(platform::Context& context, const Delivery& delivery);
+  // Enters the handler, or turns the signal into a SIGSEGV.
+  void EnterHandler(platform::Context& context, const Delivery& delivery);
   // A fault: cannot be blocked or ignored.
   void ForceSignal(const SignalInfo& info);
 

@@ -1,0 +1,222 @@
+// The end of tasks and processes. Linux: kernel/exit.c.
+#include <algorithm>
+#include <utility>
+
+#include "base/log.h"
+#include "sentry/task/job_control.h"
+#include "sentry/task/kernel.h"
+#include "sentry/time/process_timers.h"
+
+namespace sentry {
+
+// task.cc: keeps a thread until its last call-back has returned.
+void BuryThread(Ref<Task> task, std::unique_ptr<platform::Thread> thread);
+
+void Kernel::ExitGroup(Task& task, int wait_status) {
+  AfterUnlock after(*this);
+  absl::MutexLock lock(&mu_);
+  BeginGroupExitLocked(task.group(), wait_status, after);
+}
+
+void Kernel::ExitTask(Task& task, int wait_status) {
+  absl::MutexLock lock(&mu_);
+  task.exit_status_ = wait_status;
+  task.life_.fetch_or(Task::kKilled);
+}
+
+void Kernel::BeginGroupExitLocked(ThreadGroup& group, int wait_status, AfterUnlock& after) {
+  if (group.exiting || group.tasks.empty()) return;
+  group.exiting = true;
+  group.exit_status = wait_status;
+  group.stopped = false;
+  // All live tasks share one host process.
+  for (Task* task : group.tasks) {
+    if (!task->thread_) continue;
+    task->thread_->KillProcess();
+    break;
+  }
+  for (Task* task : group.tasks) KillTaskLocked(*task, after);
+}
+
+void Kernel::KillTaskLocked(Task& task, AfterUnlock& after) {
+  const uint32_t before = task.life_.fetch_or(Task::kKilled);
+  task.sleeper_.Interrupt();
+  task.state_cv_.SignalAll();
+  // With a call-back under way, its end finishes the task.
+  const bool finish_here = (before & (Task::kKilled | Task::kInCallback)) == 0;
+  if (finish_here) after.Finish(Ref<Task>::Share(task));
+}
+
+void Kernel::FinishTask(Task& task, From from) {
+  const Ref<Task> self = Ref<Task>::Share(task);
+  ReleaseResources(task);
+  std::unique_ptr<platform::Thread> thread;
+  {
+    AfterUnlock after(*this);
+    absl::MutexLock lock(&mu_);
+    if (task.thread_) task.group().dead_cpu_ns += task.thread_->CpuTimeNs();
+    thread = std::move(task.thread_);
+    UnlinkTaskLocked(task, after);
+  }
+  if (from == From::kCallback) BuryThread(self, std::move(thread));
+}
+
+void Kernel::ReleaseResources(Task& task) {
+  Ref<FdTable> fds = MakeRef<FdTable>();
+  Ref<Mm> mm = no_memory_;
+  {
+    absl::MutexLock lock(&task.refs_mu_);
+    std::swap(task.fds_, fds);
+    std::swap(task.mm_, mm);
+  }
+  // The old ones go here: the last user of a table closes its files, with no lock held.
+}
+
+void Kernel::WakeVforkParentLocked(Task& task) {
+  if (!task.vfork_parent_) return;
+  const Ref<Task> parent = std::move(task.vfork_parent_);
+  parent->vfork_waiting_ = false;
+  parent->state_cv_.SignalAll();
+}
+
+void Kernel::UnlinkTaskLocked(Task& task, AfterUnlock& after) {
+  ThreadGroup& group = task.group();
+  WakeVforkParentLocked(task);
+  std::erase(group.tasks, &task);
+  task.pending_.Clear();
+  if (group.exec_task != nullptr) group.exec_task->state_cv_.SignalAll();
+  if (group.leader == &task) {
+    if (!group.exiting) group.exit_status = task.exit_status_;
+  } else {
+    const auto it = tasks_.find(task.tid_);
+    if (it != tasks_.end() && it->second.get() == &task) {
+      after.Release(std::move(it->second));
+      tasks_.erase(it);
+    }
+  }
+  if (group.tasks.empty()) {
+    GroupDiedLocked(group, after);
+  } else {
+    CheckStopCompleteLocked(group, after);
+  }
+}
+
+void Kernel::GroupDiedLocked(ThreadGroup& group, AfterUnlock& after) {
+  group.zombie = true;
+  group.exiting = true;
+  group.pending.Clear();
+  if (group.timers) {
+    group.timers->OnExit();
+    after.Release(std::static_pointer_cast<void>(std::move(group.timers)));
+  }
+  LeaveSessionLocked(group, after);
+  ReparentChildrenLocked(group, after);
+  SignalOrphansLocked(group, after);
+  group.exit_events.Notify(POLLIN);
+  if (init_.get() == &group) {
+    ended_ = true;
+    platform_.Stop();
+    return;
+  }
+  ReportDeathLocked(group, after);
+}
+
+void Kernel::LeaveSessionLocked(ThreadGroup& group, AfterUnlock& after) {
+  Session* session = group.session.get();
+  if (session == nullptr || session->id != group.id || !session->terminal) return;
+  // The death of a session's leader takes the terminal away from its foreground (tty hang-up).
+  const Pid foreground = std::exchange(session->foreground_group, 0);
+  after.Release(Ref<RefCounted>(std::move(session->terminal)));
+  for (const auto& [id, member] : groups_) {
+    if (member->group != foreground || member->zombie) continue;
+    (void)SendLocked(*member, nullptr, MakeKernelSignalInfo(SIGHUP), after);
+    (void)SendLocked(*member, nullptr, MakeKernelSignalInfo(SIGCONT), after);
+  }
+}
+
+void Kernel::ReparentChildrenLocked(ThreadGroup& group, AfterUnlock& after) {
+  if (group.children.empty() || init_.get() == &group) return;
+  ThreadGroup* heir = group.parent;
+  while (heir != nullptr && (!heir->child_subreaper || heir->exiting)) heir = heir->parent;
+  if (heir == nullptr) heir = init_.get();
+  if (heir == nullptr) return;
+  std::vector<Ref<ThreadGroup>> children = std::exchange(group.children, {});
+  for (Ref<ThreadGroup>& child : children) {
+    child->parent = heir;
+    // A child that asked for another signal than SIGCHLD has a new parent that knows of nothing.
+    child->exit_signal = SIGCHLD;
+    heir->children.push_back(child);
+    for (Task* task : child->tasks) {
+      if (task->pdeath_signal == 0) continue;
+      const SignalInfo info = MakeSignalInfo(task->pdeath_signal, SI_USER, group.id, group.uid);
+      (void)SendLocked(*child, task, info, after);
+    }
+    if (child->zombie) ReportDeathLocked(*child, after);
+  }
+}
+
+void Kernel::SignalOrphansLocked(ThreadGroup& group, AfterUnlock& after) {
+  // Process groups that lose their last link to another group of the session: the own one, and
+  // those of the children. Stopped members would never be continued (POSIX).
+  std::vector<Pid> candidates = {group.group};
+  for (const auto& [id, other] : groups_) {
+    if (other->session == group.session && other->group != group.group) {
+      candidates.push_back(other->group);
+    }
+  }
+  std::sort(candidates.begin(), candidates.end());
+  candidates.erase(std::unique(candidates.begin(), candidates.end()), candidates.end());
+  for (const Pid pgid : candidates) {
+    const auto stopped = [pgid](const auto& entry) {
+      const ThreadGroup& member = *entry.second;
+      return member.group == pgid && !member.zombie && member.stopped;
+    };
+    if (std::none_of(groups_.begin(), groups_.end(), stopped)) continue;
+    if (!IsOrphanedLocked(*this, pgid, &group)) continue;
+    for (const auto& [id, member] : groups_) {
+      if (member->group != pgid || member->zombie) continue;
+      (void)SendLocked(*member, nullptr, MakeKernelSignalInfo(SIGHUP), after);
+      (void)SendLocked(*member, nullptr, MakeKernelSignalInfo(SIGCONT), after);
+    }
+  }
+}
+
+void Kernel::ReportDeathLocked(ThreadGroup& group, AfterUnlock& after) {
+  ThreadGroup* parent = group.parent;
+  if (parent == nullptr || parent->zombie) return;
+  const SignalAction& action = parent->handlers->actions[SIGCHLD];
+  const bool ignored = action.handler == reinterpret_cast<uint64_t>(SIG_IGN);
+  const bool unwanted =
+      group.exit_signal == SIGCHLD && (ignored || (action.flags & SA_NOCLDWAIT) != 0);
+  if (group.exit_signal != 0 && !(group.exit_signal == SIGCHLD && ignored)) {
+    const int status = group.exit_status;
+    const int signal = status & 0x7f;
+    SignalInfo info = MakeSignalInfo(group.exit_signal, signal != 0 ? CLD_KILLED : CLD_EXITED,
+                                     group.id, group.uid);
+    info.si_status = signal != 0 ? signal : status >> 8 & 0xff;
+    info.si_utime = static_cast<clock_t>(group.dead_cpu_ns / 10'000'000);
+    (void)SendLocked(*parent, nullptr, info, after);
+  }
+  if (unwanted) ReapLocked(group, after);
+  parent->child_events.Notify(POLLIN);
+}
+
+void Kernel::ReapLocked(ThreadGroup& group, AfterUnlock& after) {
+  after.Release(Ref<RefCounted>(Ref<ThreadGroup>::Share(group)));
+  if (group.parent != nullptr) {
+    std::erase_if(group.parent->children,
+                  [&group](const Ref<ThreadGroup>& child) { return child.get() == &group; });
+    group.parent = nullptr;
+  }
+  if (group.leader != nullptr) {
+    const auto task = tasks_.find(group.id);
+    if (task != tasks_.end()) {
+      after.Release(std::move(task->second));
+      tasks_.erase(task);
+    }
+    group.leader = nullptr;
+  }
+  groups_.erase(group.id);
+}
+
+}  // namespace sentry

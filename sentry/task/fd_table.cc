@@ -1,0 +1,135 @@
+#include "sentry/task/fd_table.h"
+
+#include <algorithm>
+
+namespace sentry {
+namespace {
+
+// Nobody gets a larger table, whatever the limits say (fs.nr_open).
+constexpr uint64_t kMaxDescriptors = 1 << 20;
+
+// What leaves a table: dropped once no lock is held.
+void Drop(Ref<File> file) {
+  if (file) file->DropDescriptor();
+}
+
+}  // namespace
+
+FdTable::~FdTable() { CloseAll(); }
+
+Result<Ref<File>> FdTable::Get(Fd fd) const {
+  absl::MutexLock lock(&mu_);
+  const auto index = static_cast<uint32_t>(fd);
+  if (index >= entries_.size() || !entries_[index].file) return Errno(EBADF);
+  return entries_[index].file;
+}
+
+Result<FdEntry> FdTable::GetEntry(Fd fd) const {
+  absl::MutexLock lock(&mu_);
+  const auto index = static_cast<uint32_t>(fd);
+  if (index >= entries_.size() || !entries_[index].file) return Errno(EBADF);
+  return entries_[index];
+}
+
+Result<Fd> FdTable::Add(Ref<File> file, bool close_on_exec, uint64_t limit, int from) {
+  limit = std::min(limit, kMaxDescriptors);
+  if (from < 0 || static_cast<uint64_t>(from) >= limit) return Errno(EMFILE);
+  absl::MutexLock lock(&mu_);
+  size_t index = from;
+  if (index <= entries_.size()) {
+    const auto free = std::find_if(entries_.begin() + static_cast<ptrdiff_t>(index), entries_.end(),
+                                   [](const FdEntry& entry) { return !entry.file; });
+    index = static_cast<size_t>(free - entries_.begin());
+  }
+  if (index >= limit) return Errno(EMFILE);
+  if (index >= entries_.size()) entries_.resize(index + 1);
+  file->AddDescriptor();
+  entries_[index] = {std::move(file), close_on_exec};
+  return Fd{static_cast<int>(index)};
+}
+
+Result<Fd> FdTable::Replace(Fd to, Ref<File> file, bool close_on_exec, uint64_t limit) {
+  const auto index = static_cast<uint32_t>(to);
+  if (index >= std::min(limit, kMaxDescriptors)) return Errno(EBADF);
+  file->AddDescriptor();
+  Ref<File> replaced;
+  {
+    absl::MutexLock lock(&mu_);
+    if (index >= entries_.size()) entries_.resize(index + 1);
+    replaced = std::exchange(entries_[index].file, std::move(file));
+    entries_[index].close_on_exec = close_on_exec;
+  }
+  Drop(std::move(replaced));
+  return to;
+}
+
+Result<Ref<File>> FdTable::Remove(Fd fd) {
+  Ref<File> removed;
+  {
+    absl::MutexLock lock(&mu_);
+    const auto index = static_cast<uint32_t>(fd);
+    if (index >= entries_.size() || !entries_[index].file) return Errno(EBADF);
+    removed = std::exchange(entries_[index], {}).file;
+  }
+  removed->DropDescriptor();
+  return removed;
+}
+
+Status FdTable::SetCloseOnExec(Fd fd, bool on) {
+  absl::MutexLock lock(&mu_);
+  const auto index = static_cast<uint32_t>(fd);
+  if (index >= entries_.size() || !entries_[index].file) return Errno(EBADF);
+  entries_[index].close_on_exec = on;
+  return kOk;
+}
+
+void FdTable::CloseRange(uint32_t first, uint32_t last, bool only_mark) {
+  std::vector<Ref<File>> closed;
+  {
+    absl::MutexLock lock(&mu_);
+    for (size_t i = first; i <= last && i < entries_.size(); ++i) {
+      if (!entries_[i].file) continue;
+      if (only_mark) {
+        entries_[i].close_on_exec = true;
+      } else {
+        closed.push_back(std::exchange(entries_[i], {}).file);
+      }
+    }
+  }
+  for (Ref<File>& file : closed) Drop(std::move(file));
+}
+
+void FdTable::CloseOnExec() {
+  std::vector<Ref<File>> closed;
+  {
+    absl::MutexLock lock(&mu_);
+    for (FdEntry& entry : entries_) {
+      if (entry.file && entry.close_on_exec) closed.push_back(std::exchange(entry, {}).file);
+    }
+  }
+  for (Ref<File>& file : closed) Drop(std::move(file));
+}
+
+void FdTable::CloseAll() { CloseRange(0, UINT32_MAX, /*only_mark=*/false); }
+
+Ref<FdTable> FdTable::Copy() const {
+  Ref<FdTable> copy = MakeRef<FdTable>();
+  absl::MutexLock lock(&mu_);
+  absl::MutexLock copy_lock(&copy->mu_);
+  copy->entries_ = entries_;
+  for (const FdEntry& entry : entries_) {
+    if (entry.file) entry.file->AddDescriptor();
+  }
+  return copy;
+}
+
+std::vector<Fd> FdTable::List() const {
+  absl::MutexLock lock(&mu_);
+  std::vector<Fd> open;
+  for (size_t i = 0; i < entries_.size(); ++i) {
+    if (entries_[i].file) open.push_back(Fd{static_cast<int>(i)});
+  }
+  return open;
+}
+
+}  // namespace sentry

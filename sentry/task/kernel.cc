@@ -1,0 +1,145 @@
+#include "sentry/task/kernel.h"
+
+#include <sys/resource.h>
+#include <time.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/log.h"
+#include "sentry/loader/loader.h"
+#include "sentry/task/task_builder.h"
+
+namespace sentry {
+namespace {
+
+// pid_max of 64-bit Linux; numbers below kFirstPid are not used again after the first round.
+constexpr Pid kPidMax = 4194304, kFirstPid = 300;
+
+// The address space of tasks that have exited.
+class NoMemory final : public platform::AddressSpace {
+ public:
+  size_t Read(uint64_t, std::span<std::byte>) override { return 0; }
+  size_t Write(uint64_t, std::span<const std::byte>) override { return 0; }
+  uint64_t user_end() const override { return 0; }
+  uint64_t vdso() const override { return 0; }
+  Result<std::string> HostMaps() override { return std::string(); }
+};
+
+}  // namespace
+
+Kernel::Kernel(platform::Platform& platform, SyscallDispatcher& dispatcher, Options options)
+    : platform_(platform),
+      dispatcher_(dispatcher),
+      options_(std::move(options)),
+      no_memory_(MakeRef<Mm>(MakeRef<NoMemory>(), Mm::Layout{}, Ref<File>())),
+      hostname_(options_.hostname) {}
+
+Kernel::~Kernel() = default;
+
+Ref<Task> Kernel::FindTask(Pid tid) {
+  absl::MutexLock lock(&mu_);
+  Task* task = FindTaskLocked(tid);
+  return task == nullptr ? Ref<Task>() : Ref<Task>::Share(*task);
+}
+
+Ref<ThreadGroup> Kernel::FindGroup(Pid tgid) {
+  absl::MutexLock lock(&mu_);
+  ThreadGroup* group = FindGroupLocked(tgid);
+  return group == nullptr ? Ref<ThreadGroup>() : Ref<ThreadGroup>::Share(*group);
+}
+
+Task* Kernel::FindTaskLocked(Pid tid) const {
+  const auto it = tasks_.find(tid);
+  return it == tasks_.end() ? nullptr : it->second.get();
+}
+
+ThreadGroup* Kernel::FindGroupLocked(Pid tgid) const {
+  const auto it = groups_.find(tgid);
+  return it == groups_.end() ? nullptr : it->second.get();
+}
+
+std::vector<Ref<ThreadGroup>> Kernel::AllGroups() {
+  std::vector<Ref<ThreadGroup>> all;
+  {
+    absl::MutexLock lock(&mu_);
+    all.reserve(groups_.size());
+    for (const auto& [id, group] : groups_) all.push_back(group);
+  }
+  std::sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a->id < b->id; });
+  return all;
+}
+
+Ref<ThreadGroup> Kernel::init() const {
+  absl::MutexLock lock(&mu_);
+  return init_;
+}
+
+Result<Credentials> Kernel::CredentialsOf(Pid tid) {
+  absl::MutexLock lock(&mu_);
+  const Task* task = FindTaskLocked(tid);
+  if (task == nullptr) return Errno(ESRCH);
+  return task->creds_;
+}
+
+Pid Kernel::AllocatePidLocked() {
+  // A number stays taken while a process group or session has it as its name.
+  const auto taken = [this](Pid pid) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    if (tasks_.contains(pid) || groups_.contains(pid)) return true;
+    return std::any_of(groups_.begin(), groups_.end(), [pid](const auto& entry) {
+      const ThreadGroup& group = *entry.second;
+      return group.group == pid || (group.session && group.session->id == pid);
+    });
+  };
+  for (;;) {
+    last_pid_ = last_pid_ + 1 < kPidMax ? last_pid_ + 1 : kFirstPid;
+    if (!taken(last_pid_)) return last_pid_;
+  }
+}
+
+Status Kernel::CreateInit(const InitProcess& init) { return TaskBuilder::CreateInit(*this, init); }
+
+int Kernel::Run() {
+  platform_.Run();
+  AfterUnlock after(*this);
+  absl::MutexLock lock(&mu_);
+  ended_ = true;
+  const int status = init_ ? init_->exit_status : 0;
+  std::vector<ThreadGroup*> left;
+  for (const auto& [id, group] : groups_) {
+    if (!group->zombie) left.push_back(group.get());
+  }
+  for (ThreadGroup* group : left) BeginGroupExitLocked(*group, SIGKILL, after);
+  return status;
+}
+
+void Kernel::SignalForeground(int sig) {
+  Pid foreground = 0;
+  {
+    absl::MutexLock lock(&mu_);
+    if (init_ && init_->session) foreground = init_->session->foreground_group;
+  }
+  const SignalInfo info = MakeKernelSignalInfo(sig);
+  if (foreground == 0 || !SendToProcessGroup(foreground, info).ok()) SignalInit(sig);
+}
+
+void Kernel::SignalInit(int sig) {
+  const Ref<ThreadGroup> target = init();
+  if (target) SendTo(*target, MakeKernelSignalInfo(sig));
+}
+
+std::string Kernel::hostname() const {
+  absl::MutexLock lock(&mu_);
+  return hostname_;
+}
+
+void Kernel::set_hostname(std::string name) {
+  absl::MutexLock lock(&mu_);
+  std::swap(hostname_, name);
+}
+
+AfterUnlock::~AfterUnlock() {
+  for (const Ref<Task>& task : dead_) kernel_.FinishTask(*task, from_);
+}
+
+}  // namespace sentry

@@ -1,0 +1,318 @@
+// Signals from their sending to the choice of what happens. Linux: kernel/signal.c.
+#include <algorithm>
+
+#include "sentry/task/job_control.h"
+#include "sentry/task/kernel.h"
+#include "sentry/task/signal_frame.h"
+
+namespace sentry {
+namespace {
+
+// How many handlers one interrupt stacks up before the thread runs again.
+constexpr int kMaxFrames = 64;
+// RLIMIT_SIGPENDING counts per user in Linux; here it bounds each queue.
+constexpr uint64_t kMaxQueued = 1 << 16;
+
+bool IsIgnored(const SignalAction& action, int sig) {
+  if (action.handler == reinterpret_cast<uint64_t>(SIG_IGN)) return true;
+  const DefaultAction defaults = DefaultActionOf(sig);
+  return action.handler == reinterpret_cast<uint64_t>(SIG_DFL) &&
+         (defaults == DefaultAction::kIgnore || defaults == DefaultAction::kContinue);
+}
+
+bool IsFatal(const SignalAction& action, int sig) {
+  const DefaultAction defaults = DefaultActionOf(sig);
+  return action.handler == reinterpret_cast<uint64_t>(SIG_DFL) &&
+         (defaults == DefaultAction::kTerminate || defaults == DefaultAction::kCore);
+}
+
+}  // namespace
+
+void Kernel::SendTo(Task& task, const SignalInfo& info) {
+  AfterUnlock after(*this);
+  absl::MutexLock lock(&mu_);
+  (void)SendLocked(task.group(), &task, info, after);
+}
+
+void Kernel::SendTo(ThreadGroup& group, const SignalInfo& info) {
+  AfterUnlock after(*this);
+  absl::MutexLock lock(&mu_);
+  (void)SendLocked(group, nullptr, info, after);
+}
+
+Status Kernel::SendToProcessGroup(Pid pgid, const SignalInfo& info) {
+  AfterUnlock after(*this);
+  absl::MutexLock lock(&mu_);
+  std::vector<ThreadGroup*> members;
+  for (const auto& [id, group] : groups_) {
+    if (group->group == pgid) members.push_back(group.get());
+  }
+  if (members.empty()) return Errno(ESRCH);
+  for (ThreadGroup* member : members) (void)SendLocked(*member, nullptr, info, after);
+  return kOk;
+}
+
+bool Kernel::MaySignalLocked(const Task& sender, const ThreadGroup& group, int sig) const {
+  if (&sender.group() == &group) return true;
+  const Credentials& from = sender.creds_;
+  constexpr int kCapKill = 5;
+  if (from.HasCapability(kCapKill)) return true;
+  if (sig == SIGCONT && sender.group().session == group.session) return true;
+  const Task* target = group.leader;
+  if (target == nullptr) return from.euid == group.uid || from.uid == group.uid;
+  const Credentials& to = target->creds_;
+  return from.euid == to.suid || from.euid == to.uid || from.uid == to.suid || from.uid == to.uid;
+}
+
+Status Kernel::Kill(Task& sender, Pid pid, const SignalInfo& info) {
+  AfterUnlock after(*this);
+  absl::MutexLock lock(&mu_);
+  const int sig = info.si_signo;
+  std::vector<ThreadGroup*> targets;
+  if (pid > 0) {
+    // A thread's id names its process here.
+    Task* task = FindTaskLocked(pid);
+    ThreadGroup* group = task != nullptr ? &task->group() : FindGroupLocked(pid);
+    if (group != nullptr) targets.push_back(group);
+  } else if (pid == -1) {
+    for (const auto& [id, group] : groups_) {
+      if (group != init_ && group.get() != &sender.group()) targets.push_back(group.get());
+    }
+  } else {
+    const Pid pgid = pid == 0 ? sender.group().group : -pid;
+    for (const auto& [id, group] : groups_) {
+      if (group->group == pgid) targets.push_back(group.get());
+    }
+  }
+  if (targets.empty()) return Errno(ESRCH);
+  Status denied = Errno(EPERM);
+  bool sent = false;
+  for (ThreadGroup* target : targets) {
+    if (!MaySignalLocked(sender, *target, sig)) continue;
+    Status status = kOk;
+    if (sig != 0) status = SendLocked(*target, nullptr, info, after);
+    if (status.ok()) sent = true;
+    if (!status.ok()) denied = status;
+  }
+  return sent ? Status(kOk) : denied;
+}
+
+Status Kernel::KillTask(Task& sender, Pid tgid, Pid tid, const SignalInfo& info) {
+  AfterUnlock after(*this);
+  absl::MutexLock lock(&mu_);
+  Task* task = FindTaskLocked(tid);
+  if (task == nullptr || (tgid != -1 && task->group().id != tgid)) return Errno(ESRCH);
+  if (!MaySignalLocked(sender, task->group(), info.si_signo)) return Errno(EPERM);
+  if (info.si_signo == 0) return kOk;
+  return SendLocked(task->group(), task, info, after);
+}
+
+Status Kernel::SendLocked(ThreadGroup& group, Task* only, const SignalInfo& info,
+                          AfterUnlock& after) {
+  const int sig = info.si_signo;
+  if (!IsSignal(sig) || group.tasks.empty() || group.exiting) return kOk;
+  if (only != nullptr && only->killed()) return kOk;
+  if (sig == SIGKILL) {
+    BeginGroupExitLocked(group, SIGKILL, after);
+    return kOk;
+  }
+  const SignalSet opposite = kStopSignals.has(sig) ? SignalSet::Of(SIGCONT)
+                             : sig == SIGCONT      ? kStopSignals
+                                                   : SignalSet();
+  if (!opposite.empty()) {
+    group.pending.Discard(opposite);
+    for (Task* task : group.tasks) task->pending_.Discard(opposite);
+  }
+  if (sig == SIGCONT) ContinueLocked(group, after);
+
+  const Task& probe = only != nullptr ? *only : *group.tasks.front();
+  const SignalSet held = probe.signal_mask() | probe.sigwait_;
+  if (IsIgnored(group.handlers->actions[static_cast<size_t>(sig)], sig) && !held.has(sig)) {
+    return kOk;
+  }
+  SignalQueue& queue = only != nullptr ? only->pending_ : group.pending;
+  const bool queued_by_user = sig >= 32 && info.si_code != SI_USER && info.si_code != SI_TKILL;
+  const uint64_t limit =
+      std::min<uint64_t>(group.limits[RLIMIT_SIGPENDING].rlim_cur, kMaxQueued);
+  if (sig >= 32 && queue.size() >= limit) {
+    if (queued_by_user) return Errno(EAGAIN);
+    if (queue.pending().has(sig)) return kOk;
+  }
+  queue.Push(info);
+  group.signal_events.Notify(POLLIN);
+  WakeForSignalLocked(group, only, sig, after);
+  return kOk;
+}
+
+void Kernel::WakeForSignalLocked(ThreadGroup& group, Task* only, int sig, AfterUnlock& after) {
+  Task* target = nullptr;
+  for (Task* task : group.tasks) {
+    if (only != nullptr && task != only) continue;
+    if (task->killed() || task->parked_) continue;  // A stopped task looks when it goes on.
+    if (task->sigwait_.has(sig)) task->sleeper_.Wake();
+    if (task->signal_mask().has(sig)) continue;
+    if (target == nullptr || task == group.leader) target = task;
+  }
+  if (target == nullptr) return;
+  // Linux, too, ends the process at once: a task that cannot be interrupted (vfork) must not delay it.
+  if (IsFatal(group.handlers->actions[static_cast<size_t>(sig)], sig)) {
+    BeginGroupExitLocked(group, sig, after);
+    return;
+  }
+  InterruptLocked(*target);
+}
+
+void Kernel::InterruptLocked(Task& task) {
+  task.sleeper_.Interrupt();
+  if (task.thread_) task.thread_->Interrupt();
+}
+
+void Kernel::RecheckSignalsLocked(Task& task) {
+  ThreadGroup& group = *task.group_;
+  const SignalSet mask = task.signal_mask();
+  if (!((task.pending_.pending() | group.pending.pending()) & ~mask).empty()) {
+    InterruptLocked(task);
+  }
+  const SignalSet orphaned = group.pending.pending() & mask;
+  if (orphaned.empty() || group.tasks.size() < 2) return;
+  for (Task* other : group.tasks) {
+    if (other == &task || (orphaned & ~other->signal_mask()).empty()) continue;
+    InterruptLocked(*other);
+  }
+}
+
+std::optional<SignalInfo> Kernel::TakeSignal(Task& task, SignalSet set) {
+  absl::MutexLock lock(&mu_);
+  std::optional<SignalInfo> info = task.pending_.Pop(set);
+  if (!info.has_value()) info = task.group_->pending.Pop(set);
+  return info;
+}
+
+Result<SignalInfo> Kernel::WaitForSignal(Task& task, SignalSet set, Deadline deadline) {
+  set = set & ~SignalSet::Unmaskable();
+  {
+    absl::MutexLock lock(&mu_);
+    task.sigwait_ = set;
+  }
+  Result<SignalInfo> result = Errno(EAGAIN);
+  for (;;) {
+    const std::optional<SignalInfo> info = TakeSignal(task, set);
+    if (info.has_value()) {
+      result = *info;
+      break;
+    }
+    const Status slept = task.sleeper_.Sleep(task, deadline);
+    if (slept.ok()) continue;
+    const std::optional<SignalInfo> last = TakeSignal(task, set);
+    if (last.has_value()) {
+      result = *last;
+    } else {
+      result = slept.error() == Errno(ETIMEDOUT) ? Errno(EAGAIN) : Errno(EINTR);
+    }
+    break;
+  }
+  absl::MutexLock lock(&mu_);
+  task.sigwait_ = SignalSet();
+  return result;
+}
+
+std::optional<Task::Delivery> Task::NextDelivery(bool& stopped) {
+  AfterUnlock after(kernel_);
+  absl::MutexLock lock(&kernel_.mu());
+  ThreadGroup& group = *group_;
+  while (!killed()) {
+    stopped = group.stopped;
+    if (stopped) return std::nullopt;
+    std::optional<SignalInfo> info = pending_.Pop(~signal_mask());
+    if (!info.has_value()) info = group.pending.Pop(~signal_mask());
+    if (!info.has_value()) return std::nullopt;
+    const int sig = info->si_signo;
+    SignalAction& action = group.handlers->actions[static_cast<size_t>(sig)];
+    if (IsIgnored(action, sig)) continue;
+    if (action.handler != reinterpret_cast<uint64_t>(SIG_DFL)) {
+      const Delivery delivery{*info, action};
+      if ((action.flags & SA_RESETHAND) != 0) action.handler = 0;
+      return delivery;
+    }
+    if (DefaultActionOf(sig) != DefaultAction::kStop) {
+      kernel_.BeginGroupExitLocked(group, sig, after);
+    } else if (sig == SIGSTOP || !IsOrphanedLocked(kernel_, group.group, nullptr)) {
+      kernel_.StopLocked(group, sig);
+    }
+  }
+  return std::nullopt;
+}
+
+void Task::Park() {
+  kernel_.platform().EnterBlocking();
+  {
+    AfterUnlock after(kernel_);
+    absl::MutexLock lock(&kernel_.mu());
+    parked_ = true;
+    kernel_.CheckStopCompleteLocked(*group_, after);
+    while (group_->stopped && !killed()) state_cv_.Wait(&kernel_.mu());
+    parked_ = false;
+  }
+  kernel_.platform().LeaveBlocking();
+}
+
+void Task::DeliverSignals(platform::Context& context, bool restartable) {
+  for (int frames = 0; frames < kMaxFrames;) {
+    bool stopped = false;
+    const std::optional<Delivery> delivery = NextDelivery(stopped);
+    if (killed()) return;
+    if (stopped) {
+      Park();
+      continue;
+    }
+    if (!delivery.has_value()) {
+      ApplyRestart(context.regs, restartable && frames == 0, nullptr);
+      RestoreTemporaryMask();
+      return;
+    }
+    ApplyRestart(context.regs, restartable && frames == 0, &delivery->action);
+    EnterHandler(context, *delivery);
+    ++frames;
+  }
+  thread_->Interrupt();
+}
+
+void Task::EnterHandler(platform::Context& context, const Delivery& delivery) {
+  const int sig = delivery.info.si_signo;
+  const SignalSet before = saved_mask_.value_or(signal_mask());
+  const Status pushed =
+      PushSignalFrame(mem(), context, delivery.info, delivery.action, before, signal_stack);
+  if (!pushed.ok()) {
+    // No room for the frame: SIGSEGV, and when that was it, without its handler (Linux).
+    if (sig == SIGSEGV) {
+      absl::MutexLock lock(&kernel_.mu());
+      group_->handlers->actions[SIGSEGV].handler = 0;
+    }
+    ForceSignal(MakeKernelSignalInfo(SIGSEGV));
+    return;
+  }
+  saved_mask_.reset();
+  SignalSet mask = signal_mask() | SignalSet(delivery.action.mask);
+  if ((delivery.action.flags & SA_NODEFER) == 0) mask.Add(sig);
+  SetSignalMask(mask);
+}
+
+void Task::RaiseForced(int sig) {
+  ForceSignal(MakeKernelSignalInfo(sig));
+  thread_->Interrupt();
+}
+
+void Task::ForceSignal(const SignalInfo& info) {
+  absl::MutexLock lock(&kernel_.mu());
+  const int sig = info.si_signo;
+  if (!IsSignal(sig)) return;
+  SignalAction& action = group_->handlers->actions[static_cast<size_t>(sig)];
+  if (action.handler == reinterpret_cast<uint64_t>(SIG_IGN) || signal_mask().has(sig)) {
+    action = SignalAction{};
+    mask_.store((signal_mask() & ~SignalSet::Of(sig)).bits(), std::memory_order_relaxed);
+  }
+  pending_.Discard(SignalSet::Of(sig));
+  pending_.Push(info);
+}
+
+}  // namespace sentry

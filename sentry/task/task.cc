@@ -1,0 +1,200 @@
+#include "sentry/task/task.h"
+
+#include <sys/syscall.h>
+
+#include <utility>
+
+#include "sentry/task/kernel.h"
+#include "sentry/task/restart.h"
+
+namespace sentry {
+namespace {
+
+// Threads whose last call-back ran on this host thread. The next call-back here proves that it has
+// returned: only then may they be destroyed.
+struct Grave {
+  Ref<Task> task;
+  std::unique_ptr<platform::Thread> thread;  // Destroyed before the guest it calls.
+};
+thread_local std::vector<Grave> t_graves;
+
+}  // namespace
+
+void BuryThread(Ref<Task> task, std::unique_ptr<platform::Thread> thread) {
+  t_graves.push_back({std::move(task), std::move(thread)});
+}
+
+Task::Task(Kernel& kernel, Ref<ThreadGroup> group, Pid tid)
+    : kernel_(kernel), group_(std::move(group)), tid_(tid) {}
+
+Task::~Task() = default;
+
+Pid Task::tgid() const { return group_->id; }
+Vfs& Task::vfs() const { return kernel_.vfs(); }
+
+Ref<FdTable> Task::fds_ref() const {
+  absl::MutexLock lock(&refs_mu_);
+  return fds_;
+}
+
+Ref<FsContext> Task::fs_ref() const {
+  absl::MutexLock lock(&refs_mu_);
+  return fs_;
+}
+
+Ref<Mm> Task::mm_ref() const {
+  absl::MutexLock lock(&refs_mu_);
+  return mm_;
+}
+
+void Task::UnshareFds() {
+  Ref<FdTable> copy = fds_->Copy();
+  absl::MutexLock lock(&refs_mu_);
+  std::swap(fds_, copy);
+}
+
+void Task::UnshareFs() {
+  Ref<FsContext> copy = fs_->Copy();
+  absl::MutexLock lock(&refs_mu_);
+  std::swap(fs_, copy);
+}
+
+uint64_t Task::CpuTimeNs() const {
+  absl::MutexLock lock(&kernel_.mu());
+  return thread_ ? thread_->CpuTimeNs() : 0;
+}
+
+void Task::set_creds(Credentials creds) {
+  absl::MutexLock lock(&kernel_.mu());
+  std::swap(creds_, creds);
+  group_->uid = creds_.uid;
+}
+
+WalkContext Task::walk_context() const {
+  return {.root = fs_->root(),
+          .start = fs_->cwd(),
+          .creds = creds_,
+          .umask = fs_->umask(),
+          .task = const_cast<Task*>(this)};
+}
+
+Result<WalkContext> Task::walk_context(Fd dirfd) const {
+  WalkContext context = walk_context();
+  if (dirfd == kAtFdCwd) return context;
+  const Ref<File> file = TRY(fds_->Get(dirfd));
+  if (!file->path().dentry) return Errno(ENOTDIR);
+  context.start = file->path();
+  return context;
+}
+
+uint64_t Task::Limit(int resource) const {
+  absl::MutexLock lock(&kernel_.mu());
+  return group_->limits[static_cast<size_t>(resource)].rlim_cur;
+}
+
+void Task::SetSignalMask(SignalSet mask) {
+  mask = mask & ~SignalSet::Unmaskable();
+  absl::MutexLock lock(&kernel_.mu());
+  mask_.store(mask.bits(), std::memory_order_relaxed);
+  kernel_.RecheckSignalsLocked(*this);
+}
+
+void Task::SetTemporaryMask(SignalSet mask) {
+  saved_mask_ = signal_mask();
+  SetSignalMask(mask);
+}
+
+void Task::RestoreTemporaryMask() {
+  if (!saved_mask_.has_value()) return;
+  SetSignalMask(*std::exchange(saved_mask_, std::nullopt));
+}
+
+bool Task::Enter() {
+  t_graves.clear();
+  return (life_.fetch_or(kInCallback) & kKilled) == 0;
+}
+
+platform::Verdict Task::Leave(platform::Verdict verdict) {
+  if ((life_.fetch_and(~kInCallback) & kKilled) == 0) return verdict;
+  const bool own_end = verdict.kind == platform::Verdict::Kind::kExitThread;
+  kernel_.FinishTask(*this, Kernel::From::kCallback);
+  return own_end ? verdict : platform::Verdict{.kind = platform::Verdict::Kind::kGone};
+}
+
+platform::Verdict Task::OnSyscall(const platform::SyscallArgs& call) {
+  if (!Enter()) return {.kind = platform::Verdict::Kind::kGone};
+  return Leave(FilterRestart(kernel_.dispatcher().Dispatch(*this, call, nullptr), call));
+}
+
+platform::Verdict Task::OnContextSyscall(const platform::SyscallArgs& call,
+                                         platform::Context& context) {
+  if (!Enter()) return {.kind = platform::Verdict::Kind::kGone};
+  platform::Verdict verdict = kernel_.dispatcher().Dispatch(*this, call, &context);
+  // rt_sigreturn answers with whatever rax was when the signal came: not a result of its own.
+  if (call.nr != SYS_rt_sigreturn) verdict = FilterRestart(verdict, call);
+  if (verdict.kind == platform::Verdict::Kind::kReturn) {
+    context.regs.rax = static_cast<uint64_t>(verdict.value);
+  }
+  return Leave(verdict);
+}
+
+platform::Verdict Task::FilterRestart(platform::Verdict verdict,
+                                      const platform::SyscallArgs& call) {
+  restart_code_ = 0;
+  if (verdict.kind != platform::Verdict::Kind::kReturn) return verdict;
+  const int64_t code = -verdict.value;
+  if (code < 512 || code > 516 || !IsRestart(static_cast<int>(code))) return verdict;
+  restart_code_ = static_cast<int>(code);
+  restart_nr_ = call.nr;
+  // An OnInterrupt has to follow, whatever woke the call.
+  thread_->Interrupt();
+  verdict.value = -EINTR;
+  return verdict;
+}
+
+void Task::ApplyRestart(platform::Registers& regs, bool restartable, const SignalAction* action) {
+  constexpr uint64_t kSyscallSize = 2;
+  const bool restart_flag = action == nullptr || (action->flags & SA_RESTART) != 0;
+  const int code = std::exchange(restart_code_, 0);
+  if (code == 0) {
+    // In front of a futex wait that the host executed; with a timeout Linux never restarts it
+    // behind a handler.
+    const bool timed = regs.rax == SYS_futex && regs.r10 != 0;
+    if (!restartable || action == nullptr || (restart_flag && !timed)) return;
+    regs.rip += kSyscallSize;
+    regs.rax = static_cast<uint64_t>(-int64_t{EINTR});
+    return;
+  }
+  const bool eintr = action != nullptr && (code == kRestartNoHand.code() ||
+                                           code == kRestartBlock.code() ||
+                                           (code == kRestartSys.code() && !restart_flag));
+  if (eintr) return;  // Which rax says already.
+  regs.rip -= kSyscallSize;
+  regs.rax = code == kRestartBlock.code() ? SYS_restart_syscall : restart_nr_;
+}
+
+platform::Verdict Task::OnInterrupt(platform::Context& context, bool restartable_syscall) {
+  if (!Enter()) return {.kind = platform::Verdict::Kind::kGone};
+  sleeper_.ClearInterrupt();  // First: what is sent from now on interrupts again.
+  DeliverSignals(context, restartable_syscall);
+  return Leave({});
+}
+
+platform::Verdict Task::OnFault(const siginfo_t& info, platform::Context& context) {
+  if (!Enter()) return {.kind = platform::Verdict::Kind::kGone};
+  restart_code_ = 0;
+  sleeper_.ClearInterrupt();
+  ForceSignal(info);
+  DeliverSignals(context, /*restartable=*/false);
+  return Leave({});
+}
+
+void Task::OnHostDeath(int wait_status) {
+  if (killed()) return;
+  AfterUnlock after(kernel_, Kernel::From::kCallback);
+  absl::MutexLock lock(&kernel_.mu());
+  const int signal = wait_status & 0x7f;
+  kernel_.BeginGroupExitLocked(*group_, signal != 0 ? signal : wait_status, after);
+}
+
+}  // namespace sentry

@@ -1,0 +1,42 @@
+// Puts tasks and processes together: for clone.cc, exec.cc and the first process.
+#ifndef SENTRY_TASK_TASK_BUILDER_H_
+#define SENTRY_TASK_TASK_BUILDER_H_
+
+#include <memory>
+
+#include "base/result.h"
+#include "sentry/loader/loader.h"
+#include "sentry/task/clone.h"
+#include "sentry/task/exec.h"
+#include "sentry/task/kernel.h"
+
+namespace sentry {
+
+class TaskBuilder {
+ public:
+  static Status CreateInit(Kernel& kernel, const Kernel::InitProcess& init);
+  static Result<Pid> Clone(Task& parent, platform::Context& context, const CloneArgs& args);
+  static Status Exec(Task& task, platform::Context& context, ExecArgs args);
+
+ private:
+  // init
+  static Result<Ref<Task>> NewInitTask(Kernel& kernel, const Kernel::InitProcess& init);
+
+  // clone.cc
+  static Result<Ref<Task>> NewTask(Task& parent, const CloneArgs& args);
+  static Ref<ThreadGroup> NewGroup(Task& parent, const CloneArgs& args)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(parent.kernel().mu());
+  static Status InheritResources(Task& parent, Task& child, const CloneArgs& args);
+  // Makes the child visible. EINTR-like kRestartNoIntr when the parent is being killed.
+  static Status Link(Task& parent, Task& child, const CloneArgs& args);
+  static void WaitForVfork(Task& parent);
+
+  // exec.cc
+  static Status EndOtherTasks(Task& task);
+  static void TakeLeadership(Task& task);
+  static void Commit(Task& task, LoadedProgram program, const Credentials& creds, bool secure);
+};
+
+}  // namespace sentry
+
+#endif  // SENTRY_TASK_TASK_BUILDER_H_
