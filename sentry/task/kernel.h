@@ -19,12 +19,11 @@
 #include "sentry/task/syscall_dispatch.h"
 #include "sentry/task/task.h"
 #include "sentry/task/thread_group.h"
+#include "sentry/task/wait_query.h"
 
 namespace sentry {
 
 class AfterUnlock;
-struct WaitQuery;
-struct WaitReport;
 
 // One per sandbox. Lock order, outermost first: Kernel::mu(), Vfs's, FdTable and FsContext, a
 // file's or inode's own, WaitQueue's, Sleeper's. mu() guards the process tree, signals and job
@@ -117,8 +116,6 @@ class Kernel {
 
   friend class AfterUnlock;
   friend class JobControl;
-struct WaitQuery;
-struct WaitReport;
 
   Pid AllocatePidLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   Task* FindTaskLocked(Pid tid) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

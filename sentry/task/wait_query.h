@@ -1,0 +1,28 @@
+// What wait4(2) and waitid(2) ask and are told.
+#ifndef SENTRY_TASK_WAIT_QUERY_H_
+#define SENTRY_TASK_WAIT_QUERY_H_
+
+#include <cstdint>
+
+#include "sentry/task/thread_group.h"
+
+namespace sentry {
+
+struct WaitQuery {
+  enum class Kind : uint8_t { kAny, kPid, kProcessGroup };
+  Kind kind = Kind::kAny;
+  Pid id = 0;
+  int options = 0;  // WNOHANG, WEXITED, WSTOPPED, WCONTINUED, WNOWAIT, __WALL, __WCLONE.
+};
+
+struct WaitReport {
+  Pid pid = 0;         // 0: WNOHANG and nothing to tell.
+  uint32_t uid = 0;    // Real user id of the child.
+  int code = 0;        // CLD_*.
+  int status = 0;      // As wait4(2) reports it.
+  uint64_t cpu_ns = 0; // Of the child and the children it has waited for.
+};
+
+}  // namespace sentry
+
+#endif  // SENTRY_TASK_WAIT_QUERY_H_
