@@ -24,14 +24,14 @@ Result<int64_t> CpuClockNs(Task& task, ClockId clock) {
   const int32_t raw = static_cast<int32_t>(clock);
   Kernel& kernel = task.kernel();
   if (raw == CLOCK_PROCESS_CPUTIME_ID) return static_cast<int64_t>(ProcessCpuNs(kernel, task.group()));
-  if (raw == CLOCK_THREAD_CPUTIME_ID) return static_cast<int64_t>(task.thread().CpuTimeNs());
+  if (raw == CLOCK_THREAD_CPUTIME_ID) return static_cast<int64_t>(task.CpuTimeNs());
   const Pid pid = ~(raw >> 3);
   if ((raw & kPerThread) != 0) {
-    if (pid == 0 || pid == task.tid()) return static_cast<int64_t>(task.thread().CpuTimeNs());
+    if (pid == 0 || pid == task.tid()) return static_cast<int64_t>(task.CpuTimeNs());
     const Ref<Task> other = kernel.FindTask(pid);
     // Threads of other processes are not for us to see.
     if (!other || &other->group() != &task.group()) return Errno(EINVAL);
-    return static_cast<int64_t>(other->thread().CpuTimeNs());
+    return static_cast<int64_t>(other->CpuTimeNs());
   }
   if (pid == 0) return static_cast<int64_t>(ProcessCpuNs(kernel, task.group()));
   const Ref<ThreadGroup> group = kernel.FindGroup(pid);
@@ -113,7 +113,7 @@ Result<timespec> ClockResolution(Task& task, ClockId clock) {
 uint64_t ProcessCpuNs(Kernel& kernel, ThreadGroup& group) {
   absl::MutexLock lock(&kernel.mu());
   uint64_t total = group.dead_cpu_ns;
-  for (Task* task : group.tasks) total += task->thread().CpuTimeNs();
+  for (Task* task : group.tasks) total += task->CpuTimeNs();
   return total;
 }
 

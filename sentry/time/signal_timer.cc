@@ -31,7 +31,7 @@ int64_t SignalTimer::Now() {
   if (!cpu_clock()) return HostClockNs(clock_);
   if (cpu_.tid != 0) {
     const Ref<Task> task = kernel_.FindTask(cpu_.tid);
-    return task ? static_cast<int64_t>(task->thread().CpuTimeNs()) : 0;
+    return task ? static_cast<int64_t>(task->CpuTimeNs()) : 0;
   }
   const Ref<ThreadGroup> group = kernel_.FindGroup(cpu_.tgid);
   return group ? static_cast<int64_t>(ProcessCpuNs(kernel_, *group)) : 0;

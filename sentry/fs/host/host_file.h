@@ -2,8 +2,6 @@
 #ifndef SENTRY_FS_HOST_HOST_FILE_H_
 #define SENTRY_FS_HOST_HOST_FILE_H_
 
-#include <termios.h>
-
 #include <cstdint>
 #include <string>
 
@@ -52,7 +50,6 @@ class HostFile final : public File {
  private:
   // Whether the host would block: EAGAIN, or fine.
   Status ReadyFor(short events) const;
-  Result<int64_t> TerminalIoctl(Task& task, uint32_t command, uint64_t arg);
 
   const UniqueFd fd_;
   const uint32_t type_;  // S_IF*.

@@ -1,0 +1,98 @@
+#include "sentry/fs/host/host_poller.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <sys/epoll.h>
+
+#include <array>
+
+#include "base/log.h"
+
+namespace sentry {
+namespace {
+
+// epoll(7) and poll(2) share the numbers of the events that matter here.
+constexpr uint32_t kPollable = EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP;
+
+}  // namespace
+
+HostPoller& HostPoller::Get() {
+  static auto* const poller = new HostPoller;
+  return *poller;
+}
+
+Status HostPoller::Arm(int host_fd, WaitQueue& queue, uint32_t events) {
+  absl::MutexLock lock(&mu_);
+  TRY(StartLocked());
+  const auto [it, fresh] = watches_.try_emplace(host_fd, Watch{.queue = &queue});
+  Watch& watch = it->second;
+  const uint32_t wanted = watch.armed | (events & kPollable);
+  if (!fresh && wanted == watch.armed) return kOk;
+  epoll_event event{.events = wanted | EPOLLONESHOT, .data = {.fd = host_fd}};
+  if (epoll_ctl(epoll_.get(), fresh ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, host_fd, &event) != 0) {
+    const Errno error = Errno::Last();
+    watches_.erase(it);
+    return error;
+  }
+  watch.armed = wanted;
+  return kOk;
+}
+
+void HostPoller::Remove(int host_fd) {
+  absl::MutexLock lock(&mu_);
+  if (watches_.erase(host_fd) == 0) return;
+  epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, host_fd, nullptr);
+}
+
+Status HostPoller::StartLocked() {
+  if (running_) return kOk;
+  if (!epoll_.valid()) epoll_.reset(epoll_create1(EPOLL_CLOEXEC));
+  if (!epoll_.valid()) return Errno::Last();
+  // Signals to the sentry are for its main thread.
+  sigset_t all, old;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &old);
+  pthread_attr_t attributes;
+  pthread_attr_init(&attributes);
+  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+  pthread_attr_setstacksize(&attributes, 128 << 10);
+  pthread_t thread;
+  const int error = pthread_create(&thread, &attributes, &HostPoller::ThreadMain, this);
+  pthread_attr_destroy(&attributes);
+  pthread_sigmask(SIG_SETMASK, &old, nullptr);
+  if (error != 0) {
+    LOG_ERROR("poller thread: errno %d", error);
+    return Errno(error);
+  }
+  running_ = true;
+  return kOk;
+}
+
+void* HostPoller::ThreadMain(void* poller) {
+  static_cast<HostPoller*>(poller)->Loop();
+  return nullptr;
+}
+
+void HostPoller::Loop() {
+  int epoll;
+  {
+    absl::MutexLock lock(&mu_);
+    epoll = epoll_.get();
+  }
+  std::array<epoll_event, 8> events;
+  for (;;) {
+    const int count = epoll_wait(epoll, events.data(), events.size(), -1);
+    absl::MutexLock lock(&mu_);
+    for (int i = 0; i < count; ++i) {
+      const auto it = watches_.find(events[i].data.fd);
+      if (it == watches_.end()) continue;
+      it->second.armed = 0;
+      uint32_t ready = events[i].events;
+      if ((ready & POLLIN) != 0) ready |= POLLRDNORM;
+      if ((ready & POLLOUT) != 0) ready |= POLLWRNORM;
+      it->second.queue->Notify(ready);
+    }
+  }
+}
+
+}  // namespace sentry
