@@ -52,9 +52,11 @@ class Assembler {
   // One row. Leaves the number in the accumulator.
   constexpr void Row(const SeccompRule& row) {
     const size_t rules = row.arg_rule_count;
+    const uint32_t action =
+        row.refuse_with == 0 ? SECCOMP_RET_ALLOW : SECCOMP_RET_ERRNO | row.refuse_with;
     if (rules == 0) {
       SkipUnlessEqual(row.nr, 1);
-      Return(SECCOMP_RET_ALLOW);
+      Return(action);
       return;
     }
     // Another number goes behind the row; a failing argument goes to where the number is loaded
@@ -71,7 +73,7 @@ class Assembler {
         SkipUnlessEqual(static_cast<uint32_t>(rule.value >> shift), static_cast<uint8_t>(left));
       }
     }
-    Return(SECCOMP_RET_ALLOW);
+    Return(action);
     Load(offsetof(seccomp_data, nr));
   }
 

@@ -18,6 +18,8 @@ struct SeccompRule {
   const char* reason;
   uint8_t arg_rule_count;
   ArgRule arg_rules[3];
+  // Not 0: the call is answered with this errno instead of being executed.
+  uint16_t refuse_with = 0;
 };
 
 #endif  // BASE_SECCOMP_RULE_H_
