@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/falloc.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 
 #include <array>
@@ -64,18 +63,8 @@ Status Faccessat2(Task& task, Fd dirfd, UserCString path, int mode, uint32_t fla
       ResolveIn(task, context, dirfd, name, flags & ~static_cast<uint32_t>(AT_EACCESS),
                 Follow::kYes));
   if (mode == F_OK) return kOk;
-  const Attributes attributes = TRY(target.inode->GetAttributes());
-  const bool executes = (mode & X_OK) != 0 && S_ISREG(attributes.mode);
-  if (executes && target.path.mount && (target.path.mount->flags() & MS_NOEXEC) != 0) {
-    return Errno(EACCES);
-  }
-  TRY(sentry::Vfs::CheckAccess(attributes, context.creds, mode));
-  const bool special = S_ISCHR(attributes.mode) || S_ISBLK(attributes.mode) ||
-                       S_ISFIFO(attributes.mode) || S_ISSOCK(attributes.mode);
-  if ((mode & W_OK) != 0 && !special && target.path.mount && target.path.mount->read_only()) {
-    return Errno(EROFS);
-  }
-  return kOk;
+  if (target.path.dentry) return task.vfs().Access(context, target.path, mode);
+  return sentry::Vfs::CheckAccess(TRY(target.inode->GetAttributes()), context.creds, mode);
 }
 
 Status Faccessat(Task& task, Fd dirfd, UserCString path, int mode) {
@@ -146,21 +135,14 @@ using Times = std::array<abi::Timespec, 2>;
 constexpr Times kBothNow{abi::Timespec{0, UTIME_NOW}, abi::Timespec{0, UTIME_NOW}};
 
 Status SetTimes(Task& task, const Target& target, const Times& times) {
-  if (times[0].nsec == UTIME_OMIT && times[1].nsec == UTIME_OMIT) return kOk;
-  const timespec now = sentry::ClockNow(sentry::ClockId::kRealtime);
+  const bool named = static_cast<bool>(target.path.dentry);
+  const timespec now = TRY(sentry::ClockNow(task, sentry::ClockId{CLOCK_REALTIME}));
   const auto value = [&](const abi::Timespec& time) -> std::optional<timespec> {
     if (time.nsec == UTIME_OMIT) return std::nullopt;
-    if (time.nsec == UTIME_NOW) return now;
+    if (time.nsec == UTIME_NOW && !named) return now;  // The VFS knows what UTIME_NOW permits.
     return timespec{time.sec, time.nsec};
   };
-  const AttributeChange change{.atime = value(times[0]), .mtime = value(times[1])};
-  const bool touch = times[0].nsec == UTIME_NOW && times[1].nsec == UTIME_NOW;
-  const Attributes attributes = TRY(target.inode->GetAttributes());
-  if (!touch || IsOwner(task, attributes)) return Change(task, target, change);
-  // Who may write may also set both times to now.
-  TRY(sentry::Vfs::CheckAccess(attributes, task.creds(), W_OK));
-  if (target.path.mount && target.path.mount->read_only()) return Errno(EROFS);
-  return target.inode->SetAttributes(change);
+  return Change(task, target, {.atime = value(times[0]), .mtime = value(times[1])});
 }
 
 bool ValidNanoseconds(int64_t nsec) {

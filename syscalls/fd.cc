@@ -3,11 +3,9 @@
 #include <fcntl.h>
 #include <linux/close_range.h>
 #include <linux/fs.h>
-#include <sched.h>
 #include <sys/ioctl.h>
 
 #include "syscalls/common.h"
-#include "syscalls/exec.h"
 #include "syscalls/file_locks.h"
 
 namespace syscalls {
@@ -68,7 +66,7 @@ Status Close(Task& task, Fd fd) {
 Status CloseRange(Task& task, uint32_t first, uint32_t last, uint32_t flags) {
   if ((flags & ~(CLOSE_RANGE_UNSHARE | CLOSE_RANGE_CLOEXEC)) != 0) return Errno(EINVAL);
   if (first > last) return Errno(EINVAL);
-  if ((flags & CLOSE_RANGE_UNSHARE) != 0) TRY(Unshare(task, CLONE_FILES));
+  if ((flags & CLOSE_RANGE_UNSHARE) != 0) task.UnshareFds();
   task.fds().CloseRange(first, last, (flags & CLOSE_RANGE_CLOEXEC) != 0);
   return kOk;
 }

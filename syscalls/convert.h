@@ -1,0 +1,31 @@
+// Between the kernel's time structures and those of the C library.
+#ifndef SYSCALLS_CONVERT_H_
+#define SYSCALLS_CONVERT_H_
+
+#include <sys/time.h>
+#include <time.h>
+
+#include "syscalls/abi_types.h"
+
+namespace syscalls {
+
+constexpr timespec ToHost(const abi::Timespec& t) { return {t.sec, t.nsec}; }
+constexpr timeval ToHost(const abi::Timeval& t) { return {t.sec, t.usec}; }
+constexpr itimerspec ToHost(const abi::Itimerspec& t) {
+  return {ToHost(t.interval), ToHost(t.value)};
+}
+constexpr itimerval ToHost(const abi::Itimerval& t) {
+  return {ToHost(t.interval), ToHost(t.value)};
+}
+constexpr abi::Timespec FromHost(const timespec& t) { return {t.tv_sec, t.tv_nsec}; }
+constexpr abi::Timeval FromHost(const timeval& t) { return {t.tv_sec, t.tv_usec}; }
+constexpr abi::Itimerspec FromHost(const itimerspec& t) {
+  return {FromHost(t.it_interval), FromHost(t.it_value)};
+}
+constexpr abi::Itimerval FromHost(const itimerval& t) {
+  return {FromHost(t.it_interval), FromHost(t.it_value)};
+}
+
+}  // namespace syscalls
+
+#endif  // SYSCALLS_CONVERT_H_
