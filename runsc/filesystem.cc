@@ -1,0 +1,184 @@
+#include "runsc/filesystem.h"
+
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <string_view>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "sentry/fs/dev/devices.h"
+#include "sentry/fs/goferfs/goferfs.h"
+#include "sentry/fs/overlay/overlay.h"
+#include "sentry/fs/pipe/fifo.h"
+#include "sentry/fs/proc/proc.h"
+#include "sentry/fs/sys/sys.h"
+#include "sentry/fs/tmpfs/tmpfs.h"
+
+namespace runsc {
+
+namespace {
+
+using sentry::GoferFs;
+using sentry::Inode;
+using sentry::OpenFlags;
+using sentry::Path;
+using sentry::Tmpfs;
+using sentry::Vfs;
+using sentry::WalkContext;
+
+absl::Status Failed(const std::string& what, Errno error) {
+  return absl::InternalError(absl::StrCat(what, ": ", strerror(error.code())));
+}
+
+bool IsDirectory(const Path& path) {
+  const Result<sentry::Attributes> attributes = path.dentry->inode().GetAttributes();
+  return attributes.ok() && S_ISDIR(attributes->mode);
+}
+
+// Makes what is missing of a directory and those above it.
+Status MakeDirectories(Vfs& vfs, const WalkContext& ctx, const std::string& path) {
+  std::string done;
+  const std::vector<std::string> names = absl::StrSplit(path, '/', absl::SkipEmpty());
+  for (const std::string& name : names) {
+    absl::StrAppend(&done, "/", name);
+    const Status made = vfs.Mkdir(ctx, done, 0755);
+    if (!made.ok() && made.error() != Errno(EEXIST)) return made.error();
+  }
+  return kOk;
+}
+
+// The place to mount a directory or a file at, made if it is missing.
+Result<Path> MountPoint(Vfs& vfs, const WalkContext& ctx, const std::string& path, bool directory) {
+  Result<Path> found = vfs.Walk(ctx, path, {});
+  if (found.ok() || found.error() != Errno(ENOENT)) return found;
+  if (directory) {
+    TRY(MakeDirectories(vfs, ctx, path));
+  } else {
+    TRY(MakeDirectories(vfs, ctx, path.substr(0, path.rfind('/'))));
+    TRY(vfs.Mknod(ctx, path, S_IFREG | 0644, 0));
+  }
+  return vfs.Walk(ctx, path, {});
+}
+
+struct FreshMount {
+  const char* path;
+  const char* type;
+  Result<Ref<Inode>> root;
+  uint64_t flags;
+};
+
+absl::Status Join(Vfs& vfs, const WalkContext& ctx, const FreshMount& mount) {
+  if (!mount.root.ok()) return Failed(mount.path, mount.root.error());
+  const Result<Path> at = MountPoint(vfs, ctx, mount.path, true);
+  if (!at.ok()) return Failed(mount.path, at.error());
+  const auto joined = vfs.MountAt(*at, *mount.root, mount.type, mount.type, mount.flags);
+  return joined.ok() ? absl::OkStatus() : Failed(mount.path, joined.error());
+}
+
+absl::Status JoinFresh(sentry::Kernel& kernel, const WalkContext& ctx) {
+  const FreshMount mounts[] = {
+      {"/proc", "proc", sentry::CreateProc(kernel), MS_NOSUID | MS_NODEV | MS_NOEXEC},
+      {"/sys", "sysfs", sentry::CreateSys(), MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC},
+      {"/dev", "devtmpfs", sentry::CreateDevTree(), MS_NOSUID},
+      {"/dev/shm", "tmpfs", Tmpfs::Create({.mode = 01777}), MS_NOSUID | MS_NODEV},
+      {"/tmp", "tmpfs", Tmpfs::Create({.mode = 01777}), MS_NOSUID | MS_NODEV},
+  };
+  for (const FreshMount& mount : mounts) {
+    if (absl::Status s = Join(kernel.vfs(), ctx, mount); !s.ok()) return s;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status JoinVolume(Vfs& vfs, const WalkContext& ctx, sentry::GoferClient& files,
+                        uint32_t export_index, const Volume& volume) {
+  const std::string what = absl::StrCat("--volume: ", volume.destination);
+  const auto root = GoferFs::Create(files, export_index, {.shared = true});
+  if (!root.ok()) return Failed(what, root.error());
+  const Result<sentry::Attributes> attributes = (*root)->GetAttributes();
+  if (!attributes.ok()) return Failed(what, attributes.error());
+  const Result<Path> at = MountPoint(vfs, ctx, volume.destination, S_ISDIR(attributes->mode));
+  if (!at.ok()) return Failed(what, at.error());
+  const uint64_t flags = MS_NOSUID | MS_NODEV | (volume.read_only ? MS_RDONLY : 0);
+  const auto joined = vfs.MountAt(*at, *root, "hostfs", volume.source, flags);
+  return joined.ok() ? absl::OkStatus() : Failed(what, joined.error());
+}
+
+absl::StatusOr<Path> JoinRoot(Vfs& vfs, sentry::GoferClient& files, const Config& config) {
+  const bool overlay = config.overlay == OverlayKind::kMemory;
+  // Under an overlay nobody is to see changes from outside; without one, changes go both ways.
+  const auto lower = GoferFs::Create(files, 0, {.shared = !overlay});
+  if (!lower.ok()) return Failed(config.root, lower.error());
+  if (!overlay) return vfs.MountRoot(*lower, "hostfs", config.root, 0);
+  const auto both = sentry::Overlay::Create(*lower, Tmpfs::Create({.mode = 0755}));
+  if (!both.ok()) return Failed(config.root, both.error());
+  return vfs.MountRoot(*both, "overlay", "overlay", 0);
+}
+
+// X_OK for a regular file.
+Status CheckProgram(Vfs& vfs, const WalkContext& ctx, const std::string& path) {
+  const Path found = TRY(vfs.Walk(ctx, path, {}));
+  const sentry::Attributes attributes = TRY(vfs.GetAttributes(found));
+  if (!S_ISREG(attributes.mode)) return Errno(EACCES);
+  return Vfs::CheckAccess(attributes, ctx.creds, X_OK);
+}
+
+}  // namespace
+
+WalkContext SetUpContext(const Path& root) {
+  return {.root = root, .start = root, .creds = sentry::Credentials::ForUser(0, 0), .umask = 0};
+}
+
+absl::StatusOr<Path> BuildTree(sentry::Kernel& kernel, sentry::GoferClient& files,
+                               const Config& config) {
+  Vfs& vfs = kernel.vfs();
+  vfs.set_special_openers(sentry::OpenFifo, [](uint64_t rdev, Ref<Inode> node, OpenFlags flags) {
+    return sentry::OpenDevice(rdev, std::move(node), flags);
+  });
+  absl::StatusOr<Path> root = JoinRoot(vfs, files, config);
+  if (!root.ok()) return root;
+  const WalkContext ctx = SetUpContext(*root);
+  if (absl::Status s = JoinFresh(kernel, ctx); !s.ok()) return s;
+  for (size_t i = 0; i < config.volumes.size(); ++i) {
+    absl::Status s = JoinVolume(vfs, ctx, files, static_cast<uint32_t>(i + 1), config.volumes[i]);
+    if (!s.ok()) return s;
+  }
+  return root;
+}
+
+absl::StatusOr<Path> FindWorkingDirectory(Vfs& vfs, const Path& root, const Config& config) {
+  const WalkContext ctx = SetUpContext(root);
+  if (config.cwd.has_value()) {
+    const Result<Path> found = vfs.Walk(ctx, *config.cwd, {});
+    if (!found.ok()) return Failed(absl::StrCat("--cwd: ", *config.cwd), found.error());
+    if (!IsDirectory(*found)) return Failed(absl::StrCat("--cwd: ", *config.cwd), Errno(ENOTDIR));
+    return *found;
+  }
+  if (config.root != "/" || config.caller_cwd.empty()) return root;
+  const Result<Path> found = vfs.Walk(ctx, config.caller_cwd, {});
+  return found.ok() && IsDirectory(*found) ? *found : root;
+}
+
+Result<std::string> FindProgram(Vfs& vfs, const WalkContext& ctx, const std::string& command,
+                                const std::string& search) {
+  if (command.empty()) return Errno(ENOENT);
+  if (command.find('/') != command.npos) {
+    TRY(CheckProgram(vfs, ctx, command));
+    return command;
+  }
+  Errno error(ENOENT);
+  const std::vector<std::string> directories = absl::StrSplit(search, ':');
+  for (const std::string& directory : directories) {
+    const std::string path = absl::StrCat(directory.empty() ? "." : directory, "/", command);
+    const Status usable = CheckProgram(vfs, ctx, path);
+    if (usable.ok()) return path;
+    if (usable.error() == Errno(EACCES)) error = usable.error();
+  }
+  return error;
+}
+
+}  // namespace runsc

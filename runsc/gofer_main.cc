@@ -1,0 +1,123 @@
+#include "runsc/gofer_main.h"
+
+#include <fcntl.h>
+#include <linux/mount.h>
+#include <sys/mount.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/log.h"
+#include "base/seccomp_filter.h"
+#include "gofer/server/seccomp_rules.h"
+#include "gofer/server/server.h"
+#include "runsc/control.h"
+#include "runsc/lockdown.h"
+#include "runsc/startup_trace.h"
+
+#ifndef MOUNT_ATTR_NOSYMFOLLOW
+#define MOUNT_ATTR_NOSYMFOLLOW 0x00200000
+#endif
+
+namespace runsc {
+
+namespace {
+
+constexpr auto kFilter = CompileAllowList(gofer::kSeccompRules);
+
+// Where the empty filesystem is mounted that becomes the root. The sandbox has its own /proc.
+constexpr char kEmpty[] = "/proc";
+// What the sandbox has of its own in the root directory: the host's is not even for the gofer to
+// see.
+constexpr const char* kHidden[] = {"dev", "proc", "sys", "tmp"};
+
+// A private copy of the mounts at and below `path`, on which the host enforces what the gofer is
+// to enforce as well: no writing unless asked for, no devices, no symlinks followed.
+absl::StatusOr<UniqueFd> OpenExport(const std::string& path, bool writable) {
+  UniqueFd tree(static_cast<int>(syscall(SYS_open_tree, AT_FDCWD, path.c_str(),
+                                         OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE)));
+  if (!tree.valid()) return HostError(path);
+  mount_attr attr{};
+  attr.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSYMFOLLOW |
+                  (writable ? 0 : MOUNT_ATTR_RDONLY);
+  if (syscall(SYS_mount_setattr, tree.get(), "", AT_EMPTY_PATH | AT_RECURSIVE, &attr,
+              sizeof(attr)) != 0) {
+    return HostError(absl::StrCat("mount_setattr(", path, ")"));
+  }
+  return tree;
+}
+
+// Covers what the sandbox never asks for with the empty filesystem. `proc_self_fd` is there because
+// /proc may be covered by now.
+absl::Status HideHostDirectories(const std::string& root, const UniqueFd& proc_self_fd) {
+  const UniqueFd empty(open(kEmpty, O_PATH | O_DIRECTORY | O_CLOEXEC));
+  const UniqueFd top(open(root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!empty.valid() || !top.valid()) return HostError("open");
+  if (fchdir(proc_self_fd.get()) != 0) return HostError("fchdir");
+  const std::string source = absl::StrCat(empty.get());
+  for (const char* name : kHidden) {
+    const UniqueFd hidden(openat(top.get(), name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (!hidden.valid()) continue;
+    if (mount(source.c_str(), absl::StrCat(hidden.get()).c_str(), nullptr, MS_BIND, nullptr) != 0) {
+      return HostError(absl::StrCat("hiding ", name));
+    }
+  }
+  return absl::OkStatus();
+}
+
+// Opens everything that is ever served, then forgets the host's tree.
+absl::Status OpenExports(const Config& config, gofer::ServerConfig& server) {
+  server.proc_self_fd = UniqueFd(open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!server.proc_self_fd.valid()) return HostError("/proc/self/fd");
+  server.exports.resize(1);
+  for (const Volume& volume : config.volumes) {
+    absl::StatusOr<UniqueFd> tree = OpenExport(volume.source, !volume.read_only);
+    if (!tree.ok()) return tree.status();
+    server.exports.push_back({*std::move(tree), !volume.read_only});
+  }
+  const bool writable = config.overlay == OverlayKind::kNone;
+  if (absl::Status s = MountEmpty(kEmpty); !s.ok()) return s;
+  if (absl::Status s = HideHostDirectories(config.root, server.proc_self_fd); !s.ok()) return s;
+  absl::StatusOr<UniqueFd> tree = OpenExport(config.root, writable);
+  if (!tree.ok()) return tree.status();
+  server.exports[0] = {*std::move(tree), writable};
+  return PivotTo(kEmpty);
+}
+
+absl::Status SetUp(GoferStart& start, gofer::ServerConfig& server) {
+  if (absl::Status s = EnterNamespaces(NetworkNamespace::kNew); !s.ok()) return s;
+  StartupMark("gofer: in its namespaces");
+  const Result<Command> go = ReceiveCommand(start.control.get());
+  if (!go.ok()) return absl::AbortedError("the front-end is gone");
+  if (absl::Status s = TakeIdentity(start.identity.uid, start.identity.gid); !s.ok()) return s;
+  if (absl::Status s = OpenExports(start.config, server); !s.ok()) return s;
+  StartupMark("gofer: files open, root empty");
+  if (absl::Status s = DropCapabilities(); !s.ok()) return s;
+  if (absl::Status s = SetLimits(); !s.ok()) return s;
+  return DieWithParent(start.control.get());
+}
+
+}  // namespace
+
+int GoferMain(GoferStart start) {
+  gofer::ServerConfig server;
+  const absl::Status status = SetUp(start, server);
+  if (!status.ok()) {
+    (void)SendReport(start.control.get(), Report::Kind::kFailed, kExitSetUp,
+                     absl::StrCat("gofer: ", status.message()));
+    return kExitSetUp;
+  }
+  server.socket = std::move(start.socket);
+  server.ring = std::move(start.ring);
+  // The control socket stays open: its closing would tell the front-end of the gofer's end.
+  return gofer::Serve(std::move(server), [] {
+    const Status installed = InstallSeccompFilter(kFilter);
+    StartupMark("gofer: locked down");
+    return installed.ok();
+  });
+}
+
+}  // namespace runsc

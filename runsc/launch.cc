@@ -1,0 +1,237 @@
+#include "runsc/launch.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "gofer/protocol/ring.h"
+#include "runsc/control.h"
+#include "runsc/gofer_main.h"
+#include "runsc/lockdown.h"
+#include "runsc/sentry_main.h"
+#include "runsc/startup_trace.h"
+
+namespace runsc {
+
+namespace {
+
+constexpr uint32_t kNobody = 65534;
+
+// The two ends of what a child and the front-end, or both children, share.
+struct Pair {
+  UniqueFd first, second;
+};
+
+absl::StatusOr<Pair> MakePair() {
+  int fds[2];
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) != 0) {
+    return HostError("socketpair");
+  }
+  return Pair{UniqueFd(fds[0]), UniqueFd(fds[1])};
+}
+
+// A fork into new user and pid namespaces; the others are entered by the child itself, in parallel
+// with its sibling. As with fork(2), libc must learn the child's thread id.
+pid_t ForkIntoNamespaces() {
+  int* tid_address = nullptr;
+  unsigned long flags = CLONE_NEWUSER | CLONE_NEWPID | SIGCHLD;
+  if (prctl(PR_GET_TID_ADDRESS, &tid_address, 0, 0, 0) == 0 && tid_address != nullptr) {
+    flags |= CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID;
+  }
+  return static_cast<pid_t>(syscall(SYS_clone, flags, nullptr, nullptr, tid_address, 0));
+}
+
+Status WriteProcFile(pid_t pid, const char* file, const std::string& text) {
+  const UniqueFd fd(open(absl::StrCat("/proc/", pid, "/", file).c_str(), O_WRONLY | O_CLOEXEC));
+  if (!fd.valid()) return Errno::Last();
+  if (write(fd.get(), text.data(), text.size()) < 0) return Errno::Last();
+  return kOk;
+}
+
+// Every id of this user namespace, mapped to itself.
+std::string IdentityMap(const char* path) {
+  FILE* file = fopen(path, "re");
+  if (file == nullptr) return "";
+  std::string map;
+  unsigned inside, outside, count;
+  while (fscanf(file, "%u %u %u", &inside, &outside, &count) == 3) {
+    absl::StrAppend(&map, inside, " ", inside, " ", count, "\n");
+  }
+  fclose(file);
+  return map;
+}
+
+std::string SingleIdMap(uint32_t id) { return absl::StrCat(id, " ", id, " 1\n"); }
+
+struct IdMaps {
+  std::string uids, gids;
+  bool deny_setgroups = false;
+  Identity identity;
+};
+
+Status WriteMaps(pid_t pid, const IdMaps& maps) {
+  if (maps.deny_setgroups) TRY(WriteProcFile(pid, "setgroups", "deny"));
+  TRY(WriteProcFile(pid, "uid_map", maps.uids));
+  return WriteProcFile(pid, "gid_map", maps.gids);
+}
+
+// The caller, and nobody else: what an ordinary user may map.
+IdMaps CallerOnly() {
+  return {.uids = SingleIdMap(geteuid()),
+          .gids = SingleIdMap(getegid()),
+          .deny_setgroups = true,
+          .identity = {geteuid(), getegid()}};
+}
+
+// Root's gofer sees every owner as it is.
+IdMaps Everyone() {
+  return {.uids = IdentityMap("/proc/self/uid_map"),
+          .gids = IdentityMap("/proc/self/gid_map"),
+          .identity = {0, 0}};
+}
+
+// Root's sentry is nobody.
+IdMaps NobodyOnly() {
+  return {
+      .uids = SingleIdMap(kNobody), .gids = SingleIdMap(kNobody), .identity = {kNobody, kNobody}};
+}
+
+// Whether this process may map ids that are not its own: CAP_SETUID and CAP_SETGID.
+bool MayMapIds() {
+  if (geteuid() != 0) return false;
+  return prctl(PR_CAPBSET_READ, 6 /* CAP_SETGID */, 0, 0, 0) == 1 &&
+         prctl(PR_CAPBSET_READ, 7 /* CAP_SETUID */, 0, 0, 0) == 1;
+}
+
+// In the child: only what it is given stays open, and no signal that is meant for the program or
+// the front-end touches it or its own children.
+void BecomeChild(const char* name, std::initializer_list<int> keep) {
+  prctl(PR_SET_NAME, name, 0, 0, 0);
+  CloseAllBut(std::span(keep.begin(), keep.size()));
+  for (const int sig : {SIGHUP, SIGINT, SIGQUIT, SIGPIPE, SIGALRM, SIGTERM, SIGUSR1, SIGUSR2,
+                        SIGTSTP, SIGTTIN, SIGTTOU, SIGWINCH, SIGURG, SIGIO}) {
+    signal(sig, SIG_IGN);
+  }
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, nullptr);
+}
+
+absl::Status MapAndGo(const Child& child, const IdMaps& maps) {
+  const Status mapped = WriteMaps(child.pid, maps);
+  if (!mapped.ok()) {
+    return absl::InternalError(
+        absl::StrCat("cannot map ids into a user namespace: ", strerror(mapped.error().code())));
+  }
+  // A child that has died already is found when it is waited for.
+  (void)SendCommand(child.control.get(), {.kind = Command::Kind::kGo});
+  return absl::OkStatus();
+}
+
+absl::Status ForkFailed() {
+  const int error = errno;
+  const char* hint = error == EPERM    ? " (are user namespaces forbidden here?)"
+                     : error == ENOSPC ? " (user.max_user_namespaces or user.max_pid_namespaces)"
+                                       : "";
+  return absl::InternalError(absl::StrCat("cannot create namespaces: ", strerror(error), hint));
+}
+
+// What the children need, made before the first fork.
+struct Channels {
+  Pair gofer_control, sentry_control, files;  // First ends: front-end, front-end, sentry.
+  UniqueFd ring;
+};
+
+absl::StatusOr<Channels> MakeChannels() {
+  Channels channels;
+  for (Pair* pair : {&channels.gofer_control, &channels.sentry_control, &channels.files}) {
+    absl::StatusOr<Pair> made = MakePair();
+    if (!made.ok()) return made.status();
+    *pair = *std::move(made);
+  }
+  Result<UniqueFd> ring = gofer::CreateRing();
+  if (!ring.ok()) {
+    return absl::InternalError(absl::StrCat("memfd_create: ", strerror(ring.error().code())));
+  }
+  channels.ring = *std::move(ring);
+  return channels;
+}
+
+pid_t ForkGofer(const Config& config, Channels& channels, const Identity& identity) {
+  const pid_t pid = ForkIntoNamespaces();
+  if (pid != 0) return pid;
+  BecomeChild("sandbox-gofer", {STDERR_FILENO, config.log_fd, channels.gofer_control.second.get(),
+                                channels.files.second.get(), channels.ring.get()});
+  _exit(GoferMain({.config = config,
+                   .identity = identity,
+                   .control = std::move(channels.gofer_control.second),
+                   .socket = std::move(channels.files.second),
+                   .ring = std::move(channels.ring)}));
+}
+
+pid_t ForkSentry(const Config& config, Channels& channels, const Identity& identity) {
+  const User caller{geteuid(), getegid()};
+  const pid_t pid = ForkIntoNamespaces();
+  if (pid != 0) return pid;
+  BecomeChild("sandbox-sentry", {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, config.log_fd,
+                                 channels.sentry_control.second.get(), channels.files.first.get(),
+                                 channels.ring.get()});
+  SentryMain({.config = config,
+              .identity = identity,
+              .caller = caller,
+              .control = std::move(channels.sentry_control.second),
+              .socket = std::move(channels.files.first),
+              .ring = std::move(channels.ring)});
+}
+
+}  // namespace
+
+absl::StatusOr<Sandbox> Launch(const Config& config) {
+  absl::StatusOr<Channels> channels = MakeChannels();
+  if (!channels.ok()) return channels.status();
+  const bool may_map = MayMapIds();
+  const IdMaps gofer_maps = may_map ? Everyone() : CallerOnly();
+  const IdMaps sentry_maps = may_map ? NobodyOnly() : CallerOnly();
+
+  Sandbox sandbox;
+  sandbox.gofer.pid = ForkGofer(config, *channels, gofer_maps.identity);
+  if (sandbox.gofer.pid < 0) return ForkFailed();
+  sandbox.gofer.control = std::move(channels->gofer_control.first);
+  channels->gofer_control.second.reset();
+  sandbox.sentry.pid = ForkSentry(config, *channels, sentry_maps.identity);
+  absl::Status status = sandbox.sentry.pid < 0 ? ForkFailed() : absl::OkStatus();
+  sandbox.sentry.control = std::move(channels->sentry_control.first);
+  channels->sentry_control.second.reset();
+  StartupMark("front-end: forked");
+
+  if (status.ok()) status = MapAndGo(sandbox.sentry, sentry_maps);
+  if (status.ok()) status = MapAndGo(sandbox.gofer, gofer_maps);
+  if (!status.ok()) {
+    Kill(sandbox.sentry);
+    Kill(sandbox.gofer);
+    return status;
+  }
+  StartupMark("front-end: id maps written");
+  return sandbox;
+}
+
+void Kill(Child& child) {
+  if (child.pid <= 0) return;
+  kill(child.pid, SIGKILL);
+  while (waitpid(child.pid, nullptr, 0) < 0 && errno == EINTR) {
+  }
+  child.pid = -1;
+}
+
+}  // namespace runsc

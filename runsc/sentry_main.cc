@@ -1,0 +1,245 @@
+#include "runsc/sentry_main.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <pthread.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "base/log.h"
+#include "platform/native/zygote.h"
+#include "platform/ptrace/ptrace.h"
+#include "platform/systrap/systrap.h"
+#include "runsc/control.h"
+#include "runsc/filesystem.h"
+#include "runsc/lockdown.h"
+#include "runsc/sentry_seccomp.h"
+#include "runsc/startup_trace.h"
+#include "sentry/fs/gofer/gofer_client.h"
+#include "sentry/fs/host/host_file.h"
+#include "sentry/task/kernel.h"
+#include "syscalls/dispatcher.h"
+#include "syscalls/dispositions.h"
+
+namespace runsc {
+
+namespace {
+
+constexpr platform::DispositionTable kDispositions = syscalls::Dispositions();
+// The stubs' seccomp program: made by the compiler.
+constexpr platform::systrap::FilterProgram kStubFilter =
+    platform::systrap::BuildFilter(kDispositions);
+
+// For PATH, where the environment has none (execvp(3) has the current directory there as well).
+constexpr char kDefaultPath[] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+// What could not be done, and the exit status that tells so.
+struct Failure {
+  int exit_status = 0;
+  std::string message;
+  bool happened() const { return exit_status != 0; }
+};
+
+Failure SetUpFailed(const absl::Status& status) {
+  return {kExitSetUp, std::string(status.message())};
+}
+
+absl::Status LockDown(SentryStart& start) {
+  const bool own_network = start.config.network == NetworkKind::kNone;
+  const auto network = own_network ? NetworkNamespace::kNew : NetworkNamespace::kCallers;
+  if (absl::Status s = EnterNamespaces(network); !s.ok()) return s;
+  StartupMark("sentry: in its namespaces");
+  if (own_network) {
+    if (absl::Status s = BringUpLoopback(); !s.ok()) return s;
+  }
+  platform::native::HostVdso();  // While there is a /proc.
+  const Result<Command> go = ReceiveCommand(start.control.get());
+  if (!go.ok()) return absl::AbortedError("the front-end is gone");
+  if (absl::Status s = TakeIdentity(start.identity.uid, start.identity.gid); !s.ok()) return s;
+  if (absl::Status s = MountEmpty("/proc"); !s.ok()) return s;
+  if (absl::Status s = PivotTo("/proc"); !s.ok()) return s;
+  StartupMark("sentry: root empty");
+  if (absl::Status s = DropCapabilities(); !s.ok()) return s;
+  if (absl::Status s = SetLimits(); !s.ok()) return s;
+  // It reads its stubs' memory and they are its copies: without capabilities that takes "dumpable"
+  // (ptrace(2)), which changing ids took away.
+  if (prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) != 0) return HostError("prctl(PR_SET_DUMPABLE)");
+  return DieWithParent(start.control.get());
+}
+
+struct ChosenPlatform {
+  PlatformKind kind = PlatformKind::kSystrap;
+  std::unique_ptr<platform::Platform> platform;
+};
+
+absl::StatusOr<ChosenPlatform> CreatePlatform(PlatformKind wanted) {
+  if (wanted == PlatformKind::kSystrap) {
+    auto systrap = platform::systrap::CreateSystrap({.filter = kStubFilter});
+    if (systrap.ok()) return ChosenPlatform{PlatformKind::kSystrap, *std::move(systrap)};
+    LOG_WARNING("platform systrap does not work on this host (%s): using ptrace, which is slower",
+                strerror(systrap.error().code()));
+  }
+  auto ptrace = platform::ptrace::CreatePtrace({.dispositions = kDispositions});
+  if (ptrace.ok()) return ChosenPlatform{PlatformKind::kPtrace, *std::move(ptrace)};
+  return absl::InternalError(absl::StrCat("platform ptrace does not work on this host: ",
+                                          strerror(ptrace.error().code())));
+}
+
+// The caller's environment with --env on top.
+std::vector<std::string> Environment(const Config& config) {
+  std::vector<std::string> env;
+  for (char** entry = environ; *entry != nullptr; ++entry) env.emplace_back(*entry);
+  for (const std::string& entry : config.env) {
+    const std::string name = entry.substr(0, entry.find('=') + 1);
+    std::erase_if(env, [&](const std::string& old) { return old.starts_with(name); });
+    env.push_back(entry);
+  }
+  return env;
+}
+
+std::string SearchPath(const std::vector<std::string>& env) {
+  for (const std::string& entry : env) {
+    if (entry.starts_with("PATH=")) return entry.substr(strlen("PATH="));
+  }
+  return kDefaultPath;
+}
+
+// The exit status of shells for a program that could not be started.
+Failure CannotExecute(const std::string& command, Errno error) {
+  const bool missing = error == Errno(ENOENT) || error == Errno(ENOTDIR);
+  const bool searched = command.find('/') == command.npos;
+  return {missing ? kExitNotFound : kExitNotExecutable,
+          absl::StrCat(command, ": ",
+                       missing && searched ? "command not found" : strerror(error.code()))};
+}
+
+// Standard input, output and error. Two descriptors of one terminal, say, become two files.
+absl::Status TakeStdio(sentry::Kernel::InitProcess& init) {
+  for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd) {
+    UniqueFd copy(fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
+    if (!copy.valid()) return HostError("standard descriptors");
+    auto file = sentry::HostFile::Create(std::move(copy));
+    if (!file.ok()) {
+      return absl::InternalError(
+          absl::StrCat("standard descriptors: ", strerror(file.error().code())));
+    }
+    if ((*file)->is_terminal() && !init.terminal) init.terminal = *file;
+    init.stdio.push_back(*std::move(file));
+  }
+  return absl::OkStatus();
+}
+
+// Builds the tree and the first process, ready to run.
+Failure CreateInit(sentry::Kernel& kernel, sentry::GoferClient& files, const SentryStart& start) {
+  const Config& config = start.config;
+  const absl::StatusOr<sentry::Path> root = BuildTree(kernel, files, config);
+  if (!root.ok()) return SetUpFailed(root.status());
+  StartupMark("sentry: files mounted");
+  const absl::StatusOr<sentry::Path> cwd = FindWorkingDirectory(kernel.vfs(), *root, config);
+  if (!cwd.ok()) return SetUpFailed(cwd.status());
+
+  const User user = config.user.value_or(start.caller);
+  sentry::Kernel::InitProcess init{.argv = config.argv,
+                                   .envp = Environment(config),
+                                   .root = *root,
+                                   .cwd = *cwd,
+                                   .creds = sentry::Credentials::ForUser(user.uid, user.gid)};
+  sentry::WalkContext ctx = SetUpContext(*root);
+  ctx.start = *cwd;
+  const Result<std::string> program =
+      FindProgram(kernel.vfs(), ctx, init.argv[0], SearchPath(init.envp));
+  if (!program.ok()) return CannotExecute(init.argv[0], program.error());
+  init.path = *program;
+  if (absl::Status s = TakeStdio(init); !s.ok()) return SetUpFailed(s);
+  StartupMark("sentry: program found");
+  const Status created = kernel.CreateInit(init);
+  if (!created.ok()) return CannotExecute(init.argv[0], created.error());
+  StartupMark("sentry: program loaded");
+  return {};
+}
+
+// What the control thread works with; lives as long as the process.
+struct Control {
+  int socket;
+  sentry::Kernel& kernel;
+};
+
+// Sleeps until the front-end passes a signal on, or is gone.
+void* ControlThread(void* argument) {
+  const Control& control = *static_cast<Control*>(argument);
+  prctl(PR_SET_NAME, "control", 0, 0, 0);
+  for (;;) {
+    const Result<Command> command = ReceiveCommand(control.socket);
+    if (!command.ok()) _exit(kExitSetUp);
+    if (command->kind == Command::Kind::kSignalForeground) {
+      control.kernel.SignalForeground(command->signal);
+    } else if (command->kind == Command::Kind::kSignalInit) {
+      control.kernel.SignalInit(command->signal);
+    }
+  }
+}
+
+absl::Status StartControlThread(Control& control) {
+  // Signals go down into the kernel's locks and wait queues, no further.
+  constexpr size_t kStack = 256 * 1024;
+  pthread_attr_t attributes;
+  pthread_attr_init(&attributes);
+  pthread_attr_setstacksize(&attributes, kStack);
+  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+  pthread_t thread;
+  errno = pthread_create(&thread, &attributes, ControlThread, &control);
+  pthread_attr_destroy(&attributes);
+  return errno == 0 ? absl::OkStatus() : HostError("pthread_create");
+}
+
+// The process ends here and now: nothing is worth taking down piece by piece.
+[[noreturn]] void End(const SentryStart& start, Report::Kind kind, int status,
+                      const std::string& message) {
+  (void)SendReport(start.control.get(), kind, status, message);
+  _exit(0);
+}
+
+// Returns only if the program could not be run.
+Failure RunProgram(SentryStart& start) {
+  if (absl::Status s = LockDown(start); !s.ok()) return SetUpFailed(s);
+  absl::StatusOr<ChosenPlatform> chosen = CreatePlatform(start.config.platform);
+  if (!chosen.ok()) return SetUpFailed(chosen.status());
+  StartupMark("sentry: platform created");
+  if (const Status s = InstallSentryFilter(chosen->kind); !s.ok()) {
+    return {kExitSetUp, absl::StrCat("seccomp: ", strerror(s.error().code()))};
+  }
+  StartupMark("sentry: locked down");
+  platform::Platform& platform = *chosen->platform;
+
+  syscalls::LinuxDispatcher dispatcher;
+  sentry::Kernel kernel(platform, dispatcher,
+                        {.hostname = start.config.hostname, .strace = start.config.strace});
+  auto files =
+      sentry::GoferClient::Create(std::move(start.socket), std::move(start.ring), platform);
+  if (!files.ok()) return {kExitSetUp, absl::StrCat("gofer: ", strerror(files.error().code()))};
+  const Failure failure = CreateInit(kernel, **files, start);
+  if (failure.happened()) End(start, Report::Kind::kFailed, failure.exit_status, failure.message);
+  Control control{.socket = start.control.get(), .kernel = kernel};
+  if (absl::Status s = StartControlThread(control); !s.ok()) return SetUpFailed(s);
+  (void)SendReport(start.control.get(), Report::Kind::kRunning, 0);
+  const int wait_status = kernel.Run();
+  End(start, Report::Kind::kExited, wait_status, "");
+}
+
+}  // namespace
+
+void SentryMain(SentryStart start) {
+  const Failure failure = RunProgram(start);
+  End(start, Report::Kind::kFailed, failure.exit_status, failure.message);
+}
+
+}  // namespace runsc

@@ -1,0 +1,25 @@
+// The sentry process, from its first instruction in its namespaces to its end.
+#ifndef RUNSC_SENTRY_MAIN_H_
+#define RUNSC_SENTRY_MAIN_H_
+
+#include "base/unique_fd.h"
+#include "runsc/config.h"
+#include "runsc/launch.h"
+
+namespace runsc {
+
+struct SentryStart {
+  const Config& config;
+  Identity identity;
+  User caller;  // The front-end's effective ids, who the program runs as unless told otherwise.
+  UniqueFd control;
+  UniqueFd socket;  // To the gofer.
+  UniqueFd ring;
+};
+
+// How it went is reported on `control`.
+[[noreturn]] void SentryMain(SentryStart start);
+
+}  // namespace runsc
+
+#endif  // RUNSC_SENTRY_MAIN_H_

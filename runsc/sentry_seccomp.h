@@ -1,0 +1,150 @@
+// The host calls of a sentry that has been set up, each with its reason, and the programs made of
+// them.
+#ifndef RUNSC_SENTRY_SECCOMP_H_
+#define RUNSC_SENTRY_SECCOMP_H_
+
+#include <fcntl.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#include "base/result.h"
+#include "base/seccomp_rule.h"
+#include "runsc/config.h"
+
+namespace runsc {
+
+namespace sentry_rules {
+
+inline constexpr uint64_t kInt = 0xffffffff;
+// The flags of pthread_create(3), which are those of a thread and of nothing else.
+inline constexpr uint64_t kThread = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND |
+                                    CLONE_THREAD | CLONE_SYSVSEM | CLONE_SETTLS |
+                                    CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID;
+// The type in an ioctl's number; direction, number and size are free.
+inline constexpr uint64_t kIoctlType = 0xff00;
+
+// For every platform. In the order of frequency as far as it matters.
+inline constexpr SeccompRule kCommon[] = {
+    // Application memory and threads.
+    {SYS_process_vm_readv, "arguments of system calls", 0, {}},
+    {SYS_process_vm_writev, "their results", 0, {}},
+    {SYS_futex, "locks, waiting, waking the gofer", 0, {}},
+    {SYS_kill, "ending stubs: the pid namespace holds nothing else", 0, {}},
+    {SYS_tgkill, "interrupting stubs, and abort(3)", 0, {}},
+    {SYS_wait4, "reaping stubs", 0, {}},
+    // Files that the gofer opened, memfds, and what the sandbox was started with.
+    {SYS_read, "files, and the front-end's commands", 0, {}},
+    {SYS_write, "files, log", 0, {}},
+    {SYS_pread64, "files", 0, {}},
+    {SYS_pwrite64, "files", 0, {}},
+    {SYS_preadv2, "files without waiting for the disk", 0, {}},
+    {SYS_pwritev2, "appending to files", 0, {}},
+    {SYS_close, "files", 0, {}},
+    // glibc's fstat(3). The path must be empty, which no filter can see: there is nothing to name.
+    {SYS_newfstatat, "files", 1, {{3, kInt, AT_EMPTY_PATH}}},
+    {SYS_lseek, "files", 0, {}},
+    {SYS_ftruncate, "files", 0, {}},
+    {SYS_fallocate, "files", 0, {}},
+    {SYS_fsync, "files", 0, {}},
+    {SYS_fdatasync, "files", 0, {}},
+    {SYS_fstatfs, "files", 0, {}},
+    {SYS_memfd_create, "tmpfs, shared memory", 0, {}},
+    {SYS_fcntl, "access mode of standard input", 1, {{1, kInt, F_GETFL}}},
+    {SYS_fcntl, "copies of descriptors", 1, {{1, kInt, F_DUPFD_CLOEXEC}}},
+    {SYS_fcntl, "close-on-exec", 1, {{1, kInt, F_SETFD}}},
+    {SYS_fcntl, "memfds that keep their size", 1, {{1, kInt, F_ADD_SEALS}}},
+    {SYS_fcntl, "likewise", 1, {{1, kInt, F_GET_SEALS}}},
+    // Numbers of asm/ioctls.h, whose header does not get along with libc's.
+    // Terminals: settings and size, but not pushing input into it (TIOCSTI, TIOCLINUX) or taking
+    // it.
+    {SYS_ioctl, "TCGETS, TCSETS, TCSETSW", 1, {{1, kInt - 3, 0x5400}}},
+    {SYS_ioctl, "TCSETSF, TCGETA, TCSETA, TCSETAW", 1, {{1, kInt - 3, 0x5404}}},
+    {SYS_ioctl, "TCSETAF, TCSBRK, TCXONC, TCFLSH", 1, {{1, kInt - 3, 0x5408}}},
+    {SYS_ioctl, "TCGETS2", 1, {{1, kInt, 0x802c542a}}},
+    {SYS_ioctl, "TCSETS2", 1, {{1, kInt, 0x402c542b}}},
+    {SYS_ioctl, "TCSETSW2, TCSETSF2", 1, {{1, kInt - 1, 0x402c542c}}},
+    {SYS_ioctl, "TCSBRKP", 1, {{1, kInt, 0x5425}}},
+    {SYS_ioctl, "TIOCOUTQ", 1, {{1, kInt, 0x5411}}},
+    {SYS_ioctl, "TIOCGWINSZ", 1, {{1, kInt, 0x5413}}},
+    {SYS_ioctl, "TIOCSWINSZ", 1, {{1, kInt, 0x5414}}},
+    {SYS_ioctl, "FIONREAD", 1, {{1, kInt, 0x541b}}},
+    {SYS_ioctl, "TIOCGETD", 1, {{1, kInt, 0x5424}}},
+    // The gofer, the front-end and the zygote.
+    {SYS_recvmsg, "descriptors from the gofer", 0, {}},
+    {SYS_recvfrom, "the front-end's commands", 0, {}},
+    {SYS_sendto, "waking the gofer, reports; no address", 1, {{4, ~uint64_t{0}, 0}}},
+    {SYS_poll, "readiness of the descriptors it was started with", 0, {}},
+    {SYS_ppoll, "likewise", 0, {}},
+    {SYS_epoll_create1, "likewise", 0, {}},
+    {SYS_epoll_ctl, "likewise", 0, {}},
+    {SYS_epoll_wait, "likewise", 0, {}},
+    // The sentry's own memory and threads.
+    {SYS_mmap, "memory and files, nothing executable", 1, {{2, PROT_EXEC, 0}}},
+    {SYS_munmap, "memory", 0, {}},
+    {SYS_mremap, "memory", 0, {}},
+    {SYS_mprotect, "memory, nothing executable", 1, {{2, PROT_EXEC, 0}}},
+    {SYS_madvise, "returning memory", 0, {}},
+    {SYS_brk, "memory", 0, {}},
+    {SYS_clone, "threads", 1, {{0, kInt, kThread}}},
+    // Its flags are in memory, where no filter sees them. libc then uses clone.
+    {SYS_clone3, "refused", 0, {}, ENOSYS},
+    {SYS_set_robust_list, "threads", 0, {}},
+    {SYS_rseq, "threads", 0, {}},
+    {SYS_rt_sigprocmask, "threads, abort(3)", 0, {}},
+    {SYS_rt_sigaction, "abort(3)", 0, {}},
+    {SYS_rt_sigreturn, "signal handlers", 0, {}},
+    {SYS_gettid, "abort(3), names of threads", 0, {}},
+    {SYS_getpid, "abort(3)", 0, {}},
+    {SYS_sched_yield, "spinning", 0, {}},
+    {SYS_sched_getaffinity, "whether spinning pays; getcpu(3)", 0, {}},
+    {SYS_exit, "threads", 0, {}},
+    {SYS_exit_group, "the end", 0, {}},
+    // Time and chance.
+    {SYS_clock_gettime, "clocks that the vDSO does not know", 0, {}},
+    {SYS_clock_getres, "likewise", 0, {}},
+    {SYS_clock_nanosleep, "waiting", 0, {}},
+    {SYS_getcpu, "where the vDSO does not know", 0, {}},
+    {SYS_getrandom, "getrandom(2), AT_RANDOM", 0, {}},
+    {SYS_restart_syscall, "after a stop", 0, {}},
+    {SYS_sysinfo, "sysinfo(2)", 0, {}},
+    {SYS_prctl, "names of threads", 1, {{0, kInt, 15 /* PR_SET_NAME */}}},
+};
+
+inline constexpr SeccompRule kSystrapOnly[] = {
+    {SYS_ioctl, "seccomp notifications", 1, {{1, kIoctlType, uint64_t{SECCOMP_IOC_MAGIC} << 8}}},
+    {SYS_pidfd_open, "the end of stubs", 0, {}},
+};
+
+inline constexpr SeccompRule kPtraceOnly[] = {
+    {SYS_ptrace, "running stubs", 0, {}},
+    {SYS_waitid, "likewise", 0, {}},
+};
+
+template <size_t N>
+struct RuleList {
+  SeccompRule rows[N] = {};
+};
+
+// What is frequent on a platform comes first.
+template <size_t N, size_t M>
+constexpr RuleList<N + M> Join(const SeccompRule (&first)[N], const SeccompRule (&second)[M]) {
+  RuleList<N + M> list;
+  size_t at = 0;
+  for (const SeccompRule& rule : first) list.rows[at++] = rule;
+  for (const SeccompRule& rule : second) list.rows[at++] = rule;
+  return list;
+}
+
+inline constexpr auto kSystrap = Join(kSystrapOnly, kCommon);
+inline constexpr auto kPtrace = Join(kPtraceOnly, kCommon);
+
+}  // namespace sentry_rules
+
+// Locks this process and all its threads, for good. What is not in the table kills it.
+Status InstallSentryFilter(PlatformKind platform);
+
+}  // namespace runsc
+
+#endif  // RUNSC_SENTRY_SECCOMP_H_
