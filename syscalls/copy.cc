@@ -1,0 +1,177 @@
+#include "syscalls/copy.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <memory>
+#include <optional>
+#include <span>
+
+#include "syscalls/common.h"
+#include "syscalls/file_io.h"
+
+namespace syscalls {
+namespace {
+
+constexpr size_t kChunk = 64 << 10;
+
+// One side of a copy: at the file's own position, or at one that the application keeps.
+struct Side {
+  Ref<File> file;
+  UserPtr<int64_t> user;
+  std::optional<int64_t> offset;
+
+  Status ReadOffset(Task& task) {
+    if (!user) return kOk;
+    if (!file->seekable()) return Errno(ESPIPE);
+    offset = TRY(task.mem().Read(user));
+    return *offset < 0 ? Errno(EINVAL) : Status(kOk);
+  }
+  void Advance(int64_t n) {
+    if (offset) *offset += n;
+  }
+  Status WriteOffset(Task& task) const {
+    return user ? task.mem().Write(user, *offset) : Status(kOk);
+  }
+};
+
+enum class Wait : uint8_t { kAsFilesSay, kNever };
+
+// Reads at most `size` bytes.
+Result<int64_t> Fill(Task& task, Side& in, std::span<std::byte> buffer, Wait wait) {
+  sentry::IoDst dst(buffer);
+  if (wait == Wait::kAsFilesSay) return ReadFile(task, *in.file, dst, in.offset);
+  const auto read = in.offset ? in.file->ReadAt(dst, *in.offset) : in.file->Read(dst);
+  return static_cast<int64_t>(TRY(read));
+}
+
+// Writes what was read, all of it: bytes that came out of a pipe cannot go back, so that a full
+// nonblocking target is waited for.
+Result<int64_t> Drain(Task& task, Side& out, std::span<const std::byte> bytes) {
+  sentry::IoSrc src(bytes);
+  int64_t total = 0;
+  while (src.remaining() != 0) {
+    std::optional<int64_t> at;
+    if (out.offset) at = *out.offset + total;
+    const Result<int64_t> written = WriteFile(task, *out.file, src, at);
+    if (written.ok()) {
+      if (*written == 0) break;
+      total += *written;
+      continue;
+    }
+    if (written.error() != Errno(EAGAIN)) {
+      if (total != 0) return total;
+      return written.error();
+    }
+    sentry::Waiter waiter(task);
+    waiter.Watch(*out.file, POLLOUT);
+    if ((out.file->Poll() & (POLLOUT | POLLERR | POLLHUP)) == 0) TRY(waiter.Sleep());
+  }
+  return total;
+}
+
+// Copies until `count` bytes, the end of the source, or, with something done, a source or target
+// that would block.
+Result<int64_t> Copy(Task& task, Side& in, Side& out, uint64_t count, Wait wait) {
+  const size_t size = std::min<uint64_t>(count, kChunk);
+  const auto buffer = std::make_unique<std::byte[]>(size);
+  int64_t total = 0;
+  while (static_cast<uint64_t>(total) < count) {
+    const bool target_full = (out.file->Poll() & (POLLOUT | POLLERR | POLLHUP)) == 0;
+    if (total != 0 && target_full) break;
+    if (target_full && (wait == Wait::kNever || out.file->nonblocking())) return Errno(EAGAIN);
+    const size_t want = std::min<uint64_t>(size, count - static_cast<uint64_t>(total));
+    // What is there is enough once something has been copied.
+    const Wait now = total == 0 || in.file->seekable() ? wait : Wait::kNever;
+    const Result<int64_t> got = Fill(task, in, std::span(buffer.get(), want), now);
+    if (!got.ok() && total == 0) return got.error();
+    if (!got.ok() || *got == 0) break;
+    const std::span<const std::byte> bytes(buffer.get(), static_cast<size_t>(*got));
+    const Result<int64_t> put = Drain(task, out, bytes);
+    const int64_t moved = put.ok() ? *put : 0;
+    // A source with a position takes back what found no place.
+    if (moved < *got && !in.offset && in.file->seekable()) {
+      (void)in.file->Seek(moved - *got, SEEK_CUR);
+    }
+    if (!put.ok() && total == 0) return put.error();
+    in.Advance(moved);
+    out.Advance(moved);
+    total += moved;
+    if (moved < *got || task.interrupted()) break;
+  }
+  return total;
+}
+
+Result<uint32_t> TypeOf(File& file) { return TRY(file.inode().GetAttributes()).mode & S_IFMT; }
+
+}  // namespace
+
+Result<int64_t> Sendfile(Task& task, Fd out_fd, Fd in_fd, UserPtr<int64_t> offset,
+                         uint64_t count) {
+  Side in{.file = TRY(GetReadable(task, in_fd)), .user = offset};
+  TRY(in.ReadOffset(task));
+  Side out{.file = TRY(GetWritable(task, out_fd))};
+  if (!in.file->seekable()) return Errno(EINVAL);
+  if (TRY(TypeOf(*in.file)) == S_IFDIR) return Errno(EINVAL);
+  if (out.file->flags().has(O_APPEND)) return Errno(EINVAL);
+  const int64_t total =
+      TRY(Copy(task, in, out, std::min(count, kMaxIo), Wait::kAsFilesSay));
+  TRY(in.WriteOffset(task));
+  return total;
+}
+
+Result<int64_t> CopyFileRange(Task& task, Fd in_fd, UserPtr<int64_t> in_offset, Fd out_fd,
+                              UserPtr<int64_t> out_offset, uint64_t count, uint32_t flags) {
+  Side in{.file = TRY(GetFile(task, in_fd)), .user = in_offset};
+  Side out{.file = TRY(GetFile(task, out_fd)), .user = out_offset};
+  if (flags != 0) return Errno(EINVAL);
+  const uint32_t in_type = TRY(TypeOf(*in.file)), out_type = TRY(TypeOf(*out.file));
+  if (in_type == S_IFDIR || out_type == S_IFDIR) return Errno(EISDIR);
+  if (in_type != S_IFREG || out_type != S_IFREG) return Errno(EINVAL);
+  if (!in.file->flags().readable() || !out.file->flags().writable()) return Errno(EBADF);
+  if (out.file->flags().has(O_APPEND)) return Errno(EBADF);
+  TRY(in.ReadOffset(task));
+  TRY(out.ReadOffset(task));
+  count = std::min(count, kMaxIo);
+  const bool same = in.file->inode_ref() == out.file->inode_ref();
+  if (same) {
+    const int64_t from = in.offset ? *in.offset : TRY(in.file->Seek(0, SEEK_CUR));
+    const int64_t to = out.offset ? *out.offset : TRY(out.file->Seek(0, SEEK_CUR));
+    const uint64_t distance = from < to ? static_cast<uint64_t>(to) - static_cast<uint64_t>(from)
+                                        : static_cast<uint64_t>(from) - static_cast<uint64_t>(to);
+    if (distance < count) return Errno(EINVAL);
+  }
+  const int64_t total = TRY(Copy(task, in, out, count, Wait::kAsFilesSay));
+  TRY(in.WriteOffset(task));
+  TRY(out.WriteOffset(task));
+  return total;
+}
+
+Result<int64_t> Splice(Task& task, Fd in_fd, UserPtr<int64_t> in_offset, Fd out_fd,
+                       UserPtr<int64_t> out_offset, uint64_t count, uint32_t flags) {
+  constexpr uint32_t kKnown =
+      SPLICE_F_MOVE | SPLICE_F_NONBLOCK | SPLICE_F_MORE | SPLICE_F_GIFT;
+  if (count == 0) return 0;
+  if ((flags & ~kKnown) != 0) return Errno(EINVAL);
+  Side in{.file = TRY(GetReadable(task, in_fd)), .user = in_offset};
+  Side out{.file = TRY(GetWritable(task, out_fd)), .user = out_offset};
+  const bool from_pipe = TRY(TypeOf(*in.file)) == S_IFIFO;
+  const bool to_pipe = TRY(TypeOf(*out.file)) == S_IFIFO;
+  if (!from_pipe && !to_pipe) return Errno(EINVAL);
+  if (from_pipe && to_pipe && in.file->inode_ref() == out.file->inode_ref()) {
+    return Errno(EINVAL);
+  }
+  if ((from_pipe && in.user) || (to_pipe && out.user)) return Errno(ESPIPE);
+  if (!to_pipe && out.file->flags().has(O_APPEND)) return Errno(EINVAL);
+  TRY(in.ReadOffset(task));
+  TRY(out.ReadOffset(task));
+  const Wait wait = (flags & SPLICE_F_NONBLOCK) != 0 ? Wait::kNever : Wait::kAsFilesSay;
+  const int64_t total = TRY(Copy(task, in, out, std::min(count, kMaxIo), wait));
+  TRY(in.WriteOffset(task));
+  TRY(out.WriteOffset(task));
+  return total;
+}
+
+}  // namespace syscalls

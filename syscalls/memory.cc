@@ -1,0 +1,203 @@
+#include "syscalls/memory.h"
+
+#include <asm/prctl.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+
+#include "sentry/fs/vfs.h"
+#include "syscalls/common.h"
+
+namespace syscalls {
+namespace {
+
+#ifndef MADV_COLLAPSE
+constexpr int MADV_COLLAPSE = 25;
+#endif
+constexpr int kMapDroppable = 0x08;  // MAP_DROPPABLE, a type of its own.
+
+// [addr, addr+length) after rounding the length up to pages, when all of it is the application's.
+// `error` otherwise: what Linux says of addresses beyond the end differs from call to call.
+Status CheckRange(Task& task, uint64_t addr, uint64_t length, int error) {
+  const uint64_t rounded = (length + kPageSize - 1) & ~(kPageSize - 1);
+  uint64_t end = 0;
+  if (rounded < length || __builtin_add_overflow(addr, rounded, &end)) return Errno(error);
+  if (end > task.mem().space().user_end()) return Errno(error);
+  return kOk;
+}
+
+bool Aligned(uint64_t addr) { return addr % kPageSize == 0; }
+
+// For calls that keep their arguments' meaning whatever lies there.
+Result<Control> ContinueWithin(Task& task, uint64_t addr, uint64_t length, int error) {
+  TRY(CheckRange(task, addr, length, error));
+  return Control::Continue();
+}
+
+// The access mode that a mapping needs of its file, in Linux's order.
+Status CheckMappable(File& file, int prot, int flags) {
+  const bool shared = (flags & MAP_TYPE) == MAP_SHARED || (flags & MAP_TYPE) == MAP_SHARED_VALIDATE;
+  const OpenFlags mode = file.flags();
+  if (shared && (prot & PROT_WRITE) != 0 && !mode.writable()) return Errno(EACCES);
+  if (!mode.readable()) return Errno(EACCES);
+  const bool noexec = file.path().mount && (file.path().mount->flags() & MS_NOEXEC) != 0;
+  if (noexec && (prot & PROT_EXEC) != 0) return Errno(EPERM);
+  return kOk;
+}
+
+Result<Control> MapFile(Task& task, uint64_t addr, uint64_t length, int prot, int flags, Fd fd,
+                        uint64_t offset) {
+  const Ref<File> file = TRY(GetFile(task, fd));
+  const uint64_t rounded = (length + kPageSize - 1) & ~(kPageSize - 1);
+  uint64_t end = 0;
+  if (__builtin_add_overflow(offset, rounded, &end) || static_cast<int64_t>(end) < 0) {
+    return Errno(EOVERFLOW);
+  }
+  TRY(CheckMappable(*file, prot, flags));
+  const bool shared = (flags & MAP_TYPE) != MAP_PRIVATE;
+  // A later mprotect may make a shared mapping of a writable file writable.
+  const int host_fd = TRY(file->HostFdForMapping(shared && file->flags().writable()));
+  // Elsewhere the address is not known yet, and the host's list of mappings is the truth anyhow.
+  if ((flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) != 0) {
+    task.mm().RecordFile(addr, rounded, file, offset, shared);
+  }
+  return Control::ContinueWith(host_fd, static_cast<int>(fd));
+}
+
+}  // namespace
+
+Result<Control> Mmap(Task& task, uint64_t addr, uint64_t length, int prot, int flags, Fd fd,
+                     uint64_t offset) {
+  if (!Aligned(offset)) return Errno(EINVAL);
+  const bool anonymous = (flags & MAP_ANONYMOUS) != 0;
+  if (!anonymous) TRY(GetFile(task, fd));
+  if (length == 0) return Errno(EINVAL);
+  const int type = flags & MAP_TYPE;
+  const bool known_type = type == MAP_SHARED || type == MAP_PRIVATE ||
+                          (type == MAP_SHARED_VALIDATE && !anonymous) ||
+                          (type == kMapDroppable && anonymous);
+  if (!known_type) return Errno(EINVAL);
+  const bool fixed = (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) != 0;
+  if (fixed && !Aligned(addr)) return Errno(EINVAL);
+  // A mere hint beyond the end cannot be taken out of the call, so it is refused as well.
+  TRY(CheckRange(task, fixed || addr != 0 ? addr : 0, length, ENOMEM));
+  // The host has no huge pages to give away.
+  if ((flags & MAP_HUGETLB) != 0) return Errno(ENOMEM);
+  if (!anonymous) return MapFile(task, addr, length, prot, flags, fd, offset);
+  if (fixed) task.mm().Forget(addr, (length + kPageSize - 1) & ~(kPageSize - 1));
+  return Control::Continue();
+}
+
+Result<Control> Munmap(Task& task, uint64_t addr, uint64_t length) {
+  if (!Aligned(addr) || length == 0) return Errno(EINVAL);
+  TRY(CheckRange(task, addr, length, EINVAL));
+  task.mm().Forget(addr, length);
+  return Control::Continue();
+}
+
+Result<Control> Mprotect(Task& task, uint64_t addr, uint64_t length, uint64_t prot) {
+  if (!Aligned(addr)) return Errno(EINVAL);
+  if (length == 0) return Control::Return(0);
+  return ContinueWithin(task, addr, length, ENOMEM);
+}
+
+Result<Control> Mremap(Task& task, uint64_t addr, uint64_t old_length, uint64_t new_length,
+                       uint64_t flags, uint64_t new_addr) {
+  constexpr uint64_t kKnown = MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP;
+  if ((flags & ~kKnown) != 0 || !Aligned(addr) || new_length == 0) return Errno(EINVAL);
+  TRY(CheckRange(task, addr, old_length, EFAULT));
+  if ((flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)) != 0) {
+    if (!Aligned(new_addr)) return Errno(EINVAL);
+    TRY(CheckRange(task, new_addr, new_length, EINVAL));
+  } else {
+    // Growing in place must not reach the platform's part either.
+    TRY(CheckRange(task, addr, new_length, ENOMEM));
+  }
+  task.mm().Forget(addr, old_length);
+  return Control::Continue();
+}
+
+Result<Control> Madvise(Task& task, uint64_t addr, uint64_t length, int advice) {
+  switch (advice) {
+    case MADV_NORMAL:
+    case MADV_RANDOM:
+    case MADV_SEQUENTIAL:
+    case MADV_WILLNEED:
+    case MADV_DONTNEED:
+    case MADV_FREE:
+    case MADV_REMOVE:
+    case MADV_DONTFORK:
+    case MADV_DOFORK:
+    case MADV_HUGEPAGE:
+    case MADV_NOHUGEPAGE:
+    case MADV_DONTDUMP:
+    case MADV_DODUMP:
+    case MADV_WIPEONFORK:
+    case MADV_KEEPONFORK:
+    case MADV_COLD:
+    case MADV_PAGEOUT:
+    case MADV_POPULATE_READ:
+    case MADV_POPULATE_WRITE:
+      break;
+    case MADV_MERGEABLE:
+    case MADV_UNMERGEABLE:
+    case MADV_COLLAPSE:
+    default:
+      return Errno(EINVAL);
+  }
+  if (!Aligned(addr)) return Errno(EINVAL);
+  return ContinueWithin(task, addr, length, ENOMEM);
+}
+
+Result<Control> Msync(Task& task, uint64_t addr, uint64_t length, int flags) {
+  if (!Aligned(addr)) return Errno(EINVAL);
+  return ContinueWithin(task, addr, length, ENOMEM);
+}
+
+Result<Control> Mincore(Task& task, uint64_t addr, uint64_t length, uint64_t vector) {
+  if (!Aligned(addr)) return Errno(EINVAL);
+  // The host writes a byte for each page: both ranges must be the application's.
+  const uint64_t pages = length / kPageSize + (length % kPageSize != 0 ? 1 : 0);
+  TRY(CheckRange(task, vector, pages, EFAULT));
+  return ContinueWithin(task, addr, length, ENOMEM);
+}
+
+Result<Control> Mlock(Task& task, uint64_t addr, uint64_t length) {
+  return ContinueWithin(task, addr & ~(kPageSize - 1), length + addr % kPageSize, ENOMEM);
+}
+
+Result<Control> Mlock2(Task& task, uint64_t addr, uint64_t length, int flags) {
+  if ((flags & ~MLOCK_ONFAULT) != 0) return Errno(EINVAL);
+  return Mlock(task, addr, length);
+}
+
+Result<Control> Munlock(Task& task, uint64_t addr, uint64_t length) {
+  return Mlock(task, addr, length);
+}
+
+Result<Control> Mlockall(Task& task, int flags) { return Control::Continue(); }
+Result<Control> Munlockall(Task& task) { return Control::Continue(); }
+
+Result<Control> Brk(Task& task, uint64_t addr) {
+  if (task.mm().layout().native_brk) return Control::Continue();
+  // A break that never moves: allocators go on with mmap.
+  return Control::Return(static_cast<int64_t>(task.mm().layout().start_brk));
+}
+
+Result<Control> ArchPrctl(Task& task, int option, uint64_t addr) {
+  switch (option) {
+    case ARCH_SET_FS:
+    case ARCH_SET_GS:
+      if (addr >= task.mem().space().user_end()) return Errno(EPERM);
+      return Control::Continue();
+    case ARCH_GET_FS:
+    case ARCH_GET_GS:
+      // The host writes the base there.
+      TRY(CheckRange(task, addr, sizeof(uint64_t), EFAULT));
+      return Control::Continue();
+    default:
+      return Errno(EINVAL);
+  }
+}
+
+}  // namespace syscalls
