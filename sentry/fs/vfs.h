@@ -53,7 +53,7 @@ class Vfs {
   // How fifos and devices are opened, wherever their nodes lie: functions of other components.
   using FifoOpener = std::function<Result<Ref<File>>(Inode& fifo, OpenFlags flags)>;
   using DeviceOpener =
-      std::function<Result<Ref<File>>(uint64_t rdev, Ref<Inode> node, OpenFlags flags)>;
+      std::function<Result<Ref<File>>(uint64_t rdev, Ref<Inode> node, OpenFlags flags, Task* task)>;
 
   Vfs();
   ~Vfs();
@@ -122,6 +122,10 @@ class Vfs {
   void ShrinkCaches();
   size_t cached_names() const;
 
+  // A place for a file without a path, so that a magic link (/proc/PID/fd/N of a pipe) can lead to
+  // it. Opening it asks the inode's Open, whatever its type.
+  Path AnonymousPath(const File& file);
+
  private:
   friend class Walker;
   // A directory lock is one of a fixed number, by the inode's address.
@@ -171,6 +175,7 @@ class Vfs {
   std::string PathStringLocked(const Path& root, const Path& path) const
       ABSL_SHARED_LOCKS_REQUIRED(internal::tree_mu);
 
+  const Ref<Mount> anonymous_mount_;
   FifoOpener open_fifo_;
   DeviceOpener open_device_;
   absl::Mutex rename_mu_;  // Serialises renames between directories.

@@ -1,0 +1,62 @@
+// The bytes of one file in memory.
+#ifndef SENTRY_FS_TMPFS_FILE_DATA_H_
+#define SENTRY_FS_TMPFS_FILE_DATA_H_
+
+#include <atomic>
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "absl/synchronization/mutex.h"
+#include "base/ref.h"
+#include "base/result.h"
+#include "base/unique_fd.h"
+#include "sentry/fs/tmpfs/tmpfs.h"
+#include "sentry/mm/io.h"
+
+namespace sentry {
+
+// Small files lie in the sentry's own memory, where they need no descriptor and no host call; what
+// grows, is mapped or is sparse moves to a memfd. Thread-safe. Application memory is never touched
+// with mu_ held.
+class FileData {
+ public:
+  static constexpr size_t kSmall = 4096;
+
+  explicit FileData(Tmpfs& fs) : fs_(fs) {}
+  ~FileData();
+  // Uses an existing memfd (memfd_create(2)). Call first.
+  void Adopt(UniqueFd memfd) ABSL_LOCKS_EXCLUDED(mu_);
+
+  uint64_t size() const { return size_.load(std::memory_order_acquire); }
+  uint64_t blocks() ABSL_LOCKS_EXCLUDED(mu_);  // Of 512 bytes.
+
+  Result<size_t> Read(IoDst& dst, int64_t offset) ABSL_LOCKS_EXCLUDED(mu_);
+  // At `offset`, or at the end if it is SeekableFile::kAppend; `end` is the position behind.
+  Result<size_t> Write(IoSrc& src, int64_t offset, int64_t& end) ABSL_LOCKS_EXCLUDED(mu_);
+  Status Truncate(uint64_t size) ABSL_LOCKS_EXCLUDED(mu_);
+  Status Allocate(int mode, int64_t offset, int64_t length) ABSL_LOCKS_EXCLUDED(mu_);
+  // SEEK_DATA and SEEK_HOLE.
+  Result<int64_t> SeekExtent(int64_t offset, int whence) ABSL_LOCKS_EXCLUDED(mu_);
+  // The memfd, which is made if need be; valid as long as this object.
+  Result<int> HostFd() ABSL_LOCKS_EXCLUDED(mu_);
+
+ private:
+  Status MoveToMemfdLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  Result<size_t> StoreLocked(std::span<const std::byte> bytes, uint64_t offset)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Brings the charge for the memfd up to date.
+  void RechargeLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
+  Tmpfs& fs_;  // Held by the inode.
+  std::atomic<uint64_t> size_{0};
+  std::atomic<int> host_fd_{-1};  // memfd_, once there is one; for readers without the lock.
+  absl::Mutex mu_;
+  std::string small_ ABSL_GUARDED_BY(mu_);  // The content while there is no memfd.
+  UniqueFd memfd_ ABSL_GUARDED_BY(mu_);
+  uint64_t charged_ ABSL_GUARDED_BY(mu_) = 0;  // Bytes.
+};
+
+}  // namespace sentry
+
+#endif  // SENTRY_FS_TMPFS_FILE_DATA_H_

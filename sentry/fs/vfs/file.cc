@@ -1,0 +1,92 @@
+#include "sentry/fs/file.h"
+
+#include <time.h>
+
+namespace sentry {
+
+timespec FileTime() {
+  timespec now{};
+  clock_gettime(CLOCK_REALTIME_COARSE, &now);
+  return now;
+}
+
+void File::SetStatusFlags(OpenFlags flags) {
+  constexpr uint32_t kChangeable = O_APPEND | O_NONBLOCK | O_DIRECT | O_NOATIME | O_ASYNC;
+  uint32_t old = flags_.load(std::memory_order_relaxed);
+  while (!flags_.compare_exchange_weak(
+      old, (old & ~kChangeable) | (flags.raw() & kChangeable), std::memory_order_relaxed)) {
+  }
+}
+
+Result<size_t> SeekableFile::Read(IoDst& dst) {
+  absl::MutexLock lock(&position_mu_);
+  const size_t done = TRY(ReadAt(dst, position()));
+  set_position(position() + static_cast<int64_t>(done));
+  return done;
+}
+
+Result<size_t> SeekableFile::Write(IoSrc& src) {
+  absl::MutexLock lock(&position_mu_);
+  if (flags().has(O_APPEND)) {
+    int64_t end = 0;
+    const size_t done = TRY(Append(src, end));
+    set_position(end);
+    return done;
+  }
+  const size_t done = TRY(WriteAt(src, position()));
+  set_position(position() + static_cast<int64_t>(done));
+  return done;
+}
+
+Result<size_t> SeekableFile::Append(IoSrc& src, int64_t& end) {
+  end = static_cast<int64_t>(TRY(inode().GetAttributes()).size);
+  const size_t done = TRY(WriteAt(src, end));
+  end += static_cast<int64_t>(done);
+  return done;
+}
+
+Result<int64_t> SeekableFile::Seek(int64_t offset, int whence) {
+  absl::MutexLock lock(&position_mu_);
+  int64_t target = offset;
+  switch (whence) {
+    case SEEK_SET:
+      break;
+    case SEEK_CUR:
+      if (__builtin_add_overflow(position(), offset, &target)) return Errno(EOVERFLOW);
+      break;
+    case SEEK_END:
+    case SEEK_DATA:
+    case SEEK_HOLE: {
+      const int64_t size = static_cast<int64_t>(TRY(inode().GetAttributes()).size);
+      if (whence == SEEK_END) {
+        if (__builtin_add_overflow(size, offset, &target)) return Errno(EOVERFLOW);
+        break;
+      }
+      if (offset < 0 || offset >= size) return Errno(ENXIO);
+      target = whence == SEEK_DATA ? offset : size;
+      break;
+    }
+    default:
+      return Errno(EINVAL);
+  }
+  if (target < 0) return Errno(EINVAL);
+  set_position(target);
+  return target;
+}
+
+Result<int64_t> DirectoryFile::Seek(int64_t offset, int whence) {
+  absl::MutexLock lock(&position_mu_);
+  if (whence == SEEK_CUR) {
+    if (__builtin_add_overflow(position_, offset, &offset)) return Errno(EINVAL);
+  } else if (whence != SEEK_SET) {
+    return Errno(EINVAL);
+  }
+  if (offset < 0) return Errno(EINVAL);
+  if (offset != position_) {
+    position_ = offset;
+    OnSeekLocked(offset);
+  }
+  return offset;
+}
+
+}  // namespace sentry

@@ -1,0 +1,87 @@
+// rename(2), renameat2(2).
+#include <unistd.h>
+
+#include <algorithm>
+#include <memory>
+
+#include "sentry/fs/vfs.h"
+#include "sentry/fs/vfs/permissions.h"
+
+namespace sentry {
+
+Status Vfs::Rename(const WalkContext& from_ctx, std::string_view old_path,
+                   const WalkContext& to_ctx, std::string_view new_path, uint32_t flags) {
+  // RENAME_WHITEOUT is for the upper directory of a kernel overlay only.
+  if ((flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE)) != 0) return Errno(EINVAL);
+  if (flags == (RENAME_NOREPLACE | RENAME_EXCHANGE)) return Errno(EINVAL);
+  const Place from = TRY(WalkToParent(from_ctx, old_path, 0));
+  const Place to = TRY(WalkToParent(to_ctx, new_path, 0));
+  if (from.parent.mount != to.parent.mount) return Errno(EXDEV);
+  if (!from.ordinary()) return Errno(EBUSY);
+  if (!to.ordinary()) return Errno((flags & RENAME_NOREPLACE) != 0 ? EEXIST : EBUSY);
+  if (from.parent.mount->read_only()) return Errno(EROFS);
+
+  const size_t first = DirectoryLockIndex(*from.parent.dentry);
+  const size_t second = DirectoryLockIndex(*to.parent.dentry);
+  if (from.parent.dentry == to.parent.dentry) {
+    absl::WriterMutexLock lock(&directory_locks_[first]);
+    return RenameLocked(from_ctx, from, to, flags);
+  }
+  absl::MutexLock rename_lock(&rename_mu_);
+  absl::WriterMutexLock low(&directory_locks_[std::min(first, second)]);
+  if (first == second) return RenameLocked(from_ctx, from, to, flags);
+  absl::WriterMutexLock high(&directory_locks_[std::max(first, second)]);
+  return RenameLocked(from_ctx, from, to, flags);
+}
+
+Status Vfs::CheckRename(const WalkContext& ctx, const Place& from, const Place& to, Dentry& source,
+                        Dentry& target, uint32_t flags) {
+  const bool exchange = (flags & RENAME_EXCHANGE) != 0;
+  if (source.negative()) return Errno(ENOENT);
+  if ((flags & RENAME_NOREPLACE) != 0 && !target.negative()) return Errno(EEXIST);
+  if (exchange) {
+    if (target.negative()) return Errno(ENOENT);
+    if (!target.is_directory() && to.trailing_slash) return Errno(ENOTDIR);
+  }
+  if (!source.is_directory() && (from.trailing_slash || (!exchange && to.trailing_slash))) {
+    return Errno(ENOTDIR);
+  }
+  if (source.IsAncestorOf(*to.parent.dentry)) return Errno(EINVAL);
+  if (!target.negative() && target.IsAncestorOf(*from.parent.dentry)) {
+    return Errno(exchange ? EINVAL : ENOTEMPTY);
+  }
+  return kOk;
+}
+
+Status Vfs::RenameLocked(const WalkContext& ctx, const Place& from, const Place& to,
+                         uint32_t flags) {
+  const bool exchange = (flags & RENAME_EXCHANGE) != 0;
+  const Ref<Dentry> source = TRY(LookupLocked(from.parent.dentry, from.name));
+  const Ref<Dentry> target = TRY(LookupLocked(to.parent.dentry, to.name));
+  TRY(CheckRename(ctx, from, to, *source, *target, flags));
+  if (!target->negative() && source->inode_ref() == target->inode_ref()) return kOk;
+
+  TRY(CheckRemovable(ctx, from.parent, *source, source->is_directory()));
+  if (target->negative()) {
+    if (to.parent.dentry->unhashed()) return Errno(ENOENT);
+    TRY(CheckAccess(TRY(GetAttributes(to.parent)), ctx.creds, W_OK | X_OK));
+  } else {
+    const bool directory = exchange ? target->is_directory() : source->is_directory();
+    TRY(CheckRemovable(ctx, to.parent, *target, directory));
+  }
+  // A directory that moves gets a new "..".
+  const bool moves = from.parent.dentry != to.parent.dentry;
+  if (moves && source->is_directory()) {
+    TRY(CheckAccess(TRY(source->inode().GetAttributes()), ctx.creds, W_OK));
+  }
+  if (moves && exchange && target->is_directory()) {
+    TRY(CheckAccess(TRY(target->inode().GetAttributes()), ctx.creds, W_OK));
+  }
+  TRY(from.parent.dentry->inode().Rename(from.name, to.parent.dentry->inode(), to.name, flags));
+  if (!target->negative()) target->inode().InvalidateAttributes();
+  source->inode().InvalidateAttributes();
+  MoveNames(*source, to.parent.dentry, to.name, target.get(), flags);
+  return kOk;
+}
+
+}  // namespace sentry
