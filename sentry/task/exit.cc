@@ -43,7 +43,7 @@ void Kernel::KillTaskLocked(Task& task, AfterUnlock& after) {
   task.sleeper_.Interrupt();
   task.state_cv_.SignalAll();
   // With a call-back under way, its end finishes the task.
-  const bool finish_here = (before & (Task::kKilled | Task::kInCallback)) == 0;
+  const bool finish_here = before == 0;
   if (finish_here) after.Finish(Ref<Task>::Share(task));
 }
 
@@ -56,6 +56,10 @@ void Kernel::FinishTask(Task& task, From from) {
     absl::MutexLock lock(&mu_);
     if (task.thread_) task.group().dead_cpu_ns += task.thread_->CpuTimeNs();
     thread = std::move(task.thread_);
+    Task* executing = task.group().exec_task;
+    if (executing != nullptr && executing != &task && thread) {
+      executing->exec_graves_.push_back(std::move(thread));
+    }
     UnlinkTaskLocked(task, after);
   }
   if (from == From::kCallback) BuryThread(self, std::move(thread));

@@ -111,13 +111,19 @@ void Task::RestoreTemporaryMask() {
 
 bool Task::Enter() {
   t_graves.clear();
-  return (life_.fetch_or(kInCallback) & kKilled) == 0;
+  // Killed before: whoever did it finishes the task, and nothing of it may be touched.
+  uint32_t life = life_.load();
+  do {
+    if ((life & kKilled) != 0) return false;
+  } while (!life_.compare_exchange_weak(life, life | kInCallback));
+  return true;
 }
 
 platform::Verdict Task::Leave(platform::Verdict verdict) {
-  if ((life_.fetch_and(~kInCallback) & kKilled) == 0) return verdict;
+  const bool finish = LeaveState(kInCallback);
+  if (!killed()) return verdict;
   const bool own_end = verdict.kind == platform::Verdict::Kind::kExitThread;
-  kernel_.FinishTask(*this, Kernel::From::kCallback);
+  if (finish) kernel_.FinishTask(*this, Kernel::From::kCallback);
   return own_end ? verdict : platform::Verdict{.kind = platform::Verdict::Kind::kGone};
 }
 

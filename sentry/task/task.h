@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/ref.h"
 #include "base/result.h"
@@ -109,11 +110,17 @@ class Task final : public RefCounted, public platform::Guest {
 
   // Bits of `life_`. A task is finished exactly once: by its own call-back when that ends after
   // kKilled was set, by whoever set kKilled when no call-back was under way.
-  static constexpr uint32_t kInCallback = 1, kKilled = 2;
+  // kStarting counts as a call-back: between becoming visible and Thread::Start.
+  static constexpr uint32_t kInCallback = 1, kKilled = 2, kStarting = 4;
 
   // What follows the end of every call-back.
   bool Enter();
   platform::Verdict Leave(platform::Verdict verdict);
+  // Clears a bit of life_; true when the caller is the one who has to finish the task.
+  bool LeaveState(uint32_t bit) {
+    const uint32_t before = life_.fetch_and(~bit);
+    return (before & kKilled) != 0 && (before & (kInCallback | kStarting)) == bit;
+  }
   bool killed() const { return (life_.load() & kKilled) != 0; }
 
   // Remembers a restart code and hides it; see restart.h.
@@ -160,6 +167,8 @@ class Task final : public RefCounted, public platform::Guest {
   SignalSet sigwait_;                // What sigtimedwait waits for.
   Ref<Task> vfork_parent_;           // Waits for this task's execve or end.
   bool vfork_waiting_ = false;       // This task's own wait for a child.
+  // In execve: the threads of the other tasks, which end with the old host process.
+  std::vector<std::unique_ptr<platform::Thread>> exec_graves_;
 };
 
 }  // namespace sentry

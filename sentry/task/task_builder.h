@@ -21,6 +21,8 @@ class TaskBuilder {
  private:
   // init
   static Result<Ref<Task>> NewInitTask(Kernel& kernel, const Kernel::InitProcess& init);
+  static void Adopt(Kernel& kernel, Task& task, std::unique_ptr<platform::Thread> thread)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(kernel.mu());
 
   // clone.cc
   static Result<Ref<Task>> NewTask(Task& parent, const CloneArgs& args);
@@ -29,6 +31,7 @@ class TaskBuilder {
   static Status InheritResources(Task& parent, Task& child, const CloneArgs& args);
   // Makes the child visible. EINTR-like kRestartNoIntr when the parent is being killed.
   static Status Link(Task& parent, Task& child, const CloneArgs& args);
+  static void Start(Task& child);
   static void WaitForVfork(Task& parent);
 
   // exec.cc

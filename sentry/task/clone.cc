@@ -1,0 +1,225 @@
+#include "sentry/task/clone.h"
+
+#include <sched.h>
+#include <time.h>
+
+#include <array>
+#include <utility>
+
+#include "sentry/fs/anon/pidfd.h"
+#include "sentry/task/task_builder.h"
+
+#ifndef CLONE_CLEAR_SIGHAND
+#define CLONE_CLEAR_SIGHAND 0x100000000ULL
+#endif
+#ifndef CLONE_INTO_CGROUP
+#define CLONE_INTO_CGROUP 0x200000000ULL
+#endif
+
+namespace sentry {
+namespace {
+
+constexpr uint64_t kNamespaces = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER |
+                                 CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWCGROUP;
+// More tasks than this the sandbox does not hold, whatever RLIMIT_NPROC says.
+constexpr size_t kMaxTasks = 32768;
+
+// copy_process()'s rules, in its order.
+Status CheckFlags(const CloneArgs& args) {
+  const uint64_t flags = args.flags;
+  const auto has = [flags](uint64_t flag) { return (flags & flag) != 0; };
+  if (has(CLONE_FS) && (has(CLONE_NEWNS) || has(CLONE_NEWUSER))) return Errno(EINVAL);
+  if (has(CLONE_THREAD) && !has(CLONE_SIGHAND)) return Errno(EINVAL);
+  if (has(CLONE_SIGHAND) && !has(CLONE_VM)) return Errno(EINVAL);
+  if (has(CLONE_THREAD) && (has(CLONE_NEWUSER) || has(CLONE_NEWPID))) return Errno(EINVAL);
+  if (has(CLONE_PIDFD) && has(CLONE_DETACHED)) return Errno(EINVAL);
+  // Namespaces are the sandbox's own and come later: as for a user who may not make any.
+  if (has(kNamespaces)) return Errno(EPERM);
+  if (has(CLONE_INTO_CGROUP)) return Errno(EOPNOTSUPP);
+  return kOk;
+}
+
+}  // namespace
+
+Result<Pid> CloneTask(Task& parent, platform::Context& context, const CloneArgs& args) {
+  return TaskBuilder::Clone(parent, context, args);
+}
+
+Result<Pid> TaskBuilder::Clone(Task& parent, platform::Context& context, const CloneArgs& args) {
+  TRY(CheckFlags(args));
+  const uint64_t flags = args.flags;
+  const Ref<Task> child = TRY(NewTask(parent, args));
+  Result<Pid> result = [&]() -> Result<Pid> {
+    TRY(InheritResources(parent, *child, args));
+    platform::CloneRequest request{.flags = flags, .tls = args.tls, .registers = context.regs};
+    if ((flags & CLONE_CHILD_CLEARTID) != 0) request.child_tid = args.child_tid;
+    request.registers.rax = 0;
+    if (args.stack != 0) request.registers.rsp = args.stack;
+    std::unique_ptr<platform::Thread> thread = TRY(context.Clone(request, *child));
+    const Ref<platform::AddressSpace> space =
+        Ref<platform::AddressSpace>::Share(thread->address_space());
+    child->mm_ = (flags & CLONE_VM) != 0 ? parent.mm_ : parent.mm_->Fork(space);
+    {
+      absl::MutexLock lock(&parent.kernel().mu());
+      child->thread_ = std::move(thread);
+    }
+    const Pid tid = child->tid();
+    const auto tid_bytes = std::as_bytes(std::span(&tid, 1));
+    // Neither failure is reported (Linux).
+    if ((flags & CLONE_PARENT_SETTID) != 0) {
+      (void)parent.mem().WriteBytes(UserAddr{args.parent_tid}, tid_bytes);
+    }
+    if ((flags & CLONE_CHILD_SETTID) != 0) {
+      (void)child->mem().WriteBytes(UserAddr{args.child_tid}, tid_bytes);
+    }
+    return tid;
+  }();
+  if (result.ok() && (flags & CLONE_PIDFD) != 0) {
+    const Result<Ref<File>> file = CreatePidFd(Ref<ThreadGroup>::Share(child->group()), 0);
+    const Result<Fd> fd = file.ok() ? parent.fds().Add(*file, true, parent.Limit(RLIMIT_NOFILE))
+                                    : Result<Fd>(file.error());
+    if (!fd.ok()) {
+      result = fd.error();
+    } else if (const auto number = static_cast<int>(*fd);
+               !parent.mem()
+                    .WriteBytes(UserAddr{args.pidfd}, std::as_bytes(std::span(&number, 1)))
+                    .ok()) {
+      (void)parent.fds().Remove(*fd);
+      result = Errno(EFAULT);
+    }
+  }
+  if (result.ok()) {
+    const Status linked = Link(parent, *child, args);
+    if (!linked.ok()) result = linked.error();
+  }
+  if (!result.ok()) {
+    // Nobody has seen the child: its thread, which never ran, goes with it.
+    absl::MutexLock lock(&parent.kernel().mu());
+    if (child->thread_ && (flags & CLONE_THREAD) == 0) child->thread_->KillProcess();
+    return result;
+  }
+  Start(*child);
+  if ((flags & CLONE_VFORK) != 0) WaitForVfork(parent);
+  return result;
+}
+
+Ref<ThreadGroup> TaskBuilder::NewGroup(Task& parent, const CloneArgs& args) {
+  const ThreadGroup& from = parent.group();
+  Ref<ThreadGroup> group = MakeRef<ThreadGroup>(parent.kernel());
+  group->exit_signal = args.exit_signal;
+  group->group = from.group;
+  group->session = from.session;
+  if ((args.flags & CLONE_SIGHAND) != 0) {
+    group->handlers = from.handlers;
+  } else {
+    group->handlers = MakeRef<SignalHandlers>();
+    group->handlers->actions = from.handlers->actions;
+    if ((args.flags & CLONE_CLEAR_SIGHAND) != 0) {
+      for (SignalAction& action : group->handlers->actions) {
+        if (action.handler != reinterpret_cast<uint64_t>(SIG_IGN)) action = {};
+      }
+    }
+  }
+  group->limits = from.limits;
+  group->personality = from.personality;
+  group->dumpable = from.dumpable;
+  group->oom_score_adj = from.oom_score_adj;
+  group->uid = from.uid;
+  return group;
+}
+
+Result<Ref<Task>> TaskBuilder::NewTask(Task& parent, const CloneArgs& args) {
+  Kernel& kernel = parent.kernel();
+  absl::MutexLock lock(&kernel.mu());
+  if (parent.killed() || kernel.ended_) return kRestartNoIntr;
+  uint64_t of_user = 0;
+  for (const auto& [id, task] : kernel.tasks_) of_user += task->creds_.uid == parent.creds_.uid;
+  const bool privileged = parent.creds_.HasCapability(21) || parent.creds_.HasCapability(24);
+  if (kernel.tasks_.size() >= kMaxTasks ||
+      (!privileged && parent.creds_.uid != 0 &&
+       of_user >= parent.group().limits[RLIMIT_NPROC].rlim_cur)) {
+    return Errno(EAGAIN);
+  }
+  const bool is_thread = (args.flags & CLONE_THREAD) != 0;
+  const Pid tid = kernel.AllocatePidLocked();
+  Ref<ThreadGroup> group =
+      is_thread ? Ref<ThreadGroup>::Share(parent.group()) : NewGroup(parent, args);
+  if (!is_thread) group->id = tid;
+  Ref<Task> child = MakeRef<Task>(kernel, std::move(group), tid);
+  child->creds_ = parent.creds_;
+  child->comm = parent.comm;
+  child->mask_.store(parent.saved_mask_.value_or(parent.signal_mask()).bits());
+  child->nice = parent.nice.load();
+  child->sched_policy = parent.sched_policy.load();
+  child->ioprio = parent.ioprio.load();
+  child->timer_slack_ns = parent.timer_slack_ns;
+  child->keep_caps = parent.keep_caps;
+  // The alternate stack stays with a copy of the memory, and with vfork (sigaltstack(2)).
+  const uint64_t sharing = args.flags & (CLONE_VM | CLONE_VFORK);
+  if (sharing != CLONE_VM) child->signal_stack = parent.signal_stack;
+  if ((args.flags & CLONE_CHILD_CLEARTID) != 0) child->clear_child_tid = args.child_tid;
+  return child;
+}
+
+Status TaskBuilder::InheritResources(Task& parent, Task& child, const CloneArgs& args) {
+  child.fds_ = (args.flags & CLONE_FILES) != 0 ? parent.fds_ : parent.fds_->Copy();
+  child.fs_ = (args.flags & CLONE_FS) != 0 ? parent.fs_ : parent.fs_->Copy();
+  return kOk;
+}
+
+Status TaskBuilder::Link(Task& parent, Task& child, const CloneArgs& args) {
+  Kernel& kernel = parent.kernel();
+  const uint64_t flags = args.flags;
+  absl::MutexLock lock(&kernel.mu());
+  ThreadGroup& group = child.group();
+  // A signal that kills the parent must not miss the child; Linux restarts the call.
+  if (parent.killed() || kernel.ended_) return kRestartNoIntr;
+  if ((flags & CLONE_THREAD) == 0) {
+    ThreadGroup* ancestor = &parent.group();
+    if ((flags & CLONE_PARENT) != 0) {
+      group.exit_signal = ancestor->exit_signal;
+      if (ancestor->parent == nullptr) return Errno(EINVAL);
+      ancestor = ancestor->parent;
+    }
+    // What has changed since: the process group may have been left.
+    group.group = parent.group().group;
+    group.session = parent.group().session;
+    group.parent = ancestor;
+    group.leader = &child;
+    timespec now{};
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    group.start_time_ns = now.tv_sec * int64_t{1'000'000'000} + now.tv_nsec;
+    ancestor->children.push_back(Ref<ThreadGroup>::Share(group));
+    kernel.groups_[group.id] = Ref<ThreadGroup>::Share(group);
+  }
+  group.tasks.push_back(&child);
+  kernel.tasks_[child.tid_] = Ref<Task>::Share(child);
+  if ((flags & CLONE_VFORK) != 0) {
+    child.vfork_parent_ = Ref<Task>::Share(parent);
+    parent.vfork_waiting_ = true;
+  }
+  // Nobody finishes the child before its thread has been started.
+  child.life_.store(Task::kStarting);
+  if (group.stopped) kernel.InterruptLocked(child);
+  return kOk;
+}
+
+void TaskBuilder::Start(Task& child) {
+  child.thread_->Start();
+  if (child.LeaveState(Task::kStarting)) {
+    child.kernel().FinishTask(child, Kernel::From::kCallback);
+  }
+}
+
+void TaskBuilder::WaitForVfork(Task& parent) {
+  Kernel& kernel = parent.kernel();
+  kernel.platform().EnterBlocking();
+  {
+    absl::MutexLock lock(&kernel.mu());
+    while (parent.vfork_waiting_ && !parent.killed()) parent.state_cv_.Wait(&kernel.mu());
+    parent.vfork_waiting_ = false;
+  }
+  kernel.platform().LeaveBlocking();
+}
+
+}  // namespace sentry

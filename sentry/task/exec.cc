@@ -1,0 +1,182 @@
+#include "sentry/task/exec.h"
+
+#include <sys/personality.h>
+
+#include <utility>
+
+#include "sentry/task/task_builder.h"
+#include "sentry/time/process_timers.h"
+
+namespace sentry {
+
+std::string CommOf(const std::string& path);  // init.cc
+
+namespace {
+
+constexpr uint32_t kSecbitNoRoot = 1, kSecbitKeepCaps = 16;
+
+// The capability part: uid 0 has all of them, in root's name.
+void Recompute(Credentials& creds, const Credentials& before, bool set_id) {
+  const bool root_rules = (creds.securebits & kSecbitNoRoot) == 0;
+  uint64_t file_inheritable = 0, file_permitted = 0;
+  bool file_effective = false;
+  if (root_rules && (creds.euid == 0 || creds.uid == 0)) {
+    file_inheritable = file_permitted = Credentials::kAllCapabilities;
+    file_effective = creds.euid == 0;
+  }
+  if (set_id || file_effective) creds.ambient = 0;
+  creds.permitted = (before.inheritable & file_inheritable) | (file_permitted & creds.bounding) |
+                    creds.ambient;
+  creds.effective = file_effective ? creds.permitted : creds.ambient;
+}
+
+}  // namespace
+
+Credentials CredentialsAfterExec(const Credentials& before, const Attributes& file, bool nosuid,
+                                 bool* secure) {
+  Credentials creds = before;
+  if (!nosuid && !before.no_new_privs) {
+    if ((file.mode & S_ISUID) != 0) creds.euid = file.uid;
+    // Without group execution the bit means mandatory locking.
+    if ((file.mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP)) creds.egid = file.gid;
+  }
+  const bool set_id = creds.euid != before.euid || creds.egid != before.egid;
+  creds.suid = creds.fsuid = creds.euid;
+  creds.sgid = creds.fsgid = creds.egid;
+  creds.securebits &= ~kSecbitKeepCaps;
+  Recompute(creds, before, set_id);
+  *secure = set_id || creds.euid != creds.uid || creds.egid != creds.gid ||
+            (creds.uid != 0 && (creds.effective & ~creds.ambient) != 0);
+  return creds;
+}
+
+Status ExecTask(Task& task, platform::Context& context, ExecArgs args) {
+  return TaskBuilder::Exec(task, context, std::move(args));
+}
+
+Status TaskBuilder::Exec(Task& task, platform::Context& context, ExecArgs args) {
+  Kernel& kernel = task.kernel();
+  const Program program = TRY(FindProgram(kernel.vfs(), {.walk = args.walk,
+                                                         .interpreters = task.walk_context(),
+                                                         .path = args.path,
+                                                         .options = args.options,
+                                                         .exec_name = args.exec_name,
+                                                         .name_vanishes = args.close_on_exec_dirfd,
+                                                         .argv = std::move(args.argv)}));
+  bool secure = false;
+  const Credentials creds =
+      CredentialsAfterExec(task.creds(), program.attributes, program.nosuid, &secure);
+  LoadRequest request{.walk = task.walk_context(),
+                      .envp = std::move(args.envp),
+                      .exec_name = args.exec_name,
+                      .creds = creds,
+                      .secure = secure,
+                      .stack_limit = task.Limit(RLIMIT_STACK)};
+  {
+    absl::MutexLock lock(&kernel.mu());
+    request.randomize = (task.group().personality & ADDR_NO_RANDOMIZE) == 0;
+    request.read_implies_exec = (task.group().personality & READ_IMPLIES_EXEC) != 0;
+  }
+  LoadedProgram loaded = TRY(LoadProgram(kernel.platform(), kernel.vfs(), program, request));
+  // Up to here nothing has happened to the task. From here there is no way back.
+  TRY(EndOtherTasks(task));
+  context.regs = loaded.registers;
+  const Status replaced = context.Exec(*loaded.image);
+  if (!replaced.ok()) {
+    kernel.ExitGroup(task, SIGKILL);
+    return kRestartNoIntr;
+  }
+  TakeLeadership(task);
+  std::vector<std::unique_ptr<platform::Thread>> ended;
+  {
+    absl::MutexLock lock(&kernel.mu());
+    task.comm = CommOf(args.exec_name);
+    ended.swap(task.exec_graves_);
+  }
+  Commit(task, std::move(loaded), creds, secure);
+  return kOk;
+}
+
+Status TaskBuilder::EndOtherTasks(Task& task) {
+  Kernel& kernel = task.kernel();
+  ThreadGroup& group = task.group();
+  kernel.platform().EnterBlocking();
+  bool killed = false;
+  {
+    AfterUnlock after(kernel);
+    absl::MutexLock lock(&kernel.mu());
+    if (!task.killed()) {
+      group.exec_task = &task;
+      for (Task* other : group.tasks) {
+        if (other != &task) kernel.KillTaskLocked(*other, after);
+      }
+    }
+  }
+  {
+    absl::MutexLock lock(&kernel.mu());
+    while (group.tasks.size() > 1 && !task.killed()) task.state_cv_.Wait(&kernel.mu());
+    if (group.exec_task == &task) group.exec_task = nullptr;
+    killed = task.killed();
+  }
+  kernel.platform().LeaveBlocking();
+  if (killed) return kRestartNoIntr;
+  return kOk;
+}
+
+void TaskBuilder::TakeLeadership(Task& task) {
+  Kernel& kernel = task.kernel();
+  ThreadGroup& group = task.group();
+  Ref<Task> old_leader;  // Released with no lock held.
+  absl::MutexLock lock(&kernel.mu());
+  if (group.leader == &task) return;
+  const auto own = kernel.tasks_.find(task.tid_);
+  if (own == kernel.tasks_.end()) return;
+  Ref<Task> self = std::move(own->second);
+  kernel.tasks_.erase(own);
+  task.tid_ = group.id;
+  old_leader = std::exchange(kernel.tasks_[group.id], std::move(self));
+  group.leader = &task;
+}
+
+void TaskBuilder::Commit(Task& task, LoadedProgram program, const Credentials& creds,
+                         bool secure) {
+  Kernel& kernel = task.kernel();
+  ThreadGroup& group = task.group();
+  if (task.fds_->ref_count() > 1) task.UnshareFds();
+  task.fds_->CloseOnExec();
+  std::shared_ptr<ProcessTimers> timers;
+  {
+    absl::MutexLock lock(&task.refs_mu_);
+    std::swap(task.mm_, program.mm);
+  }
+  task.signal_stack = SignalStack{};
+  task.clear_child_tid = 0;
+  task.robust_list = 0;
+  task.keep_caps = false;
+  task.restart_block = nullptr;
+  {
+    absl::MutexLock lock(&kernel.mu());
+    // A vfork parent may share the actions.
+    Ref<SignalHandlers> handlers = MakeRef<SignalHandlers>();
+    for (size_t sig = 1; sig <= kSignalCount; ++sig) {
+      const SignalAction& old = group.handlers->actions[sig];
+      if (old.handler == reinterpret_cast<uint64_t>(SIG_IGN)) {
+        handlers->actions[sig].handler = old.handler;
+      }
+    }
+    std::swap(group.handlers, handlers);
+    group.has_execed = true;
+    group.exit_signal = SIGCHLD;
+    group.dumpable = secure ? 0 : 1;
+    if (secure) task.pdeath_signal = 0;
+    timers = group.timers;
+    kernel.WakeVforkParentLocked(task);
+  }
+  task.set_creds(creds);
+  if (timers) timers->OnExec();
+  // A SIGKILL may have hit the old process while the new one took its place.
+  absl::MutexLock lock(&kernel.mu());
+  if (task.killed() && task.thread_) task.thread_->KillProcess();
+}
+
+}  // namespace sentry
