@@ -17,6 +17,7 @@ struct Grave {
   std::unique_ptr<platform::Thread> thread;  // Destroyed before the guest it calls.
 };
 thread_local std::vector<Grave> t_graves;
+thread_local Task* t_current = nullptr;
 
 }  // namespace
 
@@ -28,6 +29,8 @@ Task::Task(Kernel& kernel, Ref<ThreadGroup> group, Pid tid)
     : kernel_(kernel), group_(std::move(group)), tid_(tid) {}
 
 Task::~Task() = default;
+
+Task* Task::Current() { return t_current; }
 
 Pid Task::tgid() const { return group_->id; }
 Vfs& Task::vfs() const { return kernel_.vfs(); }
@@ -120,6 +123,7 @@ bool Task::Enter() {
 }
 
 platform::Verdict Task::Leave(platform::Verdict verdict) {
+  t_current = nullptr;
   const bool finish = LeaveState(kInCallback);
   if (!killed()) return verdict;
   const bool own_end = verdict.kind == platform::Verdict::Kind::kExitThread;

@@ -32,6 +32,10 @@ class Task final : public RefCounted, public platform::Guest {
   Task(Kernel& kernel, Ref<ThreadGroup> group, Pid tid);
   ~Task() override;
 
+  // The task whose call-back runs on this host thread; nullptr outside call-backs. For objects whose
+  // content depends on who looks: /proc/self, signalfd.
+  static Task* Current();
+
   Kernel& kernel() const { return kernel_; }
   ThreadGroup& group() const { return *group_; }
   Pid tid() const { return tid_; }  // Changes only when a non-leader executes execve.
