@@ -299,7 +299,8 @@ TEST(GoferConnection, EveryOperationPassesTheFilter) {
 TEST(GoferConnection, TheFilterIsWithinItsBudget) {
   constexpr size_t kRows = std::size(gofer::kSeccompRules);
   EXPECT_LE(kRows, 45u);
-  for (const SeccompRule& row : gofer::kSeccompRules) EXPECT_NE(row.nr, static_cast<uint32_t>(SYS_open)) << row.reason;
+  for (const SeccompRule& row : gofer::kSeccompRules)
+    EXPECT_NE(row.nr, static_cast<uint32_t>(SYS_open)) << row.reason;
 }
 
 void Pin(pid_t pid, int cpu) {
