@@ -441,15 +441,26 @@ TEST_F(Signals, DefaultActions) {
 
 TEST_F(Signals, StopSignalsAndContinueHandler) {
   const pid_t child = Start([] {
+    setpgid(0, 0);
     signal(SIGCONT, Count);
     raise(SIGTSTP);
     CHILD_CHECK(g_count == 1);
     return 5;
   });
-  // In a group with a parent in the session SIGTSTP stops as SIGSTOP does.
+  // In a group whose member has a parent elsewhere in the session SIGTSTP stops as SIGSTOP does.
   EXPECT_THAT(Wait(child, WUNTRACED), Stopped(SIGTSTP));
   kill(child, SIGCONT);
   EXPECT_THAT(Wait(child), Exited(5));
+}
+
+TEST_F(Signals, OrphanedGroupIsNotStoppedFromTheTerminal) {
+  EXPECT_THAT(InChild([] {
+    setsid();
+    raise(SIGTSTP);
+    raise(SIGTTIN);
+    raise(SIGTTOU);
+    return 6;
+  }), Exited(6));
 }
 
 TEST_F(Signals, ContinueDiscardsPendingStops) {
