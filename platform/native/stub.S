@@ -34,6 +34,9 @@ sandbox_stub_handler:
     je .Lbatch
     cmpq $STUB_COMMAND_LEAVE_SETUP, %rax
     je .Lleave_setup
+    testq %rax, %rax
+    jns .Lresume
+    xorl %r12d, %r12d           // Nobody listens any more: a frame that cannot be read is the end.
 .Lresume:
     movq %r12, %rsp
     movl $15, %eax              // rt_sigreturn: its frame begins at the ucontext.
@@ -103,7 +106,8 @@ sandbox_stub_handler:
     jmp .Lreport
 
 // The zygote: %rdi control socket, %rsi 1 when stubs report by themselves and 0 when they wait to
-// be traced, %rdx and %rcx the vDSO's range, to be kept. Runs in the copy at STUB_SETUP.
+// be traced, %rdx and %rcx the vDSO's range, to be kept, %r8 and %r9 the lower and the higher of the
+// two descriptors to keep (or twice the control socket). Runs in the copy at STUB_SETUP.
     .globl sandbox_stub_zygote
     .hidden sandbox_stub_zygote
 sandbox_stub_zygote:
@@ -122,12 +126,17 @@ sandbox_stub_zygote:
     movl $11, %eax
     syscall
 .Lfiles:
-    xorl %edi, %edi             // close_range(0, control - 1, CLOSE_RANGE_UNSHARE)
-    leaq -1(%r12), %rsi
+    xorl %edi, %edi             // close_range(0, lower - 1, CLOSE_RANGE_UNSHARE)
+    leaq -1(%r8), %rsi
     movl $2, %edx
     movl $436, %eax
     syscall
-    leaq 1(%r12), %rdi          // close_range(control + 1, ~0, 0)
+    leaq 1(%r8), %rdi           // close_range(lower + 1, higher - 1, 0): EINVAL if there is none
+    leaq -1(%r9), %rsi
+    xorl %edx, %edx
+    movl $436, %eax
+    syscall
+    leaq 1(%r9), %rdi           // close_range(higher + 1, ~0, 0)
     movl $-1, %esi
     xorl %edx, %edx
     movl $436, %eax

@@ -15,6 +15,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdio>
 #include <cstring>
@@ -67,11 +68,12 @@ class ZygoteBody {
   ZygoteBody(Report& report, const Zygote::Options& options, int control)
       : report_(report), options_(options), control_(control) {}
 
+  static int Main(void* self) { static_cast<ZygoteBody*>(self)->Run(); }
+
   [[noreturn]] void Run() {
     prctl(PR_SET_NAME, "sandbox-stub");
     DetachFromLibc();
-    if (!MapStub()) Fail("mapping the stub");
-    MoveVdso();
+    if (!MoveVdso() || !MapStub()) Fail("mapping the stub");
     if (!InstallHandlers()) Fail("installing signal handlers");
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) Fail("no_new_privs");
     InstallFilter();
@@ -107,8 +109,9 @@ class ZygoteBody {
       return mmap(reinterpret_cast<void*>(addr), size, prot, MAP_PRIVATE | MAP_ANONYMOUS | extra,
                   -1, 0) == reinterpret_cast<void*>(addr);
     };
+    // Replaces what is there: perhaps the stack of the sentry, on which nobody runs here.
     if (!map(STUB_REGION_START, STUB_REGION_END - STUB_REGION_START, PROT_NONE,
-             MAP_FIXED_NOREPLACE | MAP_NORESERVE)) {
+             MAP_FIXED | MAP_NORESERVE)) {
       return false;
     }
     const size_t size = static_cast<size_t>(sandbox_stub_end - sandbox_stub_begin);
@@ -125,12 +128,13 @@ class ZygoteBody {
   }
 
   // To a random place right below the stub, so that the rest of the address space is in one piece.
-  // A host that seals its system mappings leaves them where they are.
-  void MoveVdso() {
+  // A host that seals its system mappings leaves them where they are. False when that is in the
+  // way.
+  bool MoveVdso() {
     const VdsoLayout& host = HostVdso();
     if (host.areas.empty()) {
       keep_start_ = keep_end_ = STUB_REGION_START;
-      return;
+      return true;
     }
     keep_start_ = host.areas.front().start;
     keep_end_ = host.areas.back().end;
@@ -143,12 +147,14 @@ class ZygoteBody {
       void* to = reinterpret_cast<void*>(target + (area.start - keep_start_));
       if (mremap(reinterpret_cast<void*>(area.start), size, size, MREMAP_MAYMOVE | MREMAP_FIXED,
                  to) != to) {
-        return;
+        errno = EEXIST;
+        return keep_end_ <= STUB_REGION_START;
       }
     }
     report_.vdso = target + (host.code - keep_start_);
     keep_end_ = target + (keep_end_ - keep_start_);
     keep_start_ = target;
+    return true;
   }
 
   static bool InstallHandlers() {
@@ -193,6 +199,9 @@ class ZygoteBody {
     const uint64_t stack = SlotAddress(1) - 64;
     const uint64_t notify = options_.notify ? 1 : 0;
     const uint64_t control = static_cast<uint64_t>(control_);
+    const int kept = options_.keep_fd < 0 ? control_ : options_.keep_fd;
+    register uint64_t lower asm("r8") = static_cast<uint64_t>(std::min(control_, kept));
+    register uint64_t higher asm("r9") = static_cast<uint64_t>(std::max(control_, kept));
     report_.done.store(1, std::memory_order_release);
     // In one piece, since nothing may touch the old stack after the switch. The wake-up is the last
     // call on behalf of the sentry: without a tracer it fails in the traced mode, see Create.
@@ -208,7 +217,8 @@ class ZygoteBody {
         :
         : "D"(&report_.done), "S"(uint64_t{FUTEX_WAKE}),
           "d"(uint64_t{1}), [stack] "r"(stack), [control] "r"(control), [notify] "r"(notify),
-          [start] "r"(keep_start_), [end] "r"(keep_end_), [entry] "r"(entry)
+          [start] "r"(keep_start_), [end] "r"(keep_end_), [entry] "r"(entry), "r"(lower),
+          "r"(higher)
         : "memory", "rax", "rcx", "r11");
     __builtin_unreachable();
   }
@@ -237,12 +247,20 @@ Result<std::unique_ptr<Zygote>> Zygote::Create(const Options& options) {
   Report* report = new (shared) Report;
 
   // The descriptor table is shared until the zygote unshares it, which is how the listener gets
-  // here without a call that its own filter would hold back.
-  const long pid = syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0);
-  if (pid == 0) ZygoteBody(*report, options, theirs.get()).Run();
+  // here without a call that its own filter would hold back. It runs on a stack of its own because
+  // the stub may have to go where the stack of this process is.
+  ZygoteBody body(*report, options, theirs.get());
+  constexpr size_t kStack = 256 * 1024;
+  void* stack = mmap(nullptr, kStack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  const int pid = stack == MAP_FAILED
+                      ? -1
+                      : clone(&ZygoteBody::Main, static_cast<std::byte*>(stack) + kStack,
+                              CLONE_FILES | SIGCHLD, &body);
+  const Errno clone_error = Errno::Last();
+  if (stack != MAP_FAILED) munmap(stack, kStack);  // The child has its own copy.
   if (pid < 0) {
     munmap(shared, 4096);
-    return Errno::Last();
+    return clone_error;
   }
   Errno error(0);
   while (report->done.load(std::memory_order_acquire) == 0) {
@@ -278,6 +296,29 @@ Result<std::unique_ptr<Zygote>> Zygote::Create(const Options& options) {
 }
 
 Zygote::~Zygote() = default;
+
+void Zygote::Kill() { kill(pid_, SIGKILL); }
+
+void Zygote::Shutdown() {
+  absl::MutexLock lock(&mu_);
+  shutdown(control_.get(), SHUT_WR);
+  int64_t ahead = 0;
+  while (recv(control_.get(), &ahead, sizeof(ahead), MSG_WAITALL) == sizeof(ahead)) {
+    if (ahead <= 0) continue;
+    kill(static_cast<pid_t>(ahead), SIGKILL);
+    waitpid(static_cast<pid_t>(ahead), nullptr, __WALL);
+  }
+  waitpid(pid_, nullptr, 0);
+}
+
+Platform::Layout NativeLayout() {
+  // The host places mappings top down below a base that it chose when this program was executed, at
+  // least 16 GiB below the end: above it only stacks grow.
+  void* probe = mmap(nullptr, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  const uint64_t top = probe == MAP_FAILED ? 0x7f0000000000 : reinterpret_cast<uint64_t>(probe);
+  if (probe != MAP_FAILED) munmap(probe, 4096);
+  return {.mmap_top = top, .stack_low = 0x7ffe00000000, .stack_high = 0x7fffc0000000};
+}
 
 Result<pid_t> Zygote::Spawn() {
   absl::MutexLock lock(&mu_);

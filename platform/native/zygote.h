@@ -12,6 +12,7 @@
 #include "absl/synchronization/mutex.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
+#include "platform/api/platform.h"
 
 namespace platform::native {
 
@@ -27,6 +28,9 @@ struct VdsoLayout {
 };
 const VdsoLayout& HostVdso();
 
+// What applications may use: stubs have the mapping area of this process.
+Platform::Layout NativeLayout();
+
 // Thread-safe after Create.
 class Zygote {
  public:
@@ -34,6 +38,7 @@ class Zygote {
     std::span<const sock_filter> filter;  // Installed before any stub exists.
     bool notify = false;  // With a listener (seccomp_unotify(2)); stubs then report by themselves,
                           // otherwise they pause until they are traced.
+    int keep_fd = -1;     // Stays open in the stubs, under the same number.
   };
   // Forks it. Call while the process has a single thread.
   static Result<std::unique_ptr<Zygote>> Create(const Options& options);
@@ -44,6 +49,11 @@ class Zygote {
   Result<pid_t> Spawn() ABSL_LOCKS_EXCLUDED(mu_);
   UniqueFd TakeListener() { return std::move(listener_); }
   uint64_t vdso() const { return vdso_; }
+  pid_t pid() const { return pid_; }
+  // Kills it; stubs that exist live on.
+  void Kill();
+  // Ends it and the stub that was forked ahead, and reaps both. Nothing may be spawned any more.
+  void Shutdown() ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
   Zygote() = default;

@@ -1,0 +1,214 @@
+#include "platform/systrap/context.h"
+
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#include <cstring>
+
+#include "platform/native/stub.h"
+
+namespace platform::systrap {
+
+using native::BatchCall;
+using native::BatchHeader;
+using native::SlotAddress;
+using native::UserContext;
+
+namespace {
+
+constexpr uint64_t kMachineOffset = offsetof(UserContext, machine);
+
+}  // namespace
+
+bool StubContext::Load() {
+  if (!space().ReadObject(frame_ + kMachineOffset, machine_)) return false;
+  native::LoadRegisters(machine_, regs);
+  loaded_ = regs;
+  return true;
+}
+
+void StubContext::Resume() {
+  if (exec_done_) {
+    const UserContext frame = native::MakeFrame(regs, SlotAddress(0));
+    space().WriteObject(frame_, frame);
+    platform_.listener().Reply(notification_, STUB_COMMAND_LEAVE_SETUP);
+    return;
+  }
+  if (std::memcmp(&regs, &loaded_, sizeof(regs)) != 0) {
+    native::StoreRegisters(regs, machine_);
+    space().WriteObject(frame_ + kMachineOffset, machine_);
+  }
+  platform_.listener().Reply(notification_, STUB_COMMAND_RESUME);
+}
+
+Result<std::vector<std::byte>> StubContext::ReadFpState() {
+  if (machine_.fpstate == 0) return std::vector<std::byte>{};
+  // In one copy: what a frame can hold is read at once, and cut to its size.
+  std::vector<std::byte> state(native::kMaxFpState);
+  const size_t got = space().Read(machine_.fpstate, state);
+  if (got < 512) return Errno(EFAULT);
+  const size_t size = native::FpStateSize(std::span(state).first<512>());
+  if (size > got) return Errno(EFAULT);
+  state.resize(size);
+  return state;
+}
+
+Status StubContext::WriteFpState(std::span<const std::byte> state) {
+  if (state.empty()) {
+    machine_.fpstate = 0;     // rt_sigreturn(2) then resets it.
+    loaded_.rip = ~regs.rip;  // So that the frame is written back.
+    return kOk;
+  }
+  if (state.size() < 512 || state.size() > native::kMaxFpState) return Errno(EINVAL);
+  // The host's own frame has room for what the host's own state needs. A smaller one is marked by
+  // its own header, which the host checks again.
+  if (machine_.fpstate == 0) {
+    machine_.fpstate = SlotAddress(thread_.slot) + native::kFrameFpState;
+    loaded_.rip = ~regs.rip;
+  }
+  if (space().Write(machine_.fpstate, state) != state.size()) return Errno(EFAULT);
+  return kOk;
+}
+
+// Has the stub make one call. In the copy at STUB_CODE each is reported before it is made, and
+// compared, since the application can write to the batch as well.
+Result<uint64_t> StubContext::RunCall(uint64_t nr, std::span<const uint64_t, 6> args) {
+  struct {
+    BatchHeader header{.count = 1};
+    BatchCall call;
+  } batch;
+  batch.call.nr = nr;
+  std::copy(args.begin(), args.end(), batch.call.args);
+  if (!space().WriteObject(SlotAddress(thread_.slot), batch)) return Errno(EIO);
+  platform_.listener().Reply(notification_, STUB_COMMAND_BATCH);
+  for (;;) {
+    const seccomp_notif next = TRY(platform_.Await(thread_));
+    const seccomp_data& data = next.data;
+    notification_ = next.id;
+    if (!native::InStub(data.instruction_pointer, STUB_CODE)) break;
+    if (data.nr == STUB_NOTIFY_CALL) {
+      if (data.args[0] != STUB_EVENT_BATCH_DONE) break;
+      const int64_t result = static_cast<int64_t>(data.args[1]);
+      if (result < 0 && result >= -4095) return Errno(static_cast<int>(-result));
+      return static_cast<uint64_t>(result);
+    }
+    if (static_cast<uint64_t>(data.nr) != nr || !std::equal(args.begin(), args.end(), data.args)) {
+      break;
+    }
+    platform_.listener().Continue(next.id);
+  }
+  // The application has tampered with its stub.
+  absl::MutexLock lock(&platform_.mu());
+  platform_.KillLocked(*thread_.process);
+  return Errno(EIO);
+}
+
+Result<uint64_t> StubContext::HostCall(const HostCallRequest& request) {
+  if (request.host_fd >= 0) {
+    TRY(platform_.listener().Inject(notification_, request.host_fd, request.guest_fd));
+  }
+  const Result<uint64_t> result = RunCall(request.nr, request.args);
+  if (request.host_fd >= 0) {
+    const uint64_t args[6] = {static_cast<uint64_t>(request.guest_fd)};
+    TRY(RunCall(SYS_close, args));
+    absl::MutexLock lock(&platform_.mu());
+    thread_.process->descriptors.erase(request.guest_fd);
+  }
+  return result;
+}
+
+Status StubContext::PrepareSlot(native::Slot slot) {
+  if (slot.mapped) return kOk;
+  const uint64_t args[6] = {SlotAddress(slot.index),
+                            STUB_SLOT_SIZE,
+                            PROT_READ | PROT_WRITE,
+                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
+                            ~uint64_t{0},
+                            0};
+  TRY(RunCall(SYS_mmap, args));
+  return kOk;
+}
+
+Status StubContext::WriteChildFrame(uint64_t slot, const Registers& registers) {
+  UserContext frame = native::MakeFrame(registers, slot);
+  const std::vector<std::byte> fp = TRY(ReadFpState());
+  if (!fp.empty()) {
+    constexpr uint64_t kExtended = 1;  // UC_FP_XSTATE
+    frame.machine.fpstate = slot + native::kFrameFpState;
+    if (fp.size() > 512) frame.flags |= kExtended;
+    if (space().Write(frame.machine.fpstate, fp) != fp.size()) return Errno(EFAULT);
+  }
+  if (!space().WriteObject(slot + STUB_SLOT_FRAME, frame)) return Errno(EFAULT);
+  return kOk;
+}
+
+Result<std::unique_ptr<Thread>> StubContext::Clone(const CloneRequest& request, Guest& guest) {
+  const bool shares_memory = (request.flags & CLONE_VM) != 0;
+  const bool thread = (request.flags & CLONE_THREAD) != 0;
+  const native::Slot slot =
+      shares_memory ? TRY(space().AllocateSlot()) : native::Slot{thread_.slot, true};
+  const uint64_t base = SlotAddress(slot.index);
+
+  uint64_t flags = request.flags & (CLONE_SETTLS | CLONE_CHILD_CLEARTID);
+  flags |= thread ? CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM
+                  : (request.flags & CLONE_VM) | CLONE_PARENT | SIGCHLD;
+  const uint64_t args[6] = {flags,       shares_memory ? base + STUB_SLOT_SIZE - 64 : 0,
+                            0,           request.child_tid,
+                            request.tls, base + STUB_SLOT_FRAME};
+  Result<uint64_t> tid = [&]() -> Result<uint64_t> {
+    TRY(PrepareSlot(slot));
+    TRY(WriteChildFrame(base, request.registers));
+    return RunCall(SYS_clone, args);
+  }();
+  if (!tid.ok()) {
+    // A slot that could not be mapped must not be taken for mapped: it stays in use.
+    if (shares_memory && slot.mapped) space().FreeSlot(slot.index);
+    return tid.error();
+  }
+
+  auto child = MakeRef<HostThread>(&guest);
+  child->tid = static_cast<pid_t>(*tid);
+  child->slot = slot.index;
+  child->resume_command = STUB_COMMAND_RESUME;
+  absl::MutexLock lock(&platform_.mu());
+  if (thread) {
+    child->process = thread_.process;
+  } else {
+    child->process = MakeRef<HostProcess>(
+        child->tid, shares_memory ? thread_.process->space : space().Fork(slot.index));
+    child->process->descriptors = thread_.process->descriptors;
+    platform_.AddProcess(child->process);
+  }
+  if (thread_.process->killed && thread) return Errno(EIO);
+  platform_.Register(*child);
+  return std::unique_ptr<Thread>(std::make_unique<StubThread>(platform_, child));
+}
+
+Status StubContext::Exec(Image& image) {
+  StubImage::Parked parked = TRY(static_cast<StubImage&>(image).Release());
+  absl::MutexLock lock(&platform_.mu());
+  if (thread_.process->killed) {
+    platform_.KillLocked(*parked.process);
+    return Errno(EIO);
+  }
+  platform_.Unregister(thread_);
+  const bool shared = thread_.process->space->ref_count() > 2;
+  if (shared) thread_.process->space->FreeSlot(thread_.slot);
+  platform_.KillLocked(*thread_.process);
+  thread_.process = parked.process;
+  thread_.tid = parked.process->pid;
+  thread_.slot = 0;
+  thread_.last_reply.valid = false;
+  platform_.Register(thread_);
+  if (thread_.interrupt_pending) {
+    thread_.interrupt_pending = false;
+    platform_.InterruptLocked(thread_);
+  }
+  notification_ = parked.notification;
+  frame_ = SlotAddress(0) + STUB_SLOT_FRAME;
+  exec_done_ = true;
+  return kOk;
+}
+
+}  // namespace platform::systrap

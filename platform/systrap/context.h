@@ -1,0 +1,78 @@
+// A stopped guest thread: it waits in a notification of the stub's own.
+#ifndef PLATFORM_SYSTRAP_CONTEXT_H_
+#define PLATFORM_SYSTRAP_CONTEXT_H_
+
+#include "platform/systrap/core.h"
+
+namespace platform::systrap {
+
+class StubContext final : public Context {
+ public:
+  // `frame` is the address of the ucontext that the stub resumes.
+  StubContext(Systrap& platform, HostThread& thread, uint64_t notification, uint64_t frame)
+      : platform_(platform), thread_(thread), notification_(notification), frame_(frame) {}
+
+  // Reads the registers. False when the frame is not readable: the guest has broken its stub.
+  bool Load();
+  // Writes back what has changed and lets the thread go on.
+  void Resume();
+  bool exec_done() const { return exec_done_; }
+
+  Result<std::vector<std::byte>> ReadFpState() override;
+  Status WriteFpState(std::span<const std::byte> state) override;
+  Result<uint64_t> HostCall(const HostCallRequest& request) override;
+  Result<std::unique_ptr<Thread>> Clone(const CloneRequest& request, Guest& guest) override;
+  Status Exec(Image& image) override;
+
+ private:
+  native::NativeAddressSpace& space() const { return *thread_.process->space; }
+  Result<uint64_t> RunCall(uint64_t nr, std::span<const uint64_t, 6> args);
+  Status PrepareSlot(native::Slot slot);
+  Status WriteChildFrame(uint64_t slot, const Registers& registers);
+
+  Systrap& platform_;
+  HostThread& thread_;  // Its process changes only here, on the worker in charge.
+  uint64_t notification_;
+  uint64_t frame_;
+  Registers loaded_;
+  native::MachineContext machine_;
+  bool exec_done_ = false;
+};
+
+// An address space under construction: a stub parked in the set-up copy, where the filter lets it
+// make any call.
+class StubImage final : public Image {
+ public:
+  StubImage(Systrap& platform, pid_t pid);
+  ~StubImage() override;
+
+  void Map(const Mapping& mapping) override;
+  bool SetBreak(uint64_t start, uint64_t stack_top) override;
+  Status Flush() override;
+  Ref<AddressSpace> address_space() override { return process_->space; }
+  Result<std::unique_ptr<Thread>> Start(const Registers& registers, Guest& guest) override;
+
+  // For execve: gives the process away; it is parked in the notification returned.
+  struct Parked {
+    Ref<HostProcess> process;
+    uint64_t notification;
+  };
+  Result<Parked> Release();
+
+ private:
+  Status Park();
+  Status RunBatch();
+
+  Systrap& platform_;
+  const Ref<HostProcess> process_;
+  Ref<HostThread> waiting_;  // Stands for the stub until it has a guest.
+  uint64_t notification_ = 0;
+  std::vector<native::BatchCall> batch_;
+  std::vector<std::pair<int, int>> descriptors_;  // Host, and its number in the stub.
+  Errno error_{0};
+  bool released_ = false;
+};
+
+}  // namespace platform::systrap
+
+#endif  // PLATFORM_SYSTRAP_CONTEXT_H_

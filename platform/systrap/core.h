@@ -1,0 +1,164 @@
+// The parts of the systrap platform: host processes and threads, the workers that take
+// notifications, and what routes one to the other.
+#ifndef PLATFORM_SYSTRAP_CORE_H_
+#define PLATFORM_SYSTRAP_CORE_H_
+
+#include <pthread.h>
+
+#include <deque>
+#include <memory>
+#include <optional>
+#include <set>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/synchronization/mutex.h"
+#include "platform/api/platform.h"
+#include "platform/native/address_space.h"
+#include "platform/native/zygote.h"
+#include "platform/systrap/listener.h"
+
+namespace platform::systrap {
+
+class Systrap;
+
+// A stub. Everything but the constants is guarded by Systrap::mu().
+struct HostProcess : RefCounted {
+  HostProcess(pid_t pid, Ref<native::NativeAddressSpace> space)
+      : pid(pid), space(std::move(space)) {}
+  const pid_t pid;
+  const Ref<native::NativeAddressSpace> space;
+  bool killed = false;  // By us: its threads get no call-backs any more.
+  bool reaped = false;
+  std::set<int> descriptors;  // Injected and not closed yet.
+};
+
+// A thread of a stub; survives execve, which gives it another process. Guarded by Systrap::mu().
+struct HostThread : RefCounted {
+  explicit HostThread(Guest* guest) : guest(guest) {}
+  Guest* guest;  // nullptr in an image, and once the owner is gone.
+  Ref<HostProcess> process;
+  pid_t tid = 0;
+  size_t slot = 0;
+  bool ended = false;  // No call-backs any more.
+  bool in_callback = false;
+  pthread_t death_caller{};  // Valid while in_death_callback.
+  bool in_death_callback = false;
+  bool interrupt_pending = false;
+
+  // Before Start: the notification by which it waits, and whether Start has been called.
+  bool started = false;
+  bool start_requested = false;
+  std::optional<uint64_t> parked;
+  int resume_command = 0;  // STUB_COMMAND_RESUME or LEAVE_SETUP.
+
+  // A worker waits for this thread's next notification.
+  bool awaited = false;
+  std::optional<seccomp_notif> inbox;
+  absl::CondVar arrived;
+
+  // The last answer, for hosts that lose answers to interrupted callers (before Linux 6.18).
+  struct {
+    bool valid = false;
+    uint64_t ip = 0;
+    uint64_t nr = 0;
+    int64_t value = 0;
+  } last_reply;
+};
+
+class Systrap final : public Platform {
+ public:
+  Systrap(std::unique_ptr<native::Zygote> zygote, Listener listener, Layout layout);
+  ~Systrap() override;
+
+  // Platform.
+  const char* name() const override { return "systrap"; }
+  Layout layout() const override { return layout_; }
+  Result<std::unique_ptr<Image>> NewImage() override;
+  void Run() override ABSL_LOCKS_EXCLUDED(mu_);
+  void Stop() override ABSL_LOCKS_EXCLUDED(mu_);
+  void EnterBlocking() override ABSL_LOCKS_EXCLUDED(mu_);
+  void LeaveBlocking() override {}
+
+  absl::Mutex& mu() ABSL_LOCK_RETURNED(mu_) { return mu_; }
+  const Listener& listener() const { return listener_; }
+  uint64_t vdso() const { return zygote_->vdso(); }
+
+  // Enters a thread and takes over a notification that came before it was known.
+  void Register(HostThread& thread) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void Unregister(HostThread& thread) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void AddProcess(Ref<HostProcess> process) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void KillLocked(HostProcess& process) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void InterruptLocked(HostThread& thread) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void ResumeIfReadyLocked(HostThread& thread) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
+  // The next notification of a registered thread that is known to come; EIO when it died instead.
+  Result<seccomp_notif> Await(HostThread& thread) ABSL_LOCKS_EXCLUDED(mu_);
+
+ private:
+  struct Worker {
+    bool leader = false;
+  };
+  static thread_local Worker* current_;
+
+  static void* WorkerMain(void* self);
+  void WorkerLoop() ABSL_LOCKS_EXCLUDED(mu_);
+  void SpawnWorker();
+  // Becomes the leader; false when the worker is to end.
+  bool TakeLead(Worker& worker) ABSL_LOCKS_EXCLUDED(mu_);
+  std::optional<seccomp_notif> TakeDeferred() ABSL_LOCKS_EXCLUDED(mu_);
+
+  // serve.cc
+  void Serve(const seccomp_notif& notification) ABSL_LOCKS_EXCLUDED(mu_);
+  // Hands a notification to who waits for it, or keeps it for later; otherwise the thread is marked
+  // as being in a call-back and returned.
+  Ref<HostThread> Route(const seccomp_notif& notification) ABSL_LOCKS_EXCLUDED(mu_);
+  void ServeSyscall(HostThread& thread, const seccomp_notif& notification);
+  void ServeEvent(HostThread& thread, const seccomp_notif& notification);
+  void FinishSyscall(HostThread& thread, const seccomp_notif& notification, const Verdict& verdict)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  void FinishContext(HostThread& thread, class StubContext& context, const Verdict& verdict)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  void EndThread(HostThread& thread) ABSL_LOCKS_EXCLUDED(mu_);
+  void LeaveCallback(HostThread& thread) ABSL_LOCKS_EXCLUDED(mu_);
+  void ReportDeath(pid_t pid, int wait_status) ABSL_LOCKS_EXCLUDED(mu_);
+
+  const std::unique_ptr<native::Zygote> zygote_;
+  const Listener listener_;
+  const Layout layout_;
+
+  absl::Mutex mu_;  // A leaf for the sentry: no call-back runs under it.
+  absl::flat_hash_map<pid_t, Ref<HostThread>> threads_ ABSL_GUARDED_BY(mu_);
+  absl::flat_hash_map<pid_t, Ref<HostProcess>> processes_ ABSL_GUARDED_BY(mu_);
+  // Notifications of stubs that nobody has claimed yet.
+  absl::flat_hash_map<pid_t, seccomp_notif> unclaimed_ ABSL_GUARDED_BY(mu_);
+  // Received while waiting for another one.
+  std::deque<seccomp_notif> deferred_ ABSL_GUARDED_BY(mu_);
+  bool leader_active_ ABSL_GUARDED_BY(mu_) = false;
+  int idle_followers_ ABSL_GUARDED_BY(mu_) = 0;
+  absl::CondVar follower_wake_;
+  bool stopped_ ABSL_GUARDED_BY(mu_) = false;
+};
+
+// The platform::Thread that the sentry owns.
+class StubThread final : public Thread {
+ public:
+  StubThread(Systrap& platform, Ref<HostThread> host) : platform_(platform), host_(host) {}
+  ~StubThread() override;
+
+  void Start() override;
+  void Interrupt() override;
+  void KillProcess() override;
+  bool HoldsDescriptor(int guest_fd) override;
+  AddressSpace& address_space() override;
+  uint64_t CpuTimeNs() override;
+  int host_tid() const override;
+
+ private:
+  Systrap& platform_;
+  const Ref<HostThread> host_;
+};
+
+}  // namespace platform::systrap
+
+#endif  // PLATFORM_SYSTRAP_CORE_H_

@@ -1,0 +1,316 @@
+// From a notification to a call-back and back.
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "platform/native/stub.h"
+#include "platform/systrap/context.h"
+#include "platform/systrap/core.h"
+
+namespace platform::systrap {
+namespace {
+
+SyscallArgs ToArgs(const seccomp_data& data) {
+  SyscallArgs call{.nr = static_cast<uint32_t>(data.nr), .ip = data.instruction_pointer};
+  for (int i = 0; i < 6; ++i) call.args[i] = data.args[i];
+  return call;
+}
+
+SyscallArgs ToArgs(const Registers& r) {
+  return {.nr = r.rax, .args = {r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9}, .ip = r.rip};
+}
+
+}  // namespace
+
+void Systrap::Register(HostThread& thread) {
+  threads_[thread.tid] = Ref<HostThread>::Share(thread);
+  thread.process->space->AddThread(thread.tid);
+  const auto early = unclaimed_.find(thread.tid);
+  if (early == unclaimed_.end()) return;
+  const seccomp_notif notification = early->second;
+  unclaimed_.erase(early);
+  // A number is used again only after its thread has gone; so may what it left behind.
+  if (!listener_.IsValid(notification.id)) return;
+  if (thread.awaited) {
+    thread.inbox = notification;
+  } else {
+    thread.parked = notification.id;
+    ResumeIfReadyLocked(thread);
+  }
+}
+
+void Systrap::Unregister(HostThread& thread) {
+  const auto it = threads_.find(thread.tid);
+  if (it != threads_.end() && it->second.get() == &thread) {
+    thread.process->space->RemoveThread(thread.tid);
+    threads_.erase(it);
+  }
+}
+
+void Systrap::AddProcess(Ref<HostProcess> process) {
+  const pid_t pid = process->pid;
+  processes_[pid] = std::move(process);
+}
+
+void Systrap::KillLocked(HostProcess& process) {
+  if (process.killed) return;
+  process.killed = true;
+  if (!process.reaped) kill(process.pid, SIGKILL);
+  std::vector<Ref<HostThread>> members;
+  for (const auto& [tid, thread] : threads_) {
+    if (thread->process.get() == &process) members.push_back(thread);
+  }
+  for (const auto& thread : members) {
+    thread->ended = true;
+    Unregister(*thread);
+    thread->arrived.SignalAll();
+  }
+}
+
+void Systrap::InterruptLocked(HostThread& thread) {
+  if (thread.ended || thread.process->killed) return;
+  if (thread.interrupt_pending) return;
+  thread.interrupt_pending = true;
+  syscall(SYS_tgkill, thread.process->pid, thread.tid, STUB_INTERRUPT_SIGNAL);
+}
+
+void Systrap::ResumeIfReadyLocked(HostThread& thread) {
+  if (!thread.start_requested || !thread.parked.has_value() || thread.started) return;
+  thread.started = true;
+  listener_.Reply(*thread.parked, thread.resume_command);
+  thread.parked.reset();
+}
+
+Ref<HostThread> Systrap::Route(const seccomp_notif& notification) {
+  absl::MutexLock lock(&mu_);
+  const auto it = threads_.find(static_cast<pid_t>(notification.pid));
+  if (it == threads_.end()) {
+    unclaimed_[static_cast<pid_t>(notification.pid)] = notification;
+    return nullptr;
+  }
+  HostThread& thread = *it->second;
+  if (thread.awaited) {
+    thread.inbox = notification;
+    thread.arrived.Signal();
+    return nullptr;
+  }
+  if (!thread.started) {
+    thread.parked = notification.id;
+    ResumeIfReadyLocked(thread);
+    return nullptr;
+  }
+  if (thread.process->killed || thread.ended) return nullptr;
+  thread.in_callback = true;
+  return it->second;
+}
+
+void Systrap::Serve(const seccomp_notif& notification) {
+  const Ref<HostThread> thread = Route(notification);
+  if (!thread) return;
+  if (!native::InStub(notification.data.instruction_pointer, STUB_CODE)) {
+    ServeSyscall(*thread, notification);
+  } else if (notification.data.nr == STUB_NOTIFY_CALL) {
+    ServeEvent(*thread, notification);
+  } else {
+    // An application that jumped into the stub.
+    listener_.Reply(notification.id, -EPERM);
+  }
+  LeaveCallback(*thread);
+}
+
+void Systrap::LeaveCallback(HostThread& thread) {
+  absl::MutexLock lock(&mu_);
+  thread.in_callback = false;
+}
+
+void Systrap::ServeSyscall(HostThread& thread, const seccomp_notif& notification) {
+  const SyscallArgs call = ToArgs(notification.data);
+  const Verdict verdict = thread.guest->OnSyscall(call);
+  FinishSyscall(thread, notification, verdict);
+}
+
+void Systrap::FinishSyscall(HostThread& thread, const seccomp_notif& notification,
+                            const Verdict& verdict) {
+  switch (verdict.kind) {
+    case Verdict::Kind::kGone:
+      return;
+    case Verdict::Kind::kExitThread:
+      EndThread(thread);
+      listener_.Continue(notification.id);
+      return;
+    case Verdict::Kind::kContinue:
+      if (verdict.host_fd >= 0) {
+        const Status injected =
+            listener_.Inject(notification.id, verdict.host_fd, verdict.guest_fd);
+        if (!injected.ok()) {
+          listener_.Reply(notification.id, -injected.error().code());
+          return;
+        }
+        absl::MutexLock lock(&mu_);
+        thread.process->descriptors.insert(verdict.guest_fd);
+      } else if (notification.data.nr == SYS_close) {
+        absl::MutexLock lock(&mu_);
+        thread.process->descriptors.erase(static_cast<int>(notification.data.args[0]));
+      }
+      listener_.Continue(notification.id);
+      return;
+    case Verdict::Kind::kReturn: {
+      {
+        absl::MutexLock lock(&mu_);
+        thread.last_reply = {.valid = thread.interrupt_pending,
+                             .ip = notification.data.instruction_pointer,
+                             .nr = static_cast<uint32_t>(notification.data.nr),
+                             .value = verdict.value};
+      }
+      listener_.Reply(notification.id, verdict.value);
+      return;
+    }
+  }
+}
+
+void Systrap::EndThread(HostThread& thread) {
+  absl::MutexLock lock(&mu_);
+  thread.ended = true;
+  Unregister(thread);
+  thread.process->space->FreeSlot(thread.slot);
+}
+
+void Systrap::ServeEvent(HostThread& thread, const seccomp_notif& notification) {
+  const auto* args = notification.data.args;
+  StubContext context(*this, thread, notification.id, args[2]);
+  siginfo_t info{};
+  const int event = static_cast<int>(args[0]);
+  const bool fault =
+      event == SIGSEGV || event == SIGBUS || event == SIGFPE || event == SIGILL || event == SIGTRAP;
+  if (!context.Load() || (fault && !thread.process->space->ReadObject(args[1], info))) {
+    // The guest has overwritten its own stub's frame, or forged an event.
+    {
+      absl::MutexLock lock(&mu_);
+      KillLocked(*thread.process);
+    }
+    thread.guest->OnHostDeath(SIGSEGV);
+    return;
+  }
+  Verdict verdict;
+  if (event == SIGSYS) {
+    verdict = thread.guest->OnContextSyscall(ToArgs(context.regs), context);
+  } else if (event == STUB_INTERRUPT_SIGNAL) {
+    bool restartable = false;
+    {
+      absl::MutexLock lock(&mu_);
+      thread.interrupt_pending = false;
+      // A host that lost the answer has put the thread back in front of the call.
+      const auto& last = thread.last_reply;
+      if (last.valid && context.regs.rip == last.ip - 2 && context.regs.rax == last.nr) {
+        context.regs.rip = last.ip;
+        context.regs.rax = static_cast<uint64_t>(last.value);
+      }
+      thread.last_reply.valid = false;
+    }
+    if (context.regs.rax == SYS_futex) {
+      uint16_t code = 0;
+      restartable = thread.process->space->ReadObject(context.regs.rip, code) && code == 0x050f;
+    }
+    verdict = thread.guest->OnInterrupt(context, restartable);
+  } else if (fault) {
+    verdict = thread.guest->OnFault(info, context);
+  } else {
+    context.Resume();  // A forged event: nothing to report.
+    return;
+  }
+  FinishContext(thread, context, verdict);
+}
+
+void Systrap::FinishContext(HostThread& thread, StubContext& context, const Verdict& verdict) {
+  if (context.exec_done()) {
+    // The new process is started even if it is to be killed at once: the order does not matter.
+    context.Resume();
+    return;
+  }
+  switch (verdict.kind) {
+    case Verdict::Kind::kReturn:
+    case Verdict::Kind::kContinue:
+      context.Resume();
+      return;
+    case Verdict::Kind::kExitThread: {
+      // Not by exit(2), which only ordinary calls lead to: the thread ends with its process.
+      absl::MutexLock lock(&mu_);
+      thread.ended = true;
+      Unregister(thread);
+      return;
+    }
+    case Verdict::Kind::kGone:
+      return;
+  }
+}
+
+void Systrap::ReportDeath(pid_t pid, int wait_status) {
+  std::vector<Ref<HostThread>> orphans;
+  {
+    absl::MutexLock lock(&mu_);
+    const auto it = processes_.find(pid);
+    if (it == processes_.end()) return;
+    const Ref<HostProcess> process = it->second;
+    processes_.erase(it);
+    process->reaped = true;
+    if (!process->killed) {
+      for (const auto& [tid, thread] : threads_) {
+        if (thread->process == process && thread->guest != nullptr) orphans.push_back(thread);
+      }
+    }
+    KillLocked(*process);
+    for (const auto& thread : orphans) {
+      thread->in_death_callback = true;
+      thread->death_caller = pthread_self();
+    }
+  }
+  for (const auto& thread : orphans) {
+    thread->guest->OnHostDeath(wait_status);
+    absl::MutexLock lock(&mu_);
+    thread->in_death_callback = false;
+  }
+}
+
+Result<seccomp_notif> Systrap::Await(HostThread& thread) {
+  Worker* worker = current_;
+  // The main thread, before any worker exists, takes notifications as a leader does.
+  const auto leads = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return worker != nullptr ? worker->leader : !leader_active_;
+  };
+  absl::MutexLock lock(&mu_);
+  thread.awaited = true;
+  for (;;) {
+    if (thread.inbox.has_value()) {
+      const seccomp_notif notification = *thread.inbox;
+      thread.inbox.reset();
+      thread.awaited = false;
+      return notification;
+    }
+    if (thread.ended || thread.process->killed || thread.process->reaped) {
+      thread.awaited = false;
+      return Errno(EIO);
+    }
+    if (!leads()) {
+      thread.arrived.WaitWithTimeout(&mu_, absl::Milliseconds(100));
+      continue;
+    }
+    mu_.Unlock();
+    // Its death would not end a blocking receive: look up now and then.
+    Result<seccomp_notif> received = Errno(EAGAIN);
+    if (listener_.Wait(10)) received = listener_.Receive();
+    mu_.Lock();
+    if (!received.ok()) continue;
+    const auto it = threads_.find(static_cast<pid_t>(received->pid));
+    if (it == threads_.end()) {
+      unclaimed_[static_cast<pid_t>(received->pid)] = *received;
+    } else if (it->second->awaited) {
+      it->second->inbox = *received;
+      it->second->arrived.Signal();
+    } else {
+      deferred_.push_back(*received);
+    }
+  }
+}
+
+}  // namespace platform::systrap

@@ -1,0 +1,66 @@
+#include <time.h>
+
+#include "platform/systrap/core.h"
+
+namespace platform::systrap {
+
+StubThread::~StubThread() {
+  absl::MutexLock lock(&platform_.mu());
+  HostThread& host = *host_;
+  // The reaper may be telling this thread's guest of its death right now, unless it is the reaper
+  // that destroys it.
+  if (!(host.in_death_callback && pthread_equal(host.death_caller, pthread_self()))) {
+    const auto told = [&host] { return !host.in_death_callback; };
+    platform_.mu().Await(absl::Condition(&told));
+  }
+  host.ended = true;
+  host.guest = nullptr;
+  platform_.Unregister(host);
+}
+
+void StubThread::Start() {
+  absl::MutexLock lock(&platform_.mu());
+  host_->start_requested = true;
+  platform_.ResumeIfReadyLocked(*host_);
+}
+
+void StubThread::Interrupt() {
+  absl::MutexLock lock(&platform_.mu());
+  platform_.InterruptLocked(*host_);
+}
+
+void StubThread::KillProcess() {
+  absl::MutexLock lock(&platform_.mu());
+  platform_.KillLocked(*host_->process);
+}
+
+bool StubThread::HoldsDescriptor(int guest_fd) {
+  absl::MutexLock lock(&platform_.mu());
+  return host_->process->descriptors.contains(guest_fd);
+}
+
+AddressSpace& StubThread::address_space() {
+  absl::MutexLock lock(&platform_.mu());
+  return *host_->process->space;
+}
+
+uint64_t StubThread::CpuTimeNs() {
+  pid_t pid;
+  {
+    absl::MutexLock lock(&platform_.mu());
+    if (host_->process->reaped) return 0;
+    pid = host_->process->pid;
+  }
+  // The host tells other processes' clocks by process only (CPUCLOCK_SCHED of the group).
+  const clockid_t clock = static_cast<clockid_t>(~static_cast<unsigned>(pid) << 3 | 2);
+  timespec now;
+  if (clock_gettime(clock, &now) != 0) return 0;
+  return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
+}
+
+int StubThread::host_tid() const {
+  absl::MutexLock lock(&platform_.mu());
+  return host_->tid;
+}
+
+}  // namespace platform::systrap
