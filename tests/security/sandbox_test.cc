@@ -1,0 +1,200 @@
+// A running sandbox from outside and from inside: how its processes are locked down, and what
+// becomes of every system call that an application makes.
+#include <dirent.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <fstream>
+#include <map>
+#include <sstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "syscalls/abi.h"
+
+namespace {
+
+using std::chrono_literals::operator""ms;
+
+std::string ReadAll(const std::string& path) {
+  std::ifstream file(path);
+  std::stringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+// The value of a line "NAME:\tVALUE" in /proc/PID/status.
+std::string StatusField(pid_t pid, const std::string& name) {
+  std::istringstream lines(ReadAll("/proc/" + std::to_string(pid) + "/status"));
+  for (std::string line; std::getline(lines, line);) {
+    if (line.starts_with(name + ":\t")) return line.substr(name.size() + 2);
+  }
+  return "";
+}
+
+std::string NamespaceOf(pid_t pid, const std::string& kind) {
+  char target[64] = {};
+  const std::string link = "/proc/" + std::to_string(pid) + "/ns/" + kind;
+  return readlink(link.c_str(), target, sizeof(target) - 1) > 0 ? target : "?";
+}
+
+std::vector<pid_t> ChildrenOf(pid_t pid) {
+  const std::string id = std::to_string(pid);
+  std::istringstream text(ReadAll("/proc/" + id + "/task/" + id + "/children"));
+  std::vector<pid_t> children;
+  for (pid_t child; text >> child;) children.push_back(child);
+  return children;
+}
+
+// A sandbox that sleeps, with the arguments that choose how. Runs as the caller or, rootless, as
+// nobody.
+class Sleeping {
+ public:
+  enum class As { kCaller, kNobody };
+
+  Sleeping(const std::string& platform, As as) {
+    const std::string flag = "--platform=" + platform;
+    front_end_ = fork();
+    if (front_end_ == 0) {
+      if (as == As::kNobody && (setgid(65534) != 0 || setuid(65534) != 0)) _exit(99);
+      execl(SANDBOX_BINARY, "sandbox", "do", flag.c_str(), "sleep", "60", nullptr);
+      _exit(98);
+    }
+    for (int tries = 0; tries < 200 && !Ready(); ++tries) std::this_thread::sleep_for(20ms);
+  }
+  ~Sleeping() {
+    kill(front_end_, SIGKILL);
+    waitpid(front_end_, nullptr, 0);
+  }
+
+  pid_t front_end() const { return front_end_; }
+  // 0 if there is none.
+  pid_t Named(const std::string& name) const {
+    for (const pid_t child : ChildrenOf(front_end_)) {
+      if (ReadAll("/proc/" + std::to_string(child) + "/comm") == name + "\n") return child;
+    }
+    return 0;
+  }
+
+ private:
+  // Both locked down, and the application started: the sentry has a zygote and a stub.
+  bool Ready() const {
+    const pid_t gofer = Named("sandbox-gofer");
+    const pid_t sentry = Named("sandbox-sentry");
+    return gofer != 0 && sentry != 0 && StatusField(gofer, "Seccomp") == "2" &&
+           StatusField(sentry, "Seccomp") == "2" && ChildrenOf(sentry).size() >= 2;
+  }
+
+  pid_t front_end_ = -1;
+};
+
+struct Setting {
+  const char* name;
+  const char* platform;
+  Sleeping::As as;
+};
+
+class LockedDown : public testing::TestWithParam<Setting> {};
+
+TEST_P(LockedDown, GoferAndSentryHaveNothingLeft) {
+  if (GetParam().as == Sleeping::As::kNobody && geteuid() != 0) GTEST_SKIP() << "not root";
+  const Sleeping sandbox(GetParam().platform, GetParam().as);
+  const std::string caller_stub_namespace = NamespaceOf(getpid(), "user");
+  for (const char* name : {"sandbox-gofer", "sandbox-sentry"}) {
+    SCOPED_TRACE(name);
+    const pid_t pid = sandbox.Named(name);
+    ASSERT_NE(pid, 0);
+    for (const char* set : {"CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"}) {
+      EXPECT_EQ(StatusField(pid, set), "0000000000000000") << set;
+    }
+    EXPECT_EQ(StatusField(pid, "NoNewPrivs"), "1");
+    EXPECT_EQ(StatusField(pid, "Seccomp"), "2");
+    for (const char* kind : {"user", "pid", "mnt", "ipc", "net", "uts", "cgroup"}) {
+      EXPECT_NE(NamespaceOf(pid, kind), NamespaceOf(sandbox.front_end(), kind)) << kind;
+    }
+    // One mount: the empty root.
+    const std::string mounts = ReadAll("/proc/" + std::to_string(pid) + "/mountinfo");
+    EXPECT_EQ(std::count(mounts.begin(), mounts.end(), '\n'), 1) << mounts;
+    EXPECT_THAT(mounts, testing::HasSubstr(" / / ro,"));
+  }
+  const pid_t sentry = sandbox.Named("sandbox-sentry");
+  EXPECT_NE(NamespaceOf(sentry, "pid"), NamespaceOf(sandbox.Named("sandbox-gofer"), "pid"));
+  // Threads and stubs as well.
+  for (const pid_t stub : ChildrenOf(sentry)) {
+    EXPECT_EQ(StatusField(stub, "CapEff"), "0000000000000000");
+    EXPECT_EQ(StatusField(stub, "NoNewPrivs"), "1");
+    EXPECT_EQ(StatusField(stub, "Seccomp"), "2");
+    EXPECT_NE(NamespaceOf(stub, "user"), caller_stub_namespace);
+  }
+}
+
+// Root's sentry is nobody.
+TEST_P(LockedDown, SentryHasNoPrivilegedId) {
+  if (GetParam().as == Sleeping::As::kNobody && geteuid() != 0) GTEST_SKIP() << "not root";
+  const Sleeping sandbox(GetParam().platform, GetParam().as);
+  const pid_t sentry = sandbox.Named("sandbox-sentry");
+  ASSERT_NE(sentry, 0);
+  EXPECT_FALSE(StatusField(sentry, "Uid").starts_with("0\t"));
+  EXPECT_FALSE(StatusField(sentry, "Gid").starts_with("0\t"));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Sandbox, LockedDown,
+    testing::Values(Setting{"systrap", "systrap", Sleeping::As::kCaller},
+                    Setting{"systrap_rootless", "systrap", Sleeping::As::kNobody},
+                    Setting{"ptrace", "ptrace", Sleeping::As::kCaller},
+                    Setting{"ptrace_rootless", "ptrace", Sleeping::As::kNobody}),
+    [](const auto& info) { return std::string(info.param.name); });
+
+// What every_call.c prints, by call number.
+std::map<int, std::string> EveryCall(const std::string& platform) {
+  const std::string command =
+      std::string(SANDBOX_BINARY) + " do --platform=" + platform + " " + EVERY_CALL_BINARY;
+  std::map<int, std::string> results;
+  FILE* pipe = popen(command.c_str(), "r");
+  char line[128];
+  while (pipe != nullptr && fgets(line, sizeof(line), pipe) != nullptr) {
+    std::istringstream text(line);
+    int nr = -1;
+    text >> nr >> std::ws;
+    std::getline(text, results[nr]);
+  }
+  if (pipe != nullptr) pclose(pipe);
+  return results;
+}
+
+class EveryCallFromInside : public testing::TestWithParam<const char*> {};
+
+TEST_P(EveryCallFromInside, IsAnsweredAsTheTableSays) {
+  const std::map<int, std::string> results = EveryCall(GetParam());
+  std::map<int, syscalls::AbiRow> rows;
+  for (const syscalls::AbiRow& row : syscalls::abi::kRows) rows[row.nr] = row;
+  ASSERT_EQ(results.size(), 601u) << "the program did not come to its end";
+  for (const auto& [nr, result] : results) {
+    const bool known = rows.contains(nr);
+    const syscalls::AbiRow row = known ? rows[nr] : syscalls::AbiRow{};
+    const std::string call = "call " + std::to_string(nr) + " " + std::string(row.name);
+    const bool served =
+        row.support == syscalls::Support::kFull || row.support == syscalls::Support::kPartial;
+    if (!served) {
+      EXPECT_EQ(result, std::to_string(-row.error)) << call;
+      continue;
+    }
+    EXPECT_NE(result, std::to_string(-ENOSYS)) << call;
+    // A call that waits for good, or for a signal, is ended by the alarm.
+    const bool by_signal = result.starts_with("signal");
+    const bool expected_signal = result == "signal 14" || nr == SYS_rt_sigreturn;
+    EXPECT_TRUE(!by_signal || expected_signal) << call << ": " << result;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Sandbox, EveryCallFromInside, testing::Values("systrap", "ptrace"),
+                         [](const auto& info) { return std::string(info.param); });
+
+}  // namespace
