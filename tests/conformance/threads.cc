@@ -195,10 +195,23 @@ TEST(Threads, LeaderMayExitFirst) {
 
 TEST(Threads, ExitOfTheLastOneIsTheStatus) {
   EXPECT_THAT(InChild([] {
-    std::thread([] { syscall(SYS_exit, 3); }).detach();
+    static std::atomic<pid_t> tid;
+    std::thread([] {
+      tid = gettid();
+      syscall(SYS_exit, 3);
+    }).detach();
+    CHILD_CHECK(Eventually([] { return tid != 0 && StateOf(tid) == 0; }));
     syscall(SYS_exit, 5);
     return 0;
   }), Exited(5));
+  EXPECT_THAT(InChild([] {
+    std::thread([] {
+      CHILD_CHECK(WaitForState(getpid(), 'Z'));
+      syscall(SYS_exit, 3);
+    }).detach();
+    syscall(SYS_exit, 5);
+    return 0;
+  }), Exited(3));
 }
 
 TEST(Threads, FatalSignalEndsAll) {
