@@ -124,8 +124,10 @@ bool Task::Enter() {
 
 platform::Verdict Task::Leave(platform::Verdict verdict) {
   t_current = nullptr;
-  const bool finish = LeaveState(kInCallback);
-  if (!killed()) return verdict;
+  // Not killed: from here on somebody else may end the task at any time.
+  const uint32_t before = life_.fetch_and(~kInCallback);
+  if ((before & kKilled) == 0) return verdict;
+  const bool finish = (before & kStarting) == 0;
   const bool own_end = verdict.kind == platform::Verdict::Kind::kExitThread;
   if (finish) kernel_.FinishTask(*this, Kernel::From::kCallback);
   return own_end ? verdict : platform::Verdict{.kind = platform::Verdict::Kind::kGone};

@@ -1,0 +1,218 @@
+// prctl(2).
+#include <linux/prctl.h>
+#include <linux/securebits.h>
+
+#include <array>
+#include <cstring>
+#include <span>
+#include <string>
+
+#include "sentry/task/kernel.h"
+#include "syscalls/process.h"
+
+namespace syscalls {
+namespace {
+
+using sentry::Credentials;
+
+constexpr int kCapSetpcap = 8;
+constexpr uint64_t kLastCapability = 40;
+
+Result<int64_t> SetName(Task& task, uint64_t address) {
+  // At most 16 bytes with the NUL; longer names are cut off.
+  std::array<char, 16> name{};
+  for (size_t i = 0; i < name.size() - 1; ++i) {
+    name[i] = TRY(task.mem().Read(UserPtr<const char>{UserAddr{address + i}}));
+    if (name[i] == '\0') break;
+  }
+  std::string comm(name.data());
+  absl::MutexLock lock(&task.kernel().mu());
+  std::swap(task.comm, comm);
+  return 0;
+}
+
+Result<int64_t> GetName(Task& task, uint64_t address) {
+  std::array<char, 16> name{};
+  {
+    absl::MutexLock lock(&task.kernel().mu());
+    task.comm.copy(name.data(), name.size() - 1);
+  }
+  TRY(task.mem().WriteBytes(UserAddr{address}, std::as_bytes(std::span(name))));
+  return 0;
+}
+
+Result<int64_t> WriteInt(Task& task, uint64_t address, int value) {
+  TRY(task.mem().Write(UserPtr<int>{UserAddr{address}}, value));
+  return 0;
+}
+
+Result<int64_t> DeathSignal(Task& task, int option, uint64_t arg) {
+  if (option == PR_GET_PDEATHSIG) {
+    int sig = 0;
+    {
+      absl::MutexLock lock(&task.kernel().mu());
+      sig = task.pdeath_signal;
+    }
+    return WriteInt(task, arg, sig);
+  }
+  if (arg > sentry::kSignalCount) return Errno(EINVAL);
+  absl::MutexLock lock(&task.kernel().mu());
+  task.pdeath_signal = static_cast<int>(arg);
+  return 0;
+}
+
+// Settings of the process that are plain numbers.
+Result<int64_t> ProcessSetting(Task& task, int option, uint64_t arg) {
+  int subreaper = 0;
+  {
+    absl::MutexLock lock(&task.kernel().mu());
+    sentry::ThreadGroup& group = task.group();
+    switch (option) {
+      case PR_GET_DUMPABLE:
+        return group.dumpable;
+      case PR_SET_DUMPABLE:
+        if (arg > 1) return Errno(EINVAL);
+        group.dumpable = static_cast<int>(arg);
+        return 0;
+      case PR_SET_CHILD_SUBREAPER:
+        group.child_subreaper = arg != 0;
+        return 0;
+      default:
+        subreaper = group.child_subreaper ? 1 : 0;
+    }
+  }
+  return WriteInt(task, arg, subreaper);
+}
+
+Result<int64_t> NoNewPrivs(Task& task, int option, uint64_t arg2, uint64_t arg3, uint64_t arg4,
+                           uint64_t arg5) {
+  if (arg3 != 0 || arg4 != 0 || arg5 != 0) return Errno(EINVAL);
+  if (option == PR_GET_NO_NEW_PRIVS) {
+    if (arg2 != 0) return Errno(EINVAL);
+    return task.creds().no_new_privs ? 1 : 0;
+  }
+  if (arg2 != 1) return Errno(EINVAL);
+  Credentials creds = task.creds();
+  creds.no_new_privs = true;
+  task.set_creds(std::move(creds));
+  return 0;
+}
+
+Result<int64_t> KeepCaps(Task& task, int option, uint64_t arg) {
+  if (option == PR_GET_KEEPCAPS) return task.keep_caps ? 1 : 0;
+  if (arg > 1) return Errno(EINVAL);
+  if ((task.creds().securebits & SECBIT_KEEP_CAPS_LOCKED) != 0) return Errno(EPERM);
+  task.keep_caps = arg == 1;
+  return 0;
+}
+
+Result<int64_t> SecureBits(Task& task, int option, uint64_t bits) {
+  Credentials creds = task.creds();
+  const auto current = static_cast<uint64_t>(creds.securebits);
+  if (option == PR_GET_SECUREBITS) return static_cast<int64_t>(current);
+  const uint64_t locked = (current & SECURE_ALL_LOCKS) >> 1;
+  const bool changes_locked = (locked & (current ^ bits)) != 0;
+  const bool drops_lock = (current & SECURE_ALL_LOCKS & ~bits) != 0;
+  if (changes_locked || drops_lock ||
+      (bits & ~uint64_t{SECURE_ALL_LOCKS | SECURE_ALL_BITS}) != 0 ||
+      !creds.HasCapability(kCapSetpcap)) {
+    return Errno(EPERM);
+  }
+  creds.securebits = static_cast<uint32_t>(bits);
+  task.keep_caps = (bits & SECBIT_KEEP_CAPS) != 0;
+  task.set_creds(std::move(creds));
+  return 0;
+}
+
+Result<int64_t> BoundingSet(Task& task, int option, uint64_t capability) {
+  if (capability > kLastCapability) return Errno(EINVAL);
+  const uint64_t bit = uint64_t{1} << capability;
+  Credentials creds = task.creds();
+  if (option == PR_CAPBSET_READ) return (creds.bounding & bit) != 0 ? 1 : 0;
+  if (!creds.HasCapability(kCapSetpcap)) return Errno(EPERM);
+  creds.bounding &= ~bit;
+  task.set_creds(std::move(creds));
+  return 0;
+}
+
+Result<int64_t> Ambient(Task& task, uint64_t what, uint64_t capability, uint64_t arg4,
+                        uint64_t arg5) {
+  Credentials creds = task.creds();
+  if (what == PR_CAP_AMBIENT_CLEAR_ALL) {
+    if (capability != 0 || arg4 != 0 || arg5 != 0) return Errno(EINVAL);
+    creds.ambient = 0;
+    task.set_creds(std::move(creds));
+    return 0;
+  }
+  if (capability > kLastCapability || arg4 != 0 || arg5 != 0) return Errno(EINVAL);
+  const uint64_t bit = uint64_t{1} << capability;
+  switch (what) {
+    case PR_CAP_AMBIENT_IS_SET:
+      return (creds.ambient & bit) != 0 ? 1 : 0;
+    case PR_CAP_AMBIENT_RAISE:
+      if ((creds.permitted & creds.inheritable & bit) == 0 ||
+          (creds.securebits & SECBIT_NO_CAP_AMBIENT_RAISE) != 0) {
+        return Errno(EPERM);
+      }
+      creds.ambient |= bit;
+      break;
+    case PR_CAP_AMBIENT_LOWER:
+      creds.ambient &= ~bit;
+      break;
+    default:
+      return Errno(EINVAL);
+  }
+  task.set_creds(std::move(creds));
+  return 0;
+}
+
+Result<int64_t> TimerSlack(Task& task, int option, uint64_t ns) {
+  constexpr uint64_t kDefault = 50000;
+  if (option == PR_GET_TIMERSLACK) return static_cast<int64_t>(task.timer_slack_ns);
+  task.timer_slack_ns = ns == 0 || ns > static_cast<uint64_t>(INT64_MAX) ? kDefault : ns;
+  return 0;
+}
+
+}  // namespace
+
+Result<int64_t> Prctl(Task& task, int option, uint64_t arg2, uint64_t arg3, uint64_t arg4,
+                      uint64_t arg5) {
+  switch (option) {
+    case PR_SET_NAME:
+      return SetName(task, arg2);
+    case PR_GET_NAME:
+      return GetName(task, arg2);
+    case PR_SET_PDEATHSIG:
+    case PR_GET_PDEATHSIG:
+      return DeathSignal(task, option, arg2);
+    case PR_SET_DUMPABLE:
+    case PR_GET_DUMPABLE:
+    case PR_SET_CHILD_SUBREAPER:
+    case PR_GET_CHILD_SUBREAPER:
+      return ProcessSetting(task, option, arg2);
+    case PR_SET_NO_NEW_PRIVS:
+    case PR_GET_NO_NEW_PRIVS:
+      return NoNewPrivs(task, option, arg2, arg3, arg4, arg5);
+    case PR_SET_KEEPCAPS:
+    case PR_GET_KEEPCAPS:
+      return KeepCaps(task, option, arg2);
+    case PR_SET_SECUREBITS:
+    case PR_GET_SECUREBITS:
+      return SecureBits(task, option, arg2);
+    case PR_CAPBSET_READ:
+    case PR_CAPBSET_DROP:
+      return BoundingSet(task, option, arg2);
+    case PR_CAP_AMBIENT:
+      return Ambient(task, arg2, arg3, arg4, arg5);
+    case PR_SET_TIMERSLACK:
+    case PR_GET_TIMERSLACK:
+      return TimerSlack(task, option, arg2);
+    case PR_GET_TID_ADDRESS:
+      TRY(task.mem().Write(UserPtr<uint64_t>{UserAddr{arg2}}, task.clear_child_tid));
+      return 0;
+    default:
+      return Errno(EINVAL);
+  }
+}
+
+}  // namespace syscalls
