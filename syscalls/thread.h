@@ -20,7 +20,7 @@ Result<Unit> GetRobustList(Task& task, int tid, UserPtr<uint64_t> head, UserPtr<
 Control Futex(Task& task, uint64_t address, int operation);
 Result<Unit> FutexWaitv(Task& task);
 Result<Unit> Rseq(Task& task);
-Result<int64_t> Membarrier(Task& task, int command, uint32_t flags, int cpu);
+Control Membarrier(Task& task, int command, uint32_t flags, int cpu);
 
 Result<Unit> SchedYield(Task& task);
 Result<int64_t> SchedGetaffinity(Task& task, int tid, uint32_t size, UserAddr mask);

@@ -94,7 +94,7 @@ class Task final : public RefCounted, public platform::Guest {
   bool keep_caps = false;            // Own.
   // Recorded for getpriority(2), sched_*(2) and prctl(2) only: the host schedules.
   std::atomic<int> nice{0};
-  std::atomic<int> sched_policy{0};
+  std::atomic<int> sched_policy{0}, sched_priority{0};
   std::atomic<int> ioprio{0};
   uint64_t timer_slack_ns = 50000;   // Own.
   // For kRestartBlock: what restart_syscall(2) does. Own.

@@ -1,0 +1,193 @@
+#include "syscalls/exec.h"
+
+#include <limits.h>
+#include <linux/sched.h>
+#include <sched.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "sentry/task/clone.h"
+#include "sentry/task/exec.h"
+#include "sentry/task/kernel.h"
+#include "sentry/task/restart.h"
+
+namespace syscalls {
+
+using sentry::CloneArgs;
+using sentry::ExecArgs;
+
+namespace {
+
+constexpr size_t kMaxStringSize = 32 * 4096;  // MAX_ARG_STRLEN, with the NUL.
+constexpr uint64_t kMaxArguments = 6 << 20;   // Three quarters of _STK_LIM.
+constexpr uint64_t kMinArguments = 128 << 10;
+
+// Reads argv or envp. `budget` shrinks by the strings and their pointers; E2BIG beyond it.
+Result<std::vector<std::string>> ReadStrings(Task& task, UserPtr<const uint64_t> from,
+                                             uint64_t& budget) {
+  std::vector<std::string> strings;
+  if (!from) return strings;
+  for (size_t i = 0;; ++i) {
+    const uint64_t address = TRY(task.mem().Read(from + i));
+    if (address == 0) return strings;
+    const size_t limit = std::min<uint64_t>(kMaxStringSize, budget);
+    Result<std::string> string = task.mem().ReadString(UserCString{UserAddr{address}}, limit);
+    if (!string.ok()) {
+      return string.error() == Errno(ENAMETOOLONG) ? Errno(E2BIG) : string.error();
+    }
+    const uint64_t cost = string->size() + 1 + sizeof(uint64_t);
+    if (cost > budget) return Errno(E2BIG);
+    budget -= cost;
+    strings.push_back(*std::move(string));
+  }
+}
+
+Control Execute(Task& task, Context& context, ExecArgs args, UserPtr<const uint64_t> argv,
+                UserPtr<const uint64_t> envp) {
+  uint64_t budget =
+      std::clamp(task.Limit(RLIMIT_STACK) / 4, kMinArguments, kMaxArguments);
+  Result<std::vector<std::string>> arguments = ReadStrings(task, argv, budget);
+  if (!arguments.ok()) return Control::Fail(arguments.error());
+  Result<std::vector<std::string>> environment = ReadStrings(task, envp, budget);
+  if (!environment.ok()) return Control::Fail(environment.error());
+  args.argv = *std::move(arguments);
+  // A program never sees argc 0 (Linux 5.18).
+  if (args.argv.empty()) args.argv.emplace_back();
+  args.envp = *std::move(environment);
+  const Status status = sentry::ExecTask(task, context, std::move(args));
+  if (!status.ok()) return Control::Fail(status.error());
+  return Control::Return(0);  // The first registers of the new program, rax = 0 among them.
+}
+
+CloneArgs FromClone(uint64_t flags, uint64_t stack, uint64_t parent_tid, uint64_t child_tid,
+                    uint64_t tls) {
+  // The low byte of clone(2)'s flags is the exit signal; the pidfd goes where parent_tid is.
+  CloneArgs args;
+  args.flags = flags & 0xffffff00;
+  args.exit_signal = static_cast<int>(flags & CSIGNAL);
+  args.stack = stack;
+  args.parent_tid = parent_tid;
+  args.pidfd = parent_tid;
+  args.child_tid = child_tid;
+  args.tls = tls;
+  return args;
+}
+
+Result<int64_t> DoClone(Task& task, Context& context, const CloneArgs& args) {
+  return int64_t{TRY(sentry::CloneTask(task, context, args))};
+}
+
+}  // namespace
+
+Control Execve(Task& task, Context& context, UserCString path, UserPtr<const uint64_t> argv,
+               UserPtr<const uint64_t> envp) {
+  return Execveat(task, context, sentry::kAtFdCwd, path, argv, envp, 0);
+}
+
+Control Execveat(Task& task, Context& context, Fd dirfd, UserCString path,
+                 UserPtr<const uint64_t> argv, UserPtr<const uint64_t> envp, int flags) {
+  if ((flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)) != 0) return Control::Fail(Errno(EINVAL));
+  const Result<std::string> name = task.mem().ReadPath(path);
+  if (!name.ok()) return Control::Fail(name.error());
+  ExecArgs args;
+  args.path = args.exec_name = *name;
+  args.options.follow_last = (flags & AT_SYMLINK_NOFOLLOW) == 0;
+  args.options.allow_empty = (flags & AT_EMPTY_PATH) != 0;
+  if (name->empty() && !args.options.allow_empty) return Control::Fail(Errno(ENOENT));
+  if (dirfd == sentry::kAtFdCwd || name->starts_with('/')) {
+    args.walk = task.walk_context();
+    return Execute(task, context, std::move(args), argv, envp);
+  }
+  const Result<sentry::FdEntry> entry = task.fds().GetEntry(dirfd);
+  if (!entry.ok()) return Control::Fail(entry.error());
+  const Result<sentry::WalkContext> walk = task.walk_context(dirfd);
+  if (!walk.ok()) return Control::Fail(name->empty() ? Errno(EACCES) : walk.error());
+  args.walk = *walk;
+  args.exec_name = absl::StrCat("/dev/fd/", static_cast<int>(dirfd));
+  if (!name->empty()) absl::StrAppend(&args.exec_name, "/", *name);
+  args.close_on_exec_dirfd = entry->close_on_exec;
+  return Execute(task, context, std::move(args), argv, envp);
+}
+
+Result<int64_t> Clone(Task& task, Context& context, uint64_t flags, uint64_t stack,
+                      UserPtr<int> parent_tid, UserPtr<int> child_tid, uint64_t tls) {
+  if ((flags & CLONE_PIDFD) != 0 && (flags & CLONE_PARENT_SETTID) != 0) return Errno(EINVAL);
+  return DoClone(task, context,
+                 FromClone(flags, stack, parent_tid.addr.raw, child_tid.addr.raw, tls));
+}
+
+Result<int64_t> Clone3(Task& task, Context& context, UserAddr args, size_t size) {
+  constexpr size_t kKnown = sizeof(clone_args), kPage = 4096;
+  if (size > kPage) return Errno(E2BIG);
+  if (size < CLONE_ARGS_SIZE_VER0) return Errno(EINVAL);
+  std::vector<std::byte> bytes(std::max(size, kKnown));
+  TRY(task.mem().ReadBytes(args, std::span(bytes).first(size)));
+  // Fields that this kernel does not know must be zero.
+  const auto unknown = std::span(bytes).subspan(kKnown);
+  if (std::any_of(unknown.begin(), unknown.end(), [](std::byte b) { return b != std::byte{0}; })) {
+    return Errno(E2BIG);
+  }
+  clone_args raw;
+  std::memcpy(&raw, bytes.data(), sizeof(raw));
+  constexpr uint64_t kKnownFlags = 0xffffffff | CLONE_CLEAR_SIGHAND | CLONE_INTO_CGROUP;
+  if ((raw.flags & ~kKnownFlags) != 0 || (raw.flags & (CLONE_DETACHED | CSIGNAL)) != 0) {
+    return Errno(EINVAL);
+  }
+  if (raw.exit_signal > static_cast<uint64_t>(sentry::kSignalCount)) return Errno(EINVAL);
+  if ((raw.set_tid == 0) != (raw.set_tid_size == 0) || raw.set_tid_size > 32) {
+    return Errno(EINVAL);
+  }
+  if ((raw.flags & CLONE_SIGHAND) != 0 && (raw.flags & CLONE_CLEAR_SIGHAND) != 0) {
+    return Errno(EINVAL);
+  }
+  if ((raw.flags & (CLONE_THREAD | CLONE_PARENT)) != 0 && raw.exit_signal != 0) {
+    return Errno(EINVAL);
+  }
+  if ((raw.stack == 0) != (raw.stack_size == 0)) return Errno(EINVAL);
+  if (raw.set_tid_size != 0) return Errno(EPERM);  // Choosing pids is for checkpoints.
+  return DoClone(task, context,
+                 {.flags = raw.flags,
+                  .pidfd = raw.pidfd,
+                  .child_tid = raw.child_tid,
+                  .parent_tid = raw.parent_tid,
+                  .exit_signal = static_cast<int>(raw.exit_signal),
+                  .stack = raw.stack == 0 ? 0 : raw.stack + raw.stack_size,
+                  .tls = raw.tls});
+}
+
+Result<int64_t> Fork(Task& task, Context& context) {
+  return DoClone(task, context, {.exit_signal = SIGCHLD});
+}
+
+Result<int64_t> Vfork(Task& task, Context& context) {
+  return DoClone(task, context, {.flags = CLONE_VFORK | CLONE_VM, .exit_signal = SIGCHLD});
+}
+
+Result<Unit> Unshare(Task& task, uint64_t flags) {
+  constexpr uint64_t kNamespaces = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER |
+                                   CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWCGROUP | CLONE_NEWTIME;
+  constexpr uint64_t kProcess = CLONE_THREAD | CLONE_SIGHAND | CLONE_VM;
+  constexpr uint64_t kKnown =
+      kNamespaces | kProcess | CLONE_FS | CLONE_FILES | CLONE_SYSVSEM;
+  if ((flags & ~kKnown) != 0) return Errno(EINVAL);
+  if ((flags & kNamespaces) != 0) return Errno(EPERM);
+  if ((flags & kProcess) != 0) {
+    // Possible only when there is nothing to part from.
+    absl::MutexLock lock(&task.kernel().mu());
+    if (task.group().tasks.size() > 1) return Errno(EINVAL);
+  }
+  if ((flags & CLONE_FS) != 0) task.UnshareFs();
+  if ((flags & CLONE_FILES) != 0) task.UnshareFds();
+  return kOk;
+}
+
+Result<Unit> Setns(Task& task, Fd fd, int type) { return Errno(EPERM); }
+
+}  // namespace syscalls
