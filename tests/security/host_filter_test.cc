@@ -73,6 +73,10 @@ Call HarmlessCall(const SeccompRule& rule) {
   return call;
 }
 
+// uretprobe and uprobe: Linux does not show them to filters. Anywhere but in a trampoline that the
+// kernel itself has made, they are SIGILL (kernel/seccomp.c, arch/x86/kernel/uprobes.c).
+bool PassesEveryFilter(uint32_t nr) { return nr == 335 || nr == 336; }
+
 class HostFilter : public testing::TestWithParam<Subject> {
  protected:
   std::set<uint32_t> Numbers() const {
@@ -87,7 +91,7 @@ TEST_P(HostFilter, KeepsItsBudget) { EXPECT_LE(Numbers().size(), GetParam().budg
 TEST_P(HostFilter, KillsAtEveryCallThatIsNotInTheTable) {
   const std::set<uint32_t> allowed = Numbers();
   for (uint32_t nr = 0; nr < kNumbers; ++nr) {
-    if (allowed.contains(nr)) continue;
+    if (allowed.contains(nr) || PassesEveryFilter(nr)) continue;
     EXPECT_TRUE(KilledByFilter(StatusOf(GetParam(), {.nr = nr}))) << "call " << nr;
   }
 }

@@ -180,6 +180,11 @@ TEST_P(EveryCallFromInside, IsAnsweredAsTheTableSays) {
     const bool known = rows.contains(nr);
     const syscalls::AbiRow row = known ? rows[nr] : syscalls::AbiRow{};
     const std::string call = "call " + std::to_string(nr) + " " + std::string(row.name);
+    // No filter sees uretprobe and uprobe, which the host answers with SIGILL or not at all.
+    if (nr == 335 || nr == 336) {
+      EXPECT_TRUE(result == "signal 4" || result == std::to_string(-ENOSYS)) << call << result;
+      continue;
+    }
     const bool served =
         row.support == syscalls::Support::kFull || row.support == syscalls::Support::kPartial;
     if (!served) {
