@@ -1,0 +1,131 @@
+#include <dirent.h>
+
+#include <deque>
+#include <utility>
+
+#include "sentry/fs/goferfs/gofer_inode.h"
+
+namespace sentry {
+
+namespace {
+
+class GoferDirectoryFile final : public DirectoryFile {
+ public:
+  GoferDirectoryFile(Ref<GoferDirectory> directory, OpenFlags flags)
+      : DirectoryFile(directory, flags), directory_(*directory) {
+    cursor_.directory = directory->node();
+  }
+  ~GoferDirectoryFile() override { directory_.client().CloseDirectory(cursor_); }
+
+  Status ReadDir(const std::function<bool(const DirEntry&)>& add) override {
+    absl::MutexLock lock(&position_mu_);
+    for (;;) {
+      while (!ahead_.empty()) {
+        if (!add(ahead_.front())) return kOk;
+        position_ = ahead_.front().next;
+        ahead_.pop_front();
+      }
+      if (cursor_.at_end) return kOk;
+      TRY(directory_.client().ReadDir(
+          cursor_, GoferClient::Attributes::kNo, [this](const GoferDirectoryEntry& entry) {
+            ahead_.push_back({.name = std::string(entry.name),
+                              .ino = entry.ino,
+                              .type = entry.type,
+                              .next = static_cast<int64_t>(entry.offset)});
+          }));
+    }
+  }
+
+ protected:
+  void OnSeekLocked(int64_t position) override {
+    ahead_.clear();
+    cursor_.offset = static_cast<uint64_t>(position);
+    cursor_.at_end = false;
+  }
+
+ private:
+  GoferDirectory& directory_;  // Held as inode().
+  GoferDirectoryCursor cursor_;       // Guarded by position_mu_.
+  std::deque<DirEntry> ahead_;        // Likewise: a batch, as far as it is not handed out.
+};
+
+// Owners that the host does not let us set are left to it: in a rootless sandbox there is one only.
+template <typename Make>
+auto WithOwner(const NewNode& node, Make make) -> decltype(make(GoferNewFile{})) {
+  auto made = make(GoferNewFile{.mode = node.mode, .uid = node.uid, .gid = node.gid});
+  if (made.ok() || (made.error() != Errno(EPERM) && made.error() != Errno(EINVAL))) return made;
+  return make(GoferNewFile{.mode = node.mode});
+}
+
+}  // namespace
+
+Result<Ref<File>> GoferDirectory::Open(OpenFlags flags) {
+  return MakeRef<GoferDirectoryFile>(Ref<GoferDirectory>::Share(*this), flags);
+}
+
+Result<Ref<Inode>> GoferDirectory::Lookup(std::string_view name) {
+  return tree().Intern(TRY(client().Lookup(node(), name)));
+}
+
+Result<Ref<Inode>> GoferDirectory::Create(std::string_view name, const NewNode& node) {
+  if (!S_ISREG(node.mode) && !S_ISFIFO(node.mode)) return Errno(EPERM);
+  InvalidateAttributes();
+  if (S_ISFIFO(node.mode)) {
+    return tree().Intern(TRY(WithOwner(node, [&](const GoferNewFile& file) {
+      return client().Mknod(this->node(), name, file);
+    })));
+  }
+  GoferCreatedFile created = TRY(WithOwner(node, [&](GoferNewFile file) {
+    file.mode &= 07777;
+    return client().CreateFile(this->node(), name, O_RDWR, file);
+  }));
+  Ref<GoferInode> inode = tree().Intern(created.node);
+  if (inode->type() == S_IFREG) {
+    static_cast<GoferRegular&>(*inode).KeepCreated(std::move(created.fd));
+  }
+  return inode;
+}
+
+Result<Ref<Inode>> GoferDirectory::Mkdir(std::string_view name, const NewNode& node) {
+  InvalidateAttributes();
+  return tree().Intern(TRY(WithOwner(node, [&](GoferNewFile file) {
+    file.mode &= 07777;
+    return client().Mkdir(this->node(), name, file);
+  })));
+}
+
+Result<Ref<Inode>> GoferDirectory::Symlink(std::string_view name, std::string_view target,
+                                           const NewNode& node) {
+  InvalidateAttributes();
+  return tree().Intern(TRY(WithOwner(node, [&](const GoferNewFile& file) {
+    return client().Symlink(this->node(), name, target, file);
+  })));
+}
+
+Status GoferDirectory::Link(std::string_view name, Inode& target) {
+  auto& inode = static_cast<GoferInode&>(target);
+  inode.Update(TRY(client().Link(inode.node(), node(), name)));
+  InvalidateAttributes();
+  return kOk;
+}
+
+Status GoferDirectory::Unlink(std::string_view name) {
+  InvalidateAttributes();
+  return client().Unlink(node(), name, GoferClient::UnlinkKind::kFile);
+}
+
+Status GoferDirectory::Rmdir(std::string_view name) {
+  InvalidateAttributes();
+  return client().Unlink(node(), name, GoferClient::UnlinkKind::kDirectory);
+}
+
+Status GoferDirectory::Rename(std::string_view name, Inode& new_parent, std::string_view new_name,
+                              uint32_t flags) {
+  auto& to = static_cast<GoferDirectory&>(new_parent);
+  TRY(client().Rename(node(), name, to.node(), new_name, flags));
+  InvalidateAttributes();
+  to.InvalidateAttributes();
+  return kOk;
+}
+
+}  // namespace sentry

@@ -1,0 +1,148 @@
+// The inodes of goferfs.
+#ifndef SENTRY_FS_GOFERFS_GOFER_INODE_H_
+#define SENTRY_FS_GOFERFS_GOFER_INODE_H_
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/synchronization/mutex.h"
+#include "base/unique_fd.h"
+#include "sentry/fs/file.h"
+#include "sentry/fs/goferfs/goferfs.h"
+
+namespace sentry {
+
+class GoferInode;
+
+// What the inodes of one export share; they hold it. Thread-safe.
+class GoferTree : public RefCounted {
+ public:
+  GoferTree(GoferClient& client, bool shared) : client_(client), shared_(shared) {}
+
+  GoferClient& client() const { return client_; }
+  bool shared() const { return shared_; }
+  // The inode of a node, of which the id becomes the inode's: one for each host file, whatever
+  // names it has.
+  Ref<GoferInode> Intern(const gofer::WalkedNode& node) ABSL_LOCKS_EXCLUDED(mu_);
+  // Called by the inode's destructor.
+  void Drop(const GoferInode& inode) ABSL_LOCKS_EXCLUDED(mu_);
+
+ private:
+  // Devices of the host get numbers of the sandbox.
+  uint32_t DevLocked(uint64_t host_dev) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
+  GoferClient& client_;
+  const bool shared_;
+  absl::Mutex mu_;
+  // By device and inode number of the host. Not held.
+  absl::flat_hash_map<std::pair<uint64_t, uint64_t>, GoferInode*> inodes_ ABSL_GUARDED_BY(mu_);
+  absl::flat_hash_map<uint64_t, uint32_t> devs_ ABSL_GUARDED_BY(mu_);
+};
+
+// A host descriptor that files and an inode may share.
+struct HostFd : RefCounted {
+  explicit HostFd(UniqueFd fd) : fd(std::move(fd)) {}
+  const UniqueFd fd;
+};
+
+// Any type; the base class is used for fifos, sockets and devices, which are shown only.
+class GoferInode : public Inode {
+ public:
+  GoferInode(Ref<GoferTree> tree, const gofer::WalkedNode& node, uint32_t dev);
+  ~GoferInode() override;
+
+  Result<Attributes> GetAttributes() override;
+  Status SetAttributes(const AttributeChange& change) override;
+  Result<Ref<File>> Open(OpenFlags flags) override { return Errno(ENXIO); }
+  Result<std::string> GetXattr(std::string_view name) override;
+  Status SetXattr(std::string_view name, std::string_view value, int flags) override;
+  Status RemoveXattr(std::string_view name) override;
+  Result<std::vector<std::string>> ListXattr() override;
+  Result<FilesystemStats> StatFs() override;
+  bool CachesLookups() const override { return !tree_->shared(); }
+  bool AnyoneMaySearch() const override;
+  void InvalidateAttributes() override { stale_.store(true, std::memory_order_release); }
+
+  GoferClient& client() const { return tree_->client(); }
+  gofer::NodeId node() const { return node_; }
+  uint64_t host_dev() const { return host_dev_; }
+  uint64_t ino() const { return ino_; }
+  uint32_t type() const { return mode_.load(std::memory_order_relaxed) & S_IFMT; }
+  // The host's answer to anything.
+  void Update(const gofer::Attr& attr) ABSL_LOCKS_EXCLUDED(mu_);
+  // Attributes change without us from now on: the file is mapped for writing.
+  void DistrustAttributes() { volatile_.store(true, std::memory_order_relaxed); }
+
+ protected:
+  GoferTree& tree() const { return *tree_; }
+
+ private:
+  // Attributes without padding: there are very many of them.
+  struct Packed {
+    uint64_t size, blocks, rdev;
+    int64_t seconds[4];  // atime, mtime, ctime, btime.
+    uint32_t nanoseconds[4];
+    uint32_t nlink, uid, gid, blksize;
+  };
+  static Packed Pack(const gofer::Attr& attr);
+
+  const Ref<GoferTree> tree_;
+  const gofer::NodeId node_;
+  const uint64_t host_dev_;
+  const uint64_t ino_;
+  const uint32_t dev_;
+  std::atomic<uint32_t> mode_;
+  std::atomic<bool> stale_{false};
+  std::atomic<bool> volatile_{false};
+  absl::Mutex mu_;  // Leaf.
+  Packed packed_ ABSL_GUARDED_BY(mu_);
+};
+
+class GoferRegular final : public GoferInode {
+ public:
+  using GoferInode::GoferInode;
+  Result<Ref<File>> Open(OpenFlags flags) override;
+  // The descriptor that came with the file's creation, for the open that follows.
+  void KeepCreated(UniqueFd fd) ABSL_LOCKS_EXCLUDED(fd_mu_);
+  // Serialises writes to the end.
+  absl::Mutex& append_mu() { return append_mu_; }
+
+ private:
+  absl::Mutex append_mu_;
+  absl::Mutex fd_mu_;  // Leaf.
+  Ref<HostFd> created_ ABSL_GUARDED_BY(fd_mu_);
+};
+
+class GoferSymlink final : public GoferInode {
+ public:
+  using GoferInode::GoferInode;
+  Result<std::string> ReadLink() override;
+  Result<Ref<File>> Open(OpenFlags flags) override { return Errno(ELOOP); }
+
+ private:
+  absl::Mutex target_mu_;  // Leaf.
+  std::string target_ ABSL_GUARDED_BY(target_mu_);  // Empty until first read.
+};
+
+class GoferDirectory final : public GoferInode {
+ public:
+  using GoferInode::GoferInode;
+  Result<Ref<Inode>> Lookup(std::string_view name) override;
+  Result<Ref<Inode>> Create(std::string_view name, const NewNode& node) override;
+  Result<Ref<Inode>> Mkdir(std::string_view name, const NewNode& node) override;
+  Result<Ref<Inode>> Symlink(std::string_view name, std::string_view target,
+                             const NewNode& node) override;
+  Status Link(std::string_view name, Inode& target) override;
+  Status Unlink(std::string_view name) override;
+  Status Rmdir(std::string_view name) override;
+  Status Rename(std::string_view name, Inode& new_parent, std::string_view new_name,
+                uint32_t flags) override;
+  Result<Ref<File>> Open(OpenFlags flags) override;
+};
+
+}  // namespace sentry
+
+#endif  // SENTRY_FS_GOFERFS_GOFER_INODE_H_
