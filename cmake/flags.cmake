@@ -13,6 +13,18 @@ option(SANDBOX_CLANG_TIDY "Run clang-tidy while compiling" OFF)
 find_package(absl REQUIRED)
 find_package(Threads REQUIRED)
 
+# Debian's package names the shared libraries; the release binary needs the archives beside them.
+get_property(imported DIRECTORY PROPERTY IMPORTED_TARGETS)
+foreach(target IN LISTS imported)
+  get_target_property(location ${target} IMPORTED_LOCATION_NONE)
+  if(target MATCHES "^absl::" AND location MATCHES "\\.so")
+    string(REGEX REPLACE "\\.so.*$" ".a" archive ${location})
+    if(EXISTS ${archive})
+      set_target_properties(${target} PROPERTIES IMPORTED_LOCATION_NONE ${archive})
+    endif()
+  endif()
+endforeach()
+
 add_library(sandbox_flags INTERFACE)
 target_include_directories(sandbox_flags INTERFACE ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR})
 target_compile_options(sandbox_flags INTERFACE
@@ -25,7 +37,8 @@ target_compile_definitions(sandbox_flags INTERFACE _GNU_SOURCE _GLIBCXX_ASSERTIO
 if(CMAKE_CXX_COMPILER_ID MATCHES "Clang")
   target_compile_options(sandbox_flags INTERFACE
     -Wthread-safety -Werror=thread-safety
-    -Wno-gnu-statement-expression -Wno-unused-private-field)
+    -Wno-gnu-statement-expression -Wno-unused-private-field
+    -enable-trivial-auto-var-init-zero-knowing-it-will-be-removed-from-clang)
   if(SANDBOX_CLANG_TIDY)
     find_program(CLANG_TIDY clang-tidy REQUIRED)
   endif()
