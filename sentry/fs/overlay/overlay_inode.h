@@ -1,0 +1,168 @@
+// The inodes of an overlay.
+//
+// An inode stands for a file of the lower tree, or for a new one. The first change to a lower file
+// gives it an unnamed inode of the upper filesystem, which has its attributes from then on; data
+// follow with the first write. Names are kept here: a directory remembers those that differ from
+// the lower tree, whiteouts among them, so that a rename of whatever size moves one pointer.
+#ifndef SENTRY_FS_OVERLAY_OVERLAY_INODE_H_
+#define SENTRY_FS_OVERLAY_OVERLAY_INODE_H_
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/synchronization/mutex.h"
+#include "sentry/fs/file.h"
+#include "sentry/fs/overlay/overlay.h"
+#include "sentry/fs/tmpfs/directory_entries.h"
+
+namespace sentry {
+
+class OverlayInode;
+
+// What the inodes of one overlay share; they hold it. Thread-safe.
+class OverlayTree : public RefCounted {
+ public:
+  OverlayTree(Ref<Inode> upper, uint64_t lower_dev);
+
+  Inode& upper() const { return *upper_; }
+  // The only inode for a lower one, so that hard links stay one file.
+  Result<Ref<OverlayInode>> ForLower(Ref<Inode> lower) ABSL_LOCKS_EXCLUDED(mu_);
+  // An inode for a new file whose content is `upper`.
+  Ref<OverlayInode> ForNew(Ref<Inode> upper, uint32_t mode, uint32_t dev);
+  // Keeps a changed inode of the lower tree, which could not be made again, until its last name is
+  // gone.
+  void Pin(OverlayInode& inode) ABSL_LOCKS_EXCLUDED(mu_);
+  void Unpin(const OverlayInode& inode) ABSL_LOCKS_EXCLUDED(mu_);
+  // The root is kept by the mount. Its destructor breaks the cycle of pinned inodes.
+  void set_root(const OverlayInode& root) { root_ = &root; }
+  bool IsRoot(const OverlayInode& inode) const { return root_ == &inode; }
+  void UnpinAll() ABSL_LOCKS_EXCLUDED(mu_);
+  // Called by the inode's destructor.
+  void Drop(const Inode* lower, const OverlayInode& inode) ABSL_LOCKS_EXCLUDED(mu_);
+
+ private:
+  const Ref<Inode> upper_;
+  const uint64_t lower_dev_;  // Of the lower root; its files are shown on dev_.
+  const uint32_t dev_;
+  const OverlayInode* root_ = nullptr;
+  std::atomic<uint64_t> next_ino_;
+  absl::Mutex mu_;
+  absl::flat_hash_map<const Inode*, OverlayInode*> by_lower_ ABSL_GUARDED_BY(mu_);  // Not held.
+  absl::flat_hash_map<const OverlayInode*, Ref<OverlayInode>> pinned_ ABSL_GUARDED_BY(mu_);
+};
+
+// Any type; the base class is used for symlinks, fifos, sockets and devices.
+class OverlayInode : public Inode {
+ public:
+  struct Identity {
+    uint64_t ino;
+    uint32_t dev;
+    uint32_t type;  // S_IF*.
+  };
+  // Takes one of both; `lower` empty: a new file.
+  OverlayInode(Ref<OverlayTree> tree, Ref<Inode> lower, Ref<Inode> upper, const Identity& identity);
+  ~OverlayInode() override;
+
+  Result<Attributes> GetAttributes() override;
+  Status SetAttributes(const AttributeChange& change) override;
+  Result<std::string> ReadLink() override { return top().ReadLink(); }
+  Result<Ref<File>> Open(OpenFlags flags) override { return Errno(ENXIO); }
+  Result<std::string> GetXattr(std::string_view name) override { return top().GetXattr(name); }
+  Status SetXattr(std::string_view name, std::string_view value, int flags) override;
+  Status RemoveXattr(std::string_view name) override;
+  Result<std::vector<std::string>> ListXattr() override { return top().ListXattr(); }
+  Result<FilesystemStats> StatFs() override;
+  bool AnyoneMaySearch() const override { return top().AnyoneMaySearch(); }
+
+  uint64_t ino() const { return identity_.ino; }
+  uint32_t dev() const { return identity_.dev; }
+  uint32_t type() const { return identity_.type; }
+  bool is_directory() const { return type() == S_IFDIR; }
+  // Names of this inode; the last one to go ends its being kept.
+  void ChangeLinks(int by);
+  // Likewise for the ".." of subdirectories, if the lower filesystem counts them.
+  void ChangeSubdirectories(int by);
+  uint32_t links() const;
+  // Makes sure that there is an upper inode, with the attributes of the lower one.
+  Status EnsureUpper() ABSL_LOCKS_EXCLUDED(copy_mu_);
+
+ protected:
+  OverlayTree& tree() const { return *tree_; }
+  Inode* lower() const { return lower_.get(); }
+  Inode* upper() const { return upper_.load(std::memory_order_acquire); }
+  // What has the attributes now.
+  Inode& top() const { return upper() != nullptr ? *upper() : *lower_; }
+  bool data_in_upper() const { return data_in_upper_.load(std::memory_order_acquire); }
+  // Likewise with the data, of which only the first `size` bytes will be needed.
+  Status EnsureData(uint64_t size) ABSL_LOCKS_EXCLUDED(copy_mu_);
+
+ private:
+  Status EnsureUpperLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(copy_mu_);
+
+  const Ref<OverlayTree> tree_;
+  const Ref<Inode> lower_;
+  const Identity identity_;
+  std::atomic<int32_t> links_{0};  // Added to those of lower_.
+  std::atomic<bool> data_in_upper_;
+  std::atomic<Inode*> upper_;  // Held; set once.
+  absl::Mutex copy_mu_;        // One copies.
+};
+
+class OverlayRegular final : public OverlayInode {
+ public:
+  using OverlayInode::OverlayInode;
+  Result<Ref<File>> Open(OpenFlags flags) override;
+};
+
+class OverlayDirectory final : public OverlayInode {
+ public:
+  using OverlayInode::OverlayInode;
+  ~OverlayDirectory() override;
+
+  Result<Ref<Inode>> Lookup(std::string_view name) override;
+  Result<Ref<Inode>> Create(std::string_view name, const NewNode& node) override;
+  Result<Ref<Inode>> Mkdir(std::string_view name, const NewNode& node) override;
+  Result<Ref<Inode>> Symlink(std::string_view name, std::string_view target,
+                             const NewNode& node) override;
+  Status Link(std::string_view name, Inode& target) override;
+  Status Unlink(std::string_view name) override;
+  Status Rmdir(std::string_view name) override;
+  Status Rename(std::string_view name, Inode& new_parent, std::string_view new_name,
+                uint32_t flags) override;
+  Result<Ref<Inode>> CreateUnnamed(const NewNode& node, std::string_view target) override;
+  Result<Ref<File>> Open(OpenFlags flags) override;
+  void TakeChildren(std::vector<Ref<Inode>>& children) override;
+
+  // For listings. Names of the lower directory, changed ones among them:
+  Result<std::vector<DirEntry>> ListLower();
+  bool Overrides(std::string_view name) ABSL_LOCKS_EXCLUDED(entries_mu_);
+  // Up to `count` names that are not the lower directory's, by cookie.
+  std::vector<DirEntry> ListChanged(int64_t cookie, size_t count)
+      ABSL_LOCKS_EXCLUDED(entries_mu_);
+  uint64_t parent_ino() const { return parent_ino_.load(std::memory_order_relaxed); }
+
+ private:
+  Result<Ref<OverlayInode>> Find(std::string_view name);
+  bool InLower(std::string_view name);
+  Result<Ref<Inode>> Add(std::string_view name, const NewNode& node, std::string_view target);
+  Status Set(std::string_view name, Ref<OverlayInode> inode) ABSL_LOCKS_EXCLUDED(entries_mu_);
+  void Hide(std::string_view name) ABSL_LOCKS_EXCLUDED(entries_mu_);
+  Status PrepareChange();
+  void Touch();
+  // Takes `child`, which lies under `name`, away for good.
+  Status Remove(std::string_view name, OverlayInode& child);
+  // ENOTEMPTY, or nothing can be added any more.
+  Status CloseIfEmpty() ABSL_LOCKS_EXCLUDED(entries_mu_);
+
+  absl::Mutex entries_mu_;  // Leaf.
+  std::unique_ptr<DirectoryEntries> entries_ ABSL_GUARDED_BY(entries_mu_);
+  bool closed_ ABSL_GUARDED_BY(entries_mu_) = false;
+  std::atomic<uint64_t> parent_ino_{ino()};
+};
+
+}  // namespace sentry
+
+#endif  // SENTRY_FS_OVERLAY_OVERLAY_INODE_H_
