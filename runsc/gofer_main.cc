@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <linux/mount.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -97,6 +98,8 @@ absl::Status SetUp(GoferStart& start, gofer::ServerConfig& server) {
   StartupMark("gofer: files open, root empty");
   if (absl::Status s = DropCapabilities(); !s.ok()) return s;
   if (absl::Status s = SetLimits(); !s.ok()) return s;
+  // Nobody who has the same id may look into it.
+  if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return HostError("prctl(PR_SET_DUMPABLE)");
   return DieWithParent(start.control.get());
 }
 

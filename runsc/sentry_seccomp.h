@@ -6,11 +6,14 @@
 #include <fcntl.h>
 #include <linux/seccomp.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
 #include "base/result.h"
 #include "base/seccomp_rule.h"
+#include "platform/native/layout.h"
+#include "platform/ptrace/seccomp_rules.h"
 #include "runsc/config.h"
 
 namespace runsc {
@@ -27,13 +30,7 @@ inline constexpr uint64_t kIoctlType = 0xff00;
 
 // For every platform. In the order of frequency as far as it matters.
 inline constexpr SeccompRule kCommon[] = {
-    // Application memory and threads.
-    {SYS_process_vm_readv, "arguments of system calls", 0, {}},
-    {SYS_process_vm_writev, "their results", 0, {}},
     {SYS_futex, "locks, waiting, waking the gofer", 0, {}},
-    {SYS_kill, "ending stubs: the pid namespace holds nothing else", 0, {}},
-    {SYS_tgkill, "interrupting stubs, and abort(3)", 0, {}},
-    {SYS_wait4, "reaping stubs", 0, {}},
     // Files that the gofer opened, memfds, and what the sandbox was started with.
     {SYS_read, "files, and the front-end's commands", 0, {}},
     {SYS_write, "files, log", 0, {}},
@@ -92,11 +89,8 @@ inline constexpr SeccompRule kCommon[] = {
     {SYS_clone3, "refused", 0, {}, ENOSYS},
     {SYS_set_robust_list, "threads", 0, {}},
     {SYS_rseq, "threads", 0, {}},
-    {SYS_rt_sigprocmask, "threads, abort(3)", 0, {}},
-    {SYS_rt_sigaction, "abort(3)", 0, {}},
-    {SYS_rt_sigreturn, "signal handlers", 0, {}},
-    {SYS_gettid, "abort(3), names of threads", 0, {}},
-    {SYS_getpid, "abort(3)", 0, {}},
+    {SYS_rt_sigprocmask, "threads", 0, {}},
+    {SYS_gettid, "locks, names of threads", 0, {}},
     {SYS_sched_yield, "spinning", 0, {}},
     {SYS_sched_getaffinity, "whether spinning pays; getcpu(3)", 0, {}},
     {SYS_exit, "threads", 0, {}},
@@ -114,12 +108,12 @@ inline constexpr SeccompRule kCommon[] = {
 
 inline constexpr SeccompRule kSystrapOnly[] = {
     {SYS_ioctl, "seccomp notifications", 1, {{1, kIoctlType, uint64_t{SECCOMP_IOC_MAGIC} << 8}}},
-    {SYS_pidfd_open, "the end of stubs", 0, {}},
-};
-
-inline constexpr SeccompRule kPtraceOnly[] = {
-    {SYS_ptrace, "running stubs", 0, {}},
-    {SYS_waitid, "likewise", 0, {}},
+    {SYS_process_vm_readv, "arguments of system calls", 0, {}},
+    {SYS_process_vm_writev, "their results", 0, {}},
+    {SYS_poll, "notifications", 0, {}},
+    {SYS_tgkill, "interrupting stubs", 1, {{2, kInt, STUB_INTERRUPT_SIGNAL}}},
+    {SYS_kill, "ending stubs", 1, {{1, kInt, SIGKILL}}},
+    {SYS_wait4, "reaping stubs", 0, {}},
 };
 
 template <size_t N>
@@ -138,7 +132,7 @@ constexpr RuleList<N + M> Join(const SeccompRule (&first)[N], const SeccompRule 
 }
 
 inline constexpr auto kSystrap = Join(kSystrapOnly, kCommon);
-inline constexpr auto kPtrace = Join(kPtraceOnly, kCommon);
+inline constexpr auto kPtrace = Join(platform::ptrace::kSentryRules, kCommon);
 
 }  // namespace sentry_rules
 
