@@ -15,8 +15,8 @@ struct PtraceOptions {
   const DispositionTable& dispositions;  // Copied.
 };
 
-// Forks the zygote, so call it while the process has a single thread. The errno of the step that the
-// host refused: EPERM where ptrace(2) is not allowed.
+// Forks the zygote, so call it while the process has a single thread. The errno of the step that
+// the host refused: EPERM where ptrace(2) is not allowed.
 Result<std::unique_ptr<Platform>> CreatePtrace(const PtraceOptions& options);
 
 }  // namespace platform::ptrace

@@ -1,0 +1,91 @@
+#include "platform/ptrace/core.h"
+
+#include <sys/socket.h>
+#include <sys/syscall.h>
+
+#include <algorithm>
+
+#include "platform/native/stub.h"
+
+namespace platform::ptrace {
+namespace {
+
+constexpr absl::Duration kFirstLook = absl::Milliseconds(1);
+constexpr absl::Duration kLongestLook = absl::Milliseconds(100);
+
+// The message with room for one descriptor, as recvmsg(2) of the stub finds it at the start of slot
+// 0.
+struct ReceiveBuffer {
+  uint64_t name = 0, name_length = 0;
+  uint64_t iov = 0, iov_length = 0;  // None: the byte that came along is dropped.
+  uint64_t control = 0, control_length = 0;
+  uint64_t flags = 0;
+  uint64_t control_data[3] = {};
+};
+constexpr uint64_t kControlSize = CMSG_SPACE(sizeof(int));
+static_assert(sizeof(msghdr) == 56 && kControlSize == 24 && sizeof(ReceiveBuffer) == 80);
+
+// The number under which a descriptor appears: a stub has none but its end of the channel.
+constexpr uint64_t kReceived = 0;
+
+}  // namespace
+
+Core::~Core() {
+  zygote_->Shutdown();
+  absl::MutexLock lock(&mu_);
+  Collect(dead_);
+}
+
+void Core::Bury(Ref<HostProcess> process, pid_t tid) {
+  if (process->TryReap(tid)) return;
+  absl::MutexLock lock(&mu_);
+  dead_.push_back({std::move(process), tid});
+}
+
+void Core::Collect(std::vector<Dead>& dead) {
+  std::erase_if(dead, [](const Dead& d) { return d.process->TryReap(d.tid); });
+}
+
+void Core::Run() {
+  const auto work = [this]()
+                        ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return stopped_ || !dead_.empty(); };
+  absl::Duration pause = kFirstLook;
+  absl::MutexLock lock(&mu_);
+  for (;;) {
+    mu_.Await(absl::Condition(&work));
+    if (stopped_) break;
+    // They die at their own pace; a leader only after its threads.
+    mu_.AwaitWithTimeout(absl::Condition(&stopped_), pause);
+    const size_t before = dead_.size();
+    Collect(dead_);
+    pause = dead_.size() < before ? kFirstLook : std::min(2 * pause, kLongestLook);
+  }
+}
+
+void Core::Stop() {
+  absl::MutexLock lock(&mu_);
+  stopped_ = true;
+}
+
+size_t DescriptorArgument(uint64_t nr) { return nr == SYS_mmap ? 4 : 0; }
+
+Result<uint64_t> CallWithDescriptor(Core& core, Tracee& tracee, HostProcess& process, uint64_t nr,
+                                    Tracee::Args args, int host_fd, size_t fd_argument) {
+  const uint64_t buffer = native::SlotAddress(0);
+  const ReceiveBuffer message{.control = buffer + offsetof(ReceiveBuffer, control_data),
+                              .control_length = kControlSize};
+  DescriptorChannel& channel = core.channel();
+  absl::MutexLock lock(&channel.mu());
+  if (!process.space().WriteObject(buffer, message)) return Errno(EIO);
+  TRY(channel.Send(host_fd));
+  const Result<uint64_t> received =
+      tracee.Call(SYS_recvmsg, {static_cast<uint64_t>(channel.stub_end()), buffer, MSG_DONTWAIT});
+  channel.Drain();
+  if (!received.ok()) return Errno(EIO);
+  args[fd_argument] = kReceived;
+  const Result<uint64_t> result = tracee.Call(nr, args);
+  if (nr != SYS_close) (void)tracee.Call(SYS_close, {kReceived});
+  return result;
+}
+
+}  // namespace platform::ptrace

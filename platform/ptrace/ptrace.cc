@@ -1,0 +1,40 @@
+#include "platform/ptrace/ptrace.h"
+
+#include "platform/native/zygote.h"
+#include "platform/ptrace/core.h"
+#include "platform/ptrace/filter.h"
+#include "platform/ptrace/image.h"
+
+namespace platform::ptrace {
+namespace {
+
+class PtracePlatform final : public Platform {
+ public:
+  PtracePlatform(Ref<Core> core, Layout layout) : core_(std::move(core)), layout_(layout) {}
+
+  const char* name() const override { return "ptrace"; }
+  Layout layout() const override { return layout_; }
+  Result<std::unique_ptr<Image>> NewImage() override { return PtraceImage::Create(core_); }
+  void Run() override { core_->Run(); }
+  void Stop() override { core_->Stop(); }
+
+  // A tracer serves one thread only, so it may as well sleep.
+  void EnterBlocking() override {}
+  void LeaveBlocking() override {}
+
+ private:
+  const Ref<Core> core_;
+  const Layout layout_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Platform>> CreatePtrace(const PtraceOptions& options) {
+  std::unique_ptr<DescriptorChannel> channel = TRY(DescriptorChannel::Create());
+  std::unique_ptr<native::Zygote> zygote = TRY(native::Zygote::Create(
+      {.filter = kStubFilter, .notify = false, .keep_fd = channel->stub_end()}));
+  const auto core = MakeRef<Core>(options.dispositions, std::move(zygote), std::move(channel));
+  return std::unique_ptr<Platform>(std::make_unique<PtracePlatform>(core, native::NativeLayout()));
+}
+
+}  // namespace platform::ptrace
