@@ -1,6 +1,6 @@
 #include "sentry/time/signal_timer.h"
 
-#include <unistd.h>
+#include <sched.h>
 
 #include <algorithm>
 
@@ -18,7 +18,10 @@ constexpr int64_t kMinCpuSleepNs = 1'000'000;
 int64_t SaturatingAdd(int64_t a, int64_t b) { return b > INT64_MAX - a ? INT64_MAX : a + b; }
 
 int64_t ProcessorCount() {
-  static const int64_t count = std::max(1L, sysconf(_SC_NPROCESSORS_ONLN));
+  cpu_set_t set;
+  // sysconf(3) would open files of the host.
+  static const int64_t count =
+      sched_getaffinity(0, sizeof(set), &set) == 0 ? std::max(1, CPU_COUNT(&set)) : 1;
   return count;
 }
 

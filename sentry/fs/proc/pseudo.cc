@@ -1,0 +1,132 @@
+#include "sentry/fs/proc/pseudo.h"
+
+#include <dirent.h>
+#include <linux/magic.h>
+
+#include <algorithm>
+#include <array>
+#include <span>
+
+namespace sentry {
+namespace {
+
+constexpr size_t kMaxStore = 4096;
+
+class TextFile final : public SeekableFile {
+ public:
+  TextFile(Ref<Inode> inode, OpenFlags flags) : SeekableFile(std::move(inode), flags) {}
+
+  Result<size_t> ReadAt(IoDst& dst, int64_t offset) override ABSL_LOCKS_EXCLUDED(text_mu_) {
+    if (offset < 0) return Errno(EINVAL);
+    const std::string text = TRY(TextFor(offset));
+    if (static_cast<uint64_t>(offset) >= text.size()) return size_t{0};
+    const auto bytes = std::as_bytes(std::span(text)).subspan(static_cast<size_t>(offset));
+    return dst.CopyOut(bytes.first(std::min(bytes.size(), dst.remaining())));
+  }
+  Result<size_t> WriteAt(IoSrc& src, int64_t offset) override {
+    std::array<char, kMaxStore> text;
+    const size_t size = std::min(src.remaining(), text.size());
+    if (size == 0) return size_t{0};
+    const size_t copied = TRY(src.CopyIn(std::as_writable_bytes(std::span(text).first(size))));
+    TRY(static_cast<TextInode&>(inode()).Store({text.data(), copied}));
+    return copied;
+  }
+  // O_TRUNC of `echo x > file`.
+  Status Truncate(uint64_t size) override { return kOk; }
+
+ private:
+  // A copy, so that nothing is locked while the application's memory is written.
+  Result<std::string> TextFor(int64_t offset) ABSL_LOCKS_EXCLUDED(text_mu_) {
+    {
+      absl::MutexLock lock(&text_mu_);
+      if (offset != 0 && generated_) return text_;
+    }
+    std::string text = TRY(static_cast<TextInode&>(inode()).Generate());
+    absl::MutexLock lock(&text_mu_);
+    generated_ = true;
+    text_ = text;
+    return text;
+  }
+
+  absl::Mutex text_mu_;
+  bool generated_ ABSL_GUARDED_BY(text_mu_) = false;
+  std::string text_ ABSL_GUARDED_BY(text_mu_);
+};
+
+// Positions are places in the list, made anew for each call: entries that vanish in between may
+// move others past a reader, as in Linux's /proc.
+class PseudoDirectoryFile final : public DirectoryFile {
+ public:
+  PseudoDirectoryFile(Ref<Inode> inode, OpenFlags flags)
+      : DirectoryFile(std::move(inode), flags) {}
+
+  Status ReadDir(const std::function<bool(const DirEntry&)>& add) override {
+    auto& directory = static_cast<PseudoDirectory&>(inode());
+    std::vector<DirEntry> entries{{.name = ".", .ino = directory.node().ino, .type = DT_DIR},
+                                  {.name = "..", .ino = directory.node().ino, .type = DT_DIR}};
+    TRY(directory.List(entries));
+    absl::MutexLock lock(&position_mu_);
+    while (position_ >= 0 && static_cast<size_t>(position_) < entries.size()) {
+      DirEntry& entry = entries[static_cast<size_t>(position_)];
+      entry.next = position_ + 1;
+      if (!add(entry)) return kOk;
+      ++position_;
+    }
+    return kOk;
+  }
+};
+
+}  // namespace
+
+uint8_t DirEntryType(uint32_t mode) { return static_cast<uint8_t>(IFTODT(mode)); }
+
+PseudoInode::PseudoInode(const PseudoNode& node) : node_(node), time_(FileTime()) {}
+
+Result<Attributes> PseudoInode::GetAttributes() {
+  return Attributes{.dev = node_.dev,
+                    .ino = node_.ino,
+                    .mode = node_.mode,
+                    .nlink = S_ISDIR(node_.mode) ? 2u : 1u,
+                    .uid = node_.uid,
+                    .gid = node_.gid,
+                    .blksize = 1024,
+                    .atime = time_,
+                    .mtime = time_,
+                    .ctime = time_,
+                    .btime = time_};
+}
+
+Status PseudoInode::SetAttributes(const AttributeChange& change) {
+  // O_TRUNC arrives as a change of size; utimes has nowhere to go.
+  if (change.mode || change.uid || change.gid) return Errno(EPERM);
+  return kOk;
+}
+
+Result<FilesystemStats> PseudoInode::StatFs() {
+  return FilesystemStats{.type = PROC_SUPER_MAGIC};
+}
+
+Result<Ref<File>> TextInode::Open(OpenFlags flags) {
+  return Ref<File>(MakeRef<TextFile>(Ref<Inode>::Share(*this), flags));
+}
+
+Result<Ref<File>> PseudoDirectory::Open(OpenFlags flags) {
+  return Ref<File>(MakeRef<PseudoDirectoryFile>(Ref<Inode>::Share(*this), flags));
+}
+
+Result<Ref<Inode>> FixedDirectory::Find(std::string_view name) {
+  const auto it = entries_.find(name);
+  if (it == entries_.end()) return Errno(ENOENT);
+  return it->second;
+}
+
+Status FixedDirectory::List(std::vector<DirEntry>& entries) {
+  for (const auto& [name, inode] : entries_) {
+    const Attributes attributes = TRY(inode->GetAttributes());
+    entries.push_back(
+        {.name = name, .ino = attributes.ino, .type = DirEntryType(attributes.mode)});
+  }
+  return kOk;
+}
+
+}  // namespace sentry
