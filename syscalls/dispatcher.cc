@@ -5,6 +5,7 @@
 #include "sentry/task/kernel.h"
 #include "sentry/task/task.h"
 #include "syscalls/strace.h"
+#include "syscalls/strace_names.h"
 #include "syscalls/table.h"
 
 namespace syscalls {

@@ -2,13 +2,14 @@
 #ifndef SYSCALLS_STRACE_H_
 #define SYSCALLS_STRACE_H_
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <string>
-#include <string_view>
 
 #include "platform/api/platform.h"
 #include "sentry/mm/user_memory.h"
-#include "syscalls/abi.h"
+#include "syscalls/strace_format.h"
 
 namespace syscalls {
 
@@ -18,25 +19,17 @@ class StraceLine {
  public:
   StraceLine(sentry::UserMemory& mem, const platform::SyscallArgs& call);
 
-  // The whole line. For calls that do not return, `result` is nullptr. Memory is read again only for
-  // calls that succeeded.
+  // The whole line. What the call wrote is read for calls that succeeded only.
   std::string Finish(const platform::Verdict& verdict);
 
  private:
-  std::string FormatArgs(bool after, int64_t result);
+  std::string Argument(size_t index, TraceArg kind, int64_t result);
 
   sentry::UserMemory& mem_;
   const platform::SyscallArgs call_;
-  std::string name_;
-  std::string before_;
-  bool has_output_ = false;
+  const TraceFormat format_;
+  std::array<std::string, 6> arguments_;
 };
-
-// "ENOENT" and "No such file or directory"; empty for numbers that are no errno.
-std::string_view ErrnoName(int code);
-std::string_view ErrnoText(int code);
-// "SIGINT", "SIGRT_3"; the number itself for what is no signal.
-std::string SignalName(int sig);
 
 }  // namespace syscalls
 
