@@ -44,7 +44,7 @@ def kill_tree(pid):
 
 
 def run_once(command, deadline):
-    """One process. Returns (lines, why), where `why` is None for an ordinary end."""
+    """One process: its lines, why it ended (None for an ordinary end), and its last words."""
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                    stderr=errors, start_new_session=True)
@@ -127,7 +127,7 @@ def main():
             elif running:
                 output.append("  " + line)
         if running is None and (summary or why is None):
-            if errors and (failed or why):
+            if errors and (failed or why or not summary):
                 print("\n".join(prefix + "stderr: " + text for text in errors))
             if why and not failed:
                 failed.append("(exit)")
