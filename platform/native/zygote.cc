@@ -63,10 +63,14 @@ VdsoLayout ReadVdsoLayout() {
   return layout.areas.empty() ? VdsoLayout{} : layout;
 }
 
+// On the heap with all that it refers to: the sentry's stack goes when the stub is mapped over it.
 class ZygoteBody {
  public:
   ZygoteBody(Report& report, const Zygote::Options& options, int control)
-      : report_(report), options_(options), control_(control) {}
+      : report_(report),
+        options_(options),
+        filter_(options.filter.begin(), options.filter.end()),
+        control_(control) {}
 
   static int Main(void* self) { static_cast<ZygoteBody*>(self)->Run(); }
 
@@ -183,8 +187,7 @@ class ZygoteBody {
   }
 
   void InstallFilter() {
-    const sock_fprog program{static_cast<unsigned short>(options_.filter.size()),
-                             const_cast<sock_filter*>(options_.filter.data())};
+    const sock_fprog program{static_cast<unsigned short>(filter_.size()), filter_.data()};
     const unsigned flags =
         options_.notify ? SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
                         : 0;
@@ -224,7 +227,8 @@ class ZygoteBody {
   }
 
   Report& report_;
-  const Zygote::Options& options_;
+  const Zygote::Options options_;
+  std::vector<sock_filter> filter_;
   const int control_;
   uint64_t keep_start_ = 0;
   uint64_t keep_end_ = 0;
@@ -249,13 +253,13 @@ Result<std::unique_ptr<Zygote>> Zygote::Create(const Options& options) {
   // The descriptor table is shared until the zygote unshares it, which is how the listener gets
   // here without a call that its own filter would hold back. It runs on a stack of its own because
   // the stub may have to go where the stack of this process is.
-  ZygoteBody body(*report, options, theirs.get());
+  const auto body = std::make_unique<ZygoteBody>(*report, options, theirs.get());
   constexpr size_t kStack = 256 * 1024;
   void* stack = mmap(nullptr, kStack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   const int pid = stack == MAP_FAILED
                       ? -1
                       : clone(&ZygoteBody::Main, static_cast<std::byte*>(stack) + kStack,
-                              CLONE_FILES | SIGCHLD, &body);
+                              CLONE_FILES | SIGCHLD, body.get());
   const Errno clone_error = Errno::Last();
   if (stack != MAP_FAILED) munmap(stack, kStack);  // The child has its own copy.
   if (pid < 0) {
