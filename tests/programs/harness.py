@@ -1,6 +1,7 @@
 """Runs commands inside the sandbox and natively, and notices what they leave behind."""
 import ctypes
 import os
+import select
 import signal
 import subprocess
 import tempfile
@@ -120,8 +121,26 @@ def traces():
 
 
 def popen(command, **options):
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    # Unbuffered: what await_line leaves in the pipe is for communicate.
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0,
                             start_new_session=True, **options)
+
+
+def await_line(process, expected="ready", seconds=15):
+    """Waits for the first line of a program; one that does not come is a failure."""
+    text, end = b"", time.monotonic() + seconds
+    while not text.endswith(b"\n"):
+        left = end - time.monotonic()
+        byte = b""
+        if left > 0 and select.select([process.stdout], [], [], left)[0]:
+            byte = os.read(process.stdout.fileno(), 1)
+        if not byte:
+            break
+        text += byte
+    if text != expected.encode() + b"\n":
+        outcome = finish(process, limit=0.1)
+        raise Failure(f"the program did not start: stdout {shorten(text + outcome.out.encode())}, "
+                      f"stderr {shorten(outcome.err)}, status {outcome.status}")
 
 
 def finish(process, data=None, limit=LIMIT):

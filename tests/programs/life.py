@@ -13,7 +13,8 @@ import subprocess
 import termios
 import time
 
-from harness import Failure, Folder, Skip, descendants, eventually, execute, finish, process_table
+from harness import (Failure, Folder, Skip, await_line, descendants, eventually, execute, finish,
+                     process_table)
 
 CASES = []
 
@@ -123,16 +124,6 @@ def control_d_ends_the_shell(box):
 
 
 @case
-def terminal_comes_back_as_it_was(box):
-    terminal = Terminal(["/bin/sh", "-c", 'stty -a > /tmp/programs-before.$$; "$@"; '
-                         'stty -a | cmp - /tmp/programs-before.$$ && echo restored-$((1+1)); '
-                         'rm /tmp/programs-before.$$', "sh", *box.command("stty", "raw", "-echo")])
-    if 'restored' not in terminal.expect(r'restored-2|differ').group():
-        raise Failure('stty changed the terminal of the host for good')
-    terminal.end()
-
-
-@case
 def window_change_signal(box):
     terminal = Terminal(box.command("/bin/bash", "-c",
                                     "trap 'echo winch; exit 4' WINCH; echo ready-$((1+1)); "
@@ -151,10 +142,7 @@ def signals_pass_through(box):
         process = box.start("/bin/bash", "-c",
                             f"trap 'echo got; exit 5' {int(number)}; echo ready; "
                             "for i in $(seq 500); do sleep 0.01; done")
-        if process.stdout.readline() != b"ready\n":
-            process.kill()
-            finish(process)
-            raise Failure("the program did not start")
+        await_line(process)
         process.send_signal(number)
         finish(process, limit=10).expect(status=5, out="got\n")
 
@@ -162,7 +150,7 @@ def signals_pass_through(box):
 @case
 def terminate_without_a_trap(box):
     process = box.start("/bin/bash", "-c", "echo ready; exec sleep 100")
-    process.stdout.readline()
+    await_line(process)
     process.send_signal(signal.SIGTERM)
     finish(process, limit=5).expect(status=143)
 
@@ -178,8 +166,7 @@ def roles(front):
 def killing(box, role, index=0):
     process = box.start("/bin/bash", "-c", "sleep 1000 & echo ready; (sleep 1000; true) & wait")
     try:
-        if process.stdout.readline() != b"ready\n":
-            raise Failure("the program did not start")
+        await_line(process)
         found = roles(process.pid)
         if role not in found:
             raise Failure(f"no process is called {role}; there are {sorted(found)}")
@@ -224,7 +211,7 @@ def death_of_a_stub_is_one_process_death(box):
     # The application process dies as by SIGKILL; the rest goes on or ends, but nothing hangs.
     process = box.start("/bin/bash", "-c", "echo ready; exec sleep 1000")
     try:
-        process.stdout.readline()
+        await_line(process)
         stubs = roles(process.pid).get("sandbox-stub", [])
         if not stubs:
             raise Skip("stubs have another name")
@@ -278,9 +265,7 @@ def the_host_does_not_change(box):
 def two_sandboxes_do_not_meet(box):
     first = box.start("/bin/bash", "-c", "echo one > /var/mark; echo ready; read -t 10 x; cat /var/mark",
                       stdin=subprocess.PIPE)
-    if first.stdout.readline() != b"ready\n":
-        first.kill()
-        raise Failure("the program did not start")
+    await_line(first)
     box.bash("cat /var/mark; ls /proc | grep -c '^[0-9]'").expect(out_has="")
     box.bash("echo two > /var/mark; cat /var/mark").expect(out="two\n", status=0)
     finish(first, b"go\n").expect(out="one\n", status=0)
