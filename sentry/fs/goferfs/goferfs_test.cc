@@ -1,0 +1,127 @@
+#include "sentry/fs/goferfs/goferfs.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <optional>
+
+#include "gofer/server/test_server.h"
+#include "sentry/fs/gofer/gofer_test_util.h"
+#include "sentry/fs/goferfs/gofer_inode.h"
+#include "sentry/fs/overlay/overlay.h"
+#include "sentry/fs/overlay/overlay_inode.h"
+#include "sentry/fs/tmpfs/tmpfs.h"
+#include "sentry/fs/vfs/vfs_test_util.h"
+
+namespace sentry {
+namespace {
+
+using testing::UnorderedElementsAre;
+
+class GoferFsTest : public testing::Test {
+ protected:
+  GoferFsTest() {
+    host.Write("f", "host f");
+    std::filesystem::create_directories(host / "d/sub");
+    host.Write("d/x", "host x");
+    std::filesystem::create_symlink("f", host / "link");
+    std::filesystem::create_hard_link(host / "f", host / "hard");
+    Mount({});
+  }
+  void Mount(const GoferFsOptions& options) {
+    t.emplace(*GoferFs::Create(*client, 0, options));
+    t->ctx.creds.fsuid = getuid();
+    t->ctx.creds.fsgid = getgid();
+  }
+
+  TempDirectory host;
+  gofer::TestServer server{{{host.path(), true}}};
+  CountingHooks hooks;
+  std::unique_ptr<GoferClient> client =
+      Connect(std::move(server.client_socket), std::move(server.client_ring), hooks);
+  std::optional<TestVfs> t;
+};
+
+TEST_F(GoferFsTest, ShowsTheHost) {
+  EXPECT_EQ(t->Read("/f"), "host f");
+  EXPECT_EQ(t->Read("/link"), "host f");
+  EXPECT_EQ(t->Read("/d/x"), "host x");
+  EXPECT_EQ(t->Errors("/none"), ENOENT);
+  EXPECT_EQ(t->Errors("/f/x"), ENOTDIR);
+  EXPECT_THAT(t->List("/"), UnorderedElementsAre("f", "d", "link", "hard"));
+  EXPECT_EQ(t->Stat("/f")->ino, t->Stat("/hard")->ino);
+  EXPECT_EQ(t->Stat("/f")->nlink, 2u);
+  EXPECT_EQ(t->Stat("/f")->size, 6u);
+}
+
+TEST_F(GoferFsTest, WritesTheHost) {
+  ASSERT_EQ(Code(t->Write("/d/new", "text")), 0);
+  EXPECT_EQ(host.Read("d/new"), "text");
+  EXPECT_EQ(t->Stat("/d/new")->size, 4u);
+  ASSERT_EQ(Code(t->Write("/d/new", "+", O_APPEND)), 0);
+  EXPECT_EQ(host.Read("d/new"), "text+");
+  ASSERT_EQ(Code(t->vfs.Mkdir(t->ctx, "/dir", 0755)), 0);
+  ASSERT_EQ(Code(t->vfs.Symlink(t->ctx, "d/new", "/s")), 0);
+  EXPECT_EQ(t->Read("/s"), "text+");
+  ASSERT_EQ(t->Rename("/d/new", "/dir/moved"), 0);
+  EXPECT_EQ(host.Read("dir/moved"), "text+");
+  EXPECT_EQ(t->Errors("/d/new"), ENOENT);
+  EXPECT_EQ(Code(t->vfs.Rmdir(t->ctx, "/dir")), ENOTEMPTY);
+  ASSERT_EQ(Code(t->vfs.Unlink(t->ctx, "/dir/moved")), 0);
+  ASSERT_EQ(Code(t->vfs.Rmdir(t->ctx, "/dir")), 0);
+  ASSERT_EQ(Code(t->Chmod("/f", 0600)), 0);
+  EXPECT_EQ(t->Stat("/f")->mode, uint32_t{S_IFREG | 0600});
+  ASSERT_EQ(Code(t->vfs.Unlink(t->ctx, "/f")), 0);
+  EXPECT_EQ(t->Stat("/hard")->nlink, 1u);
+  EXPECT_FALSE(std::filesystem::exists(host / "f"));
+}
+
+TEST_F(GoferFsTest, MapsFiles) {
+  const Ref<File> file = *t->Open("/f", O_RDONLY);
+  const int fd = *file->HostFdForMapping(false);
+  EXPECT_EQ(mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0), MAP_FAILED);
+  void* const map = mmap(nullptr, 4096, PROT_READ, MAP_SHARED, fd, 0);
+  ASSERT_NE(map, MAP_FAILED);
+  EXPECT_EQ(std::string(static_cast<char*>(map), 6), "host f");
+  munmap(map, 4096);
+}
+
+TEST_F(GoferFsTest, ListsLargeDirectories) {
+  std::filesystem::create_directory(host / "big");
+  for (int i = 0; i < 3000; ++i) host.Write("big/name-" + std::to_string(i), "");
+  EXPECT_EQ(t->List("/big").size(), 3000u);
+}
+
+TEST_F(GoferFsTest, SharedTreesAreAskedEachTime) {
+  EXPECT_EQ(t->Errors("/later"), ENOENT);
+  host.Write("later", "x");
+  EXPECT_EQ(t->Errors("/later"), ENOENT);  // Exclusive: remembered.
+  Mount({.shared = true});
+  EXPECT_EQ(t->Read("/later"), "x");
+  host.Write("later", "longer");
+  EXPECT_EQ(t->Stat("/later")->size, 6u);
+  std::filesystem::remove(host / "later");
+  EXPECT_EQ(t->Errors("/later"), ENOENT);
+}
+
+TEST_F(GoferFsTest, LiesBelowAnOverlay) {
+  Ref<Inode> lower = *GoferFs::Create(*client, 0, {});
+  TestVfs o(*Overlay::Create(std::move(lower), Tmpfs::Create()));
+  ASSERT_EQ(Code(o.Write("/f", "changed")), 0);
+  EXPECT_EQ(o.Read("/hard"), "changed");
+  ASSERT_EQ(Code(o.vfs.Unlink(o.ctx, "/d/x")), 0);
+  ASSERT_EQ(Code(o.vfs.Rmdir(o.ctx, "/d/sub")), 0);
+  ASSERT_EQ(Code(o.vfs.Rmdir(o.ctx, "/d")), 0);
+  EXPECT_THAT(o.List("/"), UnorderedElementsAre("f", "link", "hard"));
+  EXPECT_EQ(host.Read("f"), "host f");
+  EXPECT_EQ(host.Read("d/x"), "host x");
+  printf("bytes: dentry %zu, gofer regular %zu directory %zu, overlay regular %zu directory %zu\n",
+         sizeof(Dentry), sizeof(GoferRegular), sizeof(GoferDirectory), sizeof(OverlayRegular),
+         sizeof(OverlayDirectory));
+}
+
+}  // namespace
+}  // namespace sentry
