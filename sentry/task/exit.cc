@@ -10,7 +10,7 @@
 namespace sentry {
 
 // task.cc: keeps a thread until its last call-back has returned.
-void BuryThread(Ref<Task> task, std::unique_ptr<platform::Thread> thread);
+void BuryThread(Ref<Task> task, std::unique_ptr<platform::Thread> thread, Kernel::From from);
 
 void Kernel::ExitGroup(Task& task, int wait_status) {
   AfterUnlock after(*this);
@@ -29,6 +29,9 @@ void Kernel::BeginGroupExitLocked(ThreadGroup& group, int wait_status, AfterUnlo
   group.exiting = true;
   group.exit_status = wait_status;
   group.stopped = false;
+  for (Task* task : group.tasks) {
+    if (task->thread_) task->final_cpu_ns_ = task->thread_->CpuTimeNs();
+  }
   // All live tasks share one host process.
   for (Task* task : group.tasks) {
     if (!task->thread_) continue;
@@ -54,7 +57,10 @@ void Kernel::FinishTask(Task& task, From from) {
   {
     AfterUnlock after(*this);
     absl::MutexLock lock(&mu_);
-    if (task.thread_) task.group().dead_cpu_ns += task.thread_->CpuTimeNs();
+    if (task.thread_) {
+      // The host may have forgotten a process that was killed.
+      task.group().dead_cpu_ns += std::max(task.final_cpu_ns_, task.thread_->CpuTimeNs());
+    }
     thread = std::move(task.thread_);
     Task* executing = task.group().exec_task;
     if (executing != nullptr && executing != &task && thread) {
@@ -62,7 +68,7 @@ void Kernel::FinishTask(Task& task, From from) {
     }
     UnlinkTaskLocked(task, after);
   }
-  if (from == From::kCallback) BuryThread(self, std::move(thread));
+  if (from != From::kOutside && thread) BuryThread(self, std::move(thread), from);
 }
 
 void Kernel::ReleaseResources(Task& task) {

@@ -105,7 +105,7 @@ class Kernel {
   void ExitTask(Task& task, int wait_status) ABSL_LOCKS_EXCLUDED(mu_);
 
   // Who ends a task: anybody, or one of the task's own call-backs.
-  enum class From : bool { kOutside, kCallback };
+  enum class From : uint8_t { kOutside, kCallback, kHostDeath };
 
   std::string hostname() const;
   void set_hostname(std::string name);

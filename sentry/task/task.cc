@@ -2,7 +2,9 @@
 
 #include <sys/syscall.h>
 
+#include <atomic>
 #include <utility>
+#include <vector>
 
 #include "sentry/task/kernel.h"
 #include "sentry/task/restart.h"
@@ -19,10 +21,43 @@ struct Grave {
 thread_local std::vector<Grave> t_graves;
 thread_local Task* t_current = nullptr;
 
+// Those that ended in OnHostDeath, which may come on a host thread that never runs a call-back: the
+// next call-back anywhere destroys them.
+class SharedGraves {
+ public:
+  void Add(Grave grave) ABSL_LOCKS_EXCLUDED(mu_) {
+    absl::MutexLock lock(&mu_);
+    graves_.push_back(std::move(grave));
+    any_.store(true, std::memory_order_release);
+  }
+  void Clear() ABSL_LOCKS_EXCLUDED(mu_) {
+    if (!any_.load(std::memory_order_acquire)) return;
+    std::vector<Grave> cleared;  // Destroyed with no lock held.
+    absl::MutexLock lock(&mu_);
+    cleared.swap(graves_);
+    any_.store(false, std::memory_order_release);
+  }
+
+ private:
+  absl::Mutex mu_;
+  std::atomic<bool> any_{false};
+  std::vector<Grave> graves_ ABSL_GUARDED_BY(mu_);
+};
+
+SharedGraves& Shared() {
+  static auto& graves = *new SharedGraves;
+  return graves;
+}
+
 }  // namespace
 
-void BuryThread(Ref<Task> task, std::unique_ptr<platform::Thread> thread) {
-  t_graves.push_back({std::move(task), std::move(thread)});
+void BuryThread(Ref<Task> task, std::unique_ptr<platform::Thread> thread, Kernel::From from) {
+  Grave grave{std::move(task), std::move(thread)};
+  if (from == Kernel::From::kHostDeath) {
+    Shared().Add(std::move(grave));
+  } else {
+    t_graves.push_back(std::move(grave));
+  }
 }
 
 Task::Task(Kernel& kernel, Ref<ThreadGroup> group, Pid tid)
@@ -114,6 +149,7 @@ void Task::RestoreTemporaryMask() {
 
 bool Task::Enter() {
   t_graves.clear();
+  Shared().Clear();
   // Killed before: whoever did it finishes the task, and nothing of it may be touched.
   uint32_t life = life_.load();
   do {
@@ -203,7 +239,7 @@ platform::Verdict Task::OnFault(const siginfo_t& info, platform::Context& contex
 
 void Task::OnHostDeath(int wait_status) {
   if (killed()) return;
-  AfterUnlock after(kernel_, Kernel::From::kCallback);
+  AfterUnlock after(kernel_, Kernel::From::kHostDeath);
   absl::MutexLock lock(&kernel_.mu());
   const int signal = wait_status & 0x7f;
   kernel_.BeginGroupExitLocked(*group_, signal != 0 ? signal : wait_status, after);

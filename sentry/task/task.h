@@ -170,6 +170,7 @@ class Task final : public RefCounted, public platform::Guest {
   bool parked_ = false;              // Stands still for a group stop.
   SignalSet sigwait_;                // What sigtimedwait waits for.
   Ref<Task> vfork_parent_;           // Waits for this task's execve or end.
+  uint64_t final_cpu_ns_ = 0;        // CPU time when the process was killed.
   bool vfork_waiting_ = false;       // This task's own wait for a child.
   // In execve: the threads of the other tasks, which end with the old host process.
   std::vector<std::unique_ptr<platform::Thread>> exec_graves_;
