@@ -87,7 +87,7 @@ Status TaskBuilder::Exec(Task& task, platform::Context& context, ExecArgs args) 
     return kRestartNoIntr;
   }
   TakeLeadership(task);
-  std::vector<std::unique_ptr<platform::Thread>> ended;
+  std::vector<Task::Grave> ended;
   {
     absl::MutexLock lock(&kernel.mu());
     task.comm = CommOf(args.exec_name);

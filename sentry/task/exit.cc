@@ -64,7 +64,7 @@ void Kernel::FinishTask(Task& task, From from) {
     thread = std::move(task.thread_);
     Task* executing = task.group().exec_task;
     if (executing != nullptr && executing != &task && thread) {
-      executing->exec_graves_.push_back(std::move(thread));
+      executing->exec_graves_.push_back({self, std::move(thread)});
     }
     UnlinkTaskLocked(task, after);
   }

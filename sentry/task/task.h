@@ -173,7 +173,11 @@ class Task final : public RefCounted, public platform::Guest {
   uint64_t final_cpu_ns_ = 0;        // CPU time when the process was killed.
   bool vfork_waiting_ = false;       // This task's own wait for a child.
   // In execve: the threads of the other tasks, which end with the old host process.
-  std::vector<std::unique_ptr<platform::Thread>> exec_graves_;
+  struct Grave {
+    Ref<Task> task;
+    std::unique_ptr<platform::Thread> thread;  // Destroyed before the guest that it calls.
+  };
+  std::vector<Grave> exec_graves_;
 };
 
 }  // namespace sentry
