@@ -198,7 +198,7 @@ class Load {
 
   Status PlaceStack() {
     const uint64_t room = limits_.stack_high - limits_.stack_low;
-    uint64_t wanted = std::max(request_.stack_limit, kInitialStack) + kStackGap;
+    uint64_t wanted = std::min(std::max(request_.stack_limit, kInitialStack), room) + kStackGap;
     for (const std::string& string : argv_) argument_bytes_ += string.size() + 9;
     for (const std::string& string : request_.envp) argument_bytes_ += string.size() + 9;
     wanted = PageUp(std::min(wanted, room) + argument_bytes_);

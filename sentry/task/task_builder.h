@@ -26,8 +26,8 @@ class TaskBuilder {
 
   // clone.cc
   static Result<Ref<Task>> NewTask(Task& parent, const CloneArgs& args);
-  static Ref<ThreadGroup> NewGroup(Task& parent, const CloneArgs& args)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(parent.kernel().mu());
+  // Requires: Kernel::mu() held.
+  static Ref<ThreadGroup> NewGroup(Task& parent, const CloneArgs& args);
   static Status InheritResources(Task& parent, Task& child, const CloneArgs& args);
   // Makes the child visible. EINTR-like kRestartNoIntr when the parent is being killed.
   static Status Link(Task& parent, Task& child, const CloneArgs& args);
