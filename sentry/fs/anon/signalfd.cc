@@ -50,9 +50,17 @@ void SignalFile::set_mask(SignalSet mask) {
   group_->signal_events.Notify(POLLIN);
 }
 
+// A thread sees its own signals and the process's. When a stranger looks (a child with its parent's
+// descriptor) there is no "own", and any thread's count.
+bool SignalFile::SeesLocked(const Task& task) const {
+  const Task* const reader = Task::Current();
+  return reader == nullptr || reader == &task || &reader->group() != group_.get();
+}
+
 std::optional<SignalInfo> SignalFile::Take() {
   absl::MutexLock lock(&group_->kernel.mu());
   for (Task* task : group_->tasks) {
+    if (!SeesLocked(*task)) continue;
     if (auto info = task->pending_signals().Pop(mask())) return info;
   }
   return group_->pending.Pop(mask());
@@ -78,7 +86,9 @@ Result<size_t> SignalFile::Read(IoDst& dst) {
 uint32_t SignalFile::Poll() {
   absl::MutexLock lock(&group_->kernel.mu());
   SignalSet pending = group_->pending.pending();
-  for (Task* task : group_->tasks) pending = pending | task->pending_signals().pending();
+  for (Task* task : group_->tasks) {
+    if (SeesLocked(*task)) pending = pending | task->pending_signals().pending();
+  }
   return (pending & mask()).empty() ? 0 : POLLIN | POLLRDNORM;
 }
 

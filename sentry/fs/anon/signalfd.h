@@ -35,6 +35,7 @@ class SignalFile final : public File {
 
  private:
   SignalSet mask() const { return SignalSet(mask_.load(std::memory_order_relaxed)); }
+  bool SeesLocked(const Task& task) const;  // Requires: Kernel::mu() is held.
   std::optional<SignalInfo> Take();
 
   const Ref<ThreadGroup> group_;
