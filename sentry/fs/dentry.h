@@ -47,10 +47,9 @@ class Dentry final : public RefCounted {
   friend class Walker;
   friend class DentryCache;
 
-  bool IsAncestorOfLocked(const Dentry& other) const
-      ABSL_SHARED_LOCKS_REQUIRED(internal::tree_mu);
+  bool IsAncestorOfLocked(const Dentry& other) const ABSL_SHARED_LOCKS_REQUIRED(internal::tree_mu);
 
-  const Ref<Inode> inode_;
+  // In an order without holes: there are very many of them.
   const uint8_t type_;            // DT_*: the type bits of a mode, shifted by 12.
   const bool caches_lookups_;     // The inode's answer.
   std::atomic<bool> used_{true};  // Since the clock hand of the cache last passed.
@@ -59,7 +58,8 @@ class Dentry final : public RefCounted {
   bool linkable_ ABSL_GUARDED_BY(internal::tree_mu) = false;  // O_TMPFILE without O_EXCL.
   uint16_t mounts_ ABSL_GUARDED_BY(internal::tree_mu) = 0;    // Mounts on this dentry.
   uint32_t children_ ABSL_GUARDED_BY(internal::tree_mu) = 0;  // Hashed ones.
-  Ref<Dentry> parent_ ABSL_GUARDED_BY(internal::tree_mu);     // Empty for a root.
+  const Ref<Inode> inode_;
+  Ref<Dentry> parent_ ABSL_GUARDED_BY(internal::tree_mu);      // Empty for a root.
   Dentry* next_ ABSL_GUARDED_BY(internal::tree_mu) = nullptr;  // The cache's ring.
   Dentry* previous_ ABSL_GUARDED_BY(internal::tree_mu) = nullptr;
   std::string name_ ABSL_GUARDED_BY(internal::tree_mu);

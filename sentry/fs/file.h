@@ -36,9 +36,7 @@ class File : public RefCounted {
   virtual Status Allocate(int mode, int64_t offset, int64_t length) { return Errno(EOPNOTSUPP); }
   virtual Status Sync() { return Errno(EINVAL); }
   // Calls `add` for entries from the position on, until it returns false (buffer full).
-  virtual Status ReadDir(const std::function<bool(const DirEntry&)>& add) {
-    return Errno(ENOTDIR);
-  }
+  virtual Status ReadDir(const std::function<bool(const DirEntry&)>& add) { return Errno(ENOTDIR); }
   // `arg` is a value or an application address, as the command says.
   virtual Result<int64_t> Ioctl(Task& task, uint32_t command, uint64_t arg) {
     return Errno(ENOTTY);
@@ -51,8 +49,8 @@ class File : public RefCounted {
   virtual uint32_t Poll() { return POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM; }
   // Where to wait for events; nullptr for files that are always ready.
   virtual WaitQueue* wait_queue() { return nullptr; }
-  // Called when somebody starts to wait for `events` and before each look at Poll(), for files whose
-  // readiness comes from the host.
+  // Called when somebody starts to wait for `events` and before each look at Poll(), for files
+  // whose readiness comes from the host.
   virtual void ArmHostEvents(uint32_t events) {}
 
   // A host descriptor that can be mapped in place of this file, valid as long as the file.
@@ -113,8 +111,8 @@ class File : public RefCounted {
   std::vector<File*> watchers_ ABSL_GUARDED_BY(watchers_mu_);
 };
 
-// The file as a T, or nullptr when it is something else. T has a `static constexpr char kKind`, which
-// its kind() returns the address of.
+// The file as a T, or nullptr when it is something else. T has a `static constexpr char kKind`,
+// which its kind() returns the address of.
 template <typename T>
 T* FileCast(File& file) {
   return file.kind() == &T::kKind ? static_cast<T*>(&file) : nullptr;

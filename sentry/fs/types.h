@@ -22,9 +22,7 @@ class OpenFlags {
   constexpr explicit OpenFlags(uint32_t raw) : raw_(raw) {}
   constexpr uint32_t raw() const { return raw_; }
   constexpr bool has(uint32_t flag) const { return (raw_ & flag) == flag; }
-  constexpr bool readable() const {
-    return !has(O_PATH) && (raw_ & O_ACCMODE) != O_WRONLY;
-  }
+  constexpr bool readable() const { return !has(O_PATH) && (raw_ & O_ACCMODE) != O_WRONLY; }
   constexpr bool writable() const {
     return !has(O_PATH) && ((raw_ & O_ACCMODE) == O_WRONLY || (raw_ & O_ACCMODE) == O_RDWR);
   }
@@ -74,8 +72,8 @@ timespec FileTime();
 struct DirEntry {
   std::string name;
   uint64_t ino = 0;
-  uint8_t type = 0;   // DT_*.
-  int64_t next = 0;   // Position behind this entry, for lseek.
+  uint8_t type = 0;  // DT_*.
+  int64_t next = 0;  // Position behind this entry, for lseek.
 };
 
 }  // namespace sentry

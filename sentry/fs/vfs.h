@@ -33,15 +33,15 @@ struct WalkContext {
 };
 
 struct WalkOptions {
-  bool follow_last = true;     // A symlink in the last component.
-  bool allow_empty = false;    // AT_EMPTY_PATH.
-  uint64_t resolve = 0;        // RESOLVE_* of openat2(2).
+  bool follow_last = true;   // A symlink in the last component.
+  bool allow_empty = false;  // AT_EMPTY_PATH.
+  uint64_t resolve = 0;      // RESOLVE_* of openat2(2).
 };
 
 // Where an operation on a name works: the directory and the last component.
 struct VfsPlace {
   Path parent;
-  std::string name;             // Empty: the path was "/" or the like.
+  std::string name;  // Empty: the path was "/" or the like.
   bool trailing_slash = false;
   bool ordinary() const { return !name.empty() && name != "." && name != ".."; }
 };
@@ -65,8 +65,8 @@ class Vfs {
 
   // Joins the first filesystem.
   Path MountRoot(Ref<Inode> root, std::string fs_type, std::string source, uint64_t flags);
-  // Joins a filesystem (its root inode; a directory or, for bind mounts of files, any type) at `at`.
-  // ENOTDIR when only one of both is a directory.
+  // Joins a filesystem (its root inode; a directory or, for bind mounts of files, any type) at
+  // `at`. ENOTDIR when only one of both is a directory.
   Result<Ref<Mount>> MountAt(const Path& at, Ref<Inode> root, std::string fs_type,
                              std::string source, uint64_t flags);
   // Takes off the mount whose root `at` is: EINVAL if it is none, EBUSY for the root mount and when
@@ -98,7 +98,9 @@ class Vfs {
   Status Rename(const WalkContext& from, std::string_view old_path, const WalkContext& to,
                 std::string_view new_path, uint32_t flags);
 
-  Result<Attributes> GetAttributes(const Path& path) { return path.dentry->inode().GetAttributes(); }
+  Result<Attributes> GetAttributes(const Path& path) {
+    return path.dentry->inode().GetAttributes();
+  }
   // With the permission rules of chmod, chown, utimensat and truncate.
   Status SetAttributes(const WalkContext& ctx, const Path& path, const AttributeChange& change);
   // Likewise, for the rules of xattr(7).
@@ -154,8 +156,7 @@ class Vfs {
   Status CheckCreatable(const WalkContext& ctx, const Place& place, bool directory);
   Result<NewNode> MakeNode(const WalkContext& ctx, const Path& parent, uint32_t mode);
   Status Remove(const WalkContext& ctx, const Place& place, bool directory);
-  Status CheckRemovable(const WalkContext& ctx, const Path& parent, Dentry& victim,
-                        bool directory);
+  Status CheckRemovable(const WalkContext& ctx, const Path& parent, Dentry& victim, bool directory);
   bool IsMountPoint(const Dentry& dentry) const;
   Status CheckRename(const WalkContext& ctx, const Place& from, const Place& to, Dentry& source,
                      Dentry& target, uint32_t flags);

@@ -46,11 +46,8 @@ void Mm::RecordFile(uint64_t addr, uint64_t length, Ref<File> file, uint64_t off
   std::vector<FileRange> dropped;
   absl::MutexLock lock(&mu_);
   Cut(ranges_, addr, length, dropped);
-  ranges_[addr] = FileRange{.addr = addr,
-                            .length = length,
-                            .offset = offset,
-                            .file = std::move(file),
-                            .shared = shared};
+  ranges_[addr] = FileRange{
+      .addr = addr, .length = length, .offset = offset, .file = std::move(file), .shared = shared};
 }
 
 void Mm::Forget(uint64_t addr, uint64_t length) {

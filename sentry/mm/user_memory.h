@@ -22,8 +22,8 @@ class UserMemory {
   Status WriteBytes(UserAddr addr, std::span<const std::byte> src);
 
   template <typename T>
-    requires std::is_trivially_copyable_v<std::remove_const_t<T>>
-  Result<std::remove_const_t<T>> Read(UserPtr<T> from) {
+  requires std::is_trivially_copyable_v<std::remove_const_t<T>> Result<std::remove_const_t<T>> Read(
+      UserPtr<T> from) {
     std::remove_const_t<T> value;
     TRY(ReadBytes(from.addr, std::as_writable_bytes(std::span(&value, 1))));
     return value;
@@ -33,8 +33,8 @@ class UserMemory {
     return WriteBytes(to.addr, std::as_bytes(std::span(&value, 1)));
   }
   template <typename T>
-    requires std::is_trivially_copyable_v<std::remove_const_t<T>>
-  Result<std::vector<std::remove_const_t<T>>> ReadArray(UserPtr<T> from, size_t count) {
+  requires std::is_trivially_copyable_v<std::remove_const_t<T>>
+      Result<std::vector<std::remove_const_t<T>>> ReadArray(UserPtr<T> from, size_t count) {
     std::vector<std::remove_const_t<T>> values(count);
     TRY(ReadBytes(from.addr, std::as_writable_bytes(std::span(values))));
     return values;

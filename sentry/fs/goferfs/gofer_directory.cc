@@ -37,16 +37,16 @@ class GoferDirectoryFile final : public DirectoryFile {
   }
 
  protected:
-  void OnSeekLocked(int64_t position) override {
+  void OnSeekLocked(int64_t position) override ABSL_EXCLUSIVE_LOCKS_REQUIRED(position_mu_) {
     ahead_.clear();
     cursor_.offset = static_cast<uint64_t>(position);
     cursor_.at_end = false;
   }
 
  private:
-  GoferDirectory& directory_;  // Held as inode().
-  GoferDirectoryCursor cursor_;       // Guarded by position_mu_.
-  std::deque<DirEntry> ahead_;        // Likewise: a batch, as far as it is not handed out.
+  GoferDirectory& directory_;    // Held as inode().
+  GoferDirectoryCursor cursor_;  // Guarded by position_mu_.
+  std::deque<DirEntry> ahead_;   // Likewise: a batch, as far as it is not handed out.
 };
 
 // Owners that the host does not let us set are left to it: in a rootless sandbox there is one only.
@@ -71,9 +71,8 @@ Result<Ref<Inode>> GoferDirectory::Create(std::string_view name, const NewNode& 
   if (!S_ISREG(node.mode) && !S_ISFIFO(node.mode)) return Errno(EPERM);
   InvalidateAttributes();
   if (S_ISFIFO(node.mode)) {
-    return tree().Intern(TRY(WithOwner(node, [&](const GoferNewFile& file) {
-      return client().Mknod(this->node(), name, file);
-    })));
+    return tree().Intern(TRY(WithOwner(
+        node, [&](const GoferNewFile& file) { return client().Mknod(this->node(), name, file); })));
   }
   GoferCreatedFile created = TRY(WithOwner(node, [&](GoferNewFile file) {
     file.mode &= 07777;

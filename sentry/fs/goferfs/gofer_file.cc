@@ -14,7 +14,7 @@ namespace {
 // Reads and writes go to the host's file directly.
 class GoferFile final : public SeekableFile {
  public:
-  GoferFile(Ref<GoferRegular> inode, OpenFlags flags, Ref<HostFd> host)
+  GoferFile(Ref<GoferRegular> inode, OpenFlags flags, UniqueFd host)
       : SeekableFile(inode, flags), regular_(*inode), host_(std::move(host)) {}
 
   Result<size_t> ReadAt(IoDst& dst, int64_t offset) override;
@@ -39,7 +39,7 @@ class GoferFile final : public SeekableFile {
   Result<size_t> Append(IoSrc& src, int64_t& end) override;
 
  private:
-  int fd() const { return host_->fd.get(); }
+  int fd() const { return host_.get(); }
   Status Changed(int result) {
     if (result != 0) return Errno::Last();
     regular_.InvalidateAttributes();
@@ -53,7 +53,7 @@ class GoferFile final : public SeekableFile {
   Result<size_t> Store(IoSrc& src, int64_t offset);
 
   GoferRegular& regular_;  // Held as inode().
-  const Ref<HostFd> host_;
+  const UniqueFd host_;
 };
 
 Result<size_t> GoferFile::ReadAt(IoDst& dst, int64_t offset) {
@@ -62,8 +62,7 @@ Result<size_t> GoferFile::ReadAt(IoDst& dst, int64_t offset) {
   while (dst.remaining() != 0) {
     IoBuffer buffer(dst.remaining());
     const size_t want = buffer.bytes().size();
-    const ssize_t n =
-        pread(fd(), buffer.bytes().data(), want, offset + static_cast<int64_t>(done));
+    const ssize_t n = pread(fd(), buffer.bytes().data(), want, offset + static_cast<int64_t>(done));
     if (n < 0 && done == 0) return Errno::Last();
     if (n <= 0) break;
     const size_t got = static_cast<size_t>(n);
@@ -128,31 +127,19 @@ Result<int64_t> GoferFile::Seek(int64_t offset, int whence) {
 
 }  // namespace
 
-void GoferRegular::KeepCreated(UniqueFd fd) {
-  Ref<HostFd> host = MakeRef<HostFd>(std::move(fd));
-  absl::MutexLock lock(&fd_mu_);
-  created_ = std::move(host);
-}
-
 Result<Ref<File>> GoferRegular::Open(OpenFlags flags) {
-  Ref<HostFd> host;
-  {
-    absl::MutexLock lock(&fd_mu_);
-    host = std::exchange(created_, nullptr);
-  }
+  UniqueFd host(created_fd().exchange(-1));
   // What a file without write permission is mapped from must not be writable.
-  const bool fits = host && (flags.raw() & O_ACCMODE) == O_RDWR;
+  const bool fits = host.valid() && (flags.raw() & O_ACCMODE) == O_RDWR;
   if (!fits) {
     const int access = flags.writable() ? static_cast<int>(flags.raw() & O_ACCMODE) : O_RDONLY;
     // Mapping a file that may be written needs reading, too.
     Result<UniqueFd> opened = Errno(EACCES);
     if (access == O_WRONLY) opened = client().Open(node(), O_RDWR);
     if (!opened.ok()) opened = client().Open(node(), access);
-    if (!opened.ok() && host) {
-      // The mode given at creation forbids it, but the creator may go on.
-      return MakeRef<GoferFile>(Ref<GoferRegular>::Share(*this), flags, std::move(host));
-    }
-    host = MakeRef<HostFd>(TRY(std::move(opened)));
+    // The mode given at creation may forbid it; the creator goes on all the same.
+    if (!opened.ok() && !host.valid()) return opened.error();
+    if (opened.ok()) host = *std::move(opened);
   }
   return MakeRef<GoferFile>(Ref<GoferRegular>::Share(*this), flags, std::move(host));
 }

@@ -25,32 +25,40 @@ Result<Ref<Inode>> GoferFs::Create(GoferClient& client, uint32_t index, const Op
   return MakeRef<GoferTree>(client, options.shared)->Intern({.id = root, .attr = attr});
 }
 
+GoferTree::Key GoferTree::KeyOf(const GoferInode* inode) {
+  return {inode->host_dev(), inode->ino()};
+}
+
+Ref<GoferInode> GoferTree::MakeLocked(const gofer::WalkedNode& node) {
+  const Ref<GoferTree> tree = Ref<GoferTree>::Share(*this);
+  const uint32_t dev = DevLocked(node.attr.dev);
+  switch (node.attr.mode & S_IFMT) {
+    case S_IFREG:
+      return MakeRef<GoferRegular>(tree, node, dev);
+    case S_IFDIR:
+      return MakeRef<GoferDirectory>(tree, node, dev);
+    case S_IFLNK:
+      return MakeRef<GoferSymlink>(tree, node, dev);
+    default:
+      return MakeRef<GoferInode>(tree, node, dev);
+  }
+}
+
 Ref<GoferInode> GoferTree::Intern(const gofer::WalkedNode& node) {
-  const uint32_t type = node.attr.mode & S_IFMT;
   Ref<GoferInode> inode;
   {
     absl::MutexLock lock(&mu_);
-    GoferInode*& known = inodes_[{node.attr.dev, node.attr.ino}];
-    if (known != nullptr && known->type() == type && known->TryAddRef()) {
-      inode = Ref<GoferInode>::Adopt(known);
-    } else {
-      const Ref<GoferTree> tree = Ref<GoferTree>::Share(*this);
-      const uint32_t dev = DevLocked(node.attr.dev);
-      switch (type) {
-        case S_IFREG:
-          known = MakeRef<GoferRegular>(tree, node, dev).Leak();
-          break;
-        case S_IFDIR:
-          known = MakeRef<GoferDirectory>(tree, node, dev).Leak();
-          break;
-        case S_IFLNK:
-          known = MakeRef<GoferSymlink>(tree, node, dev).Leak();
-          break;
-        default:
-          known = MakeRef<GoferInode>(tree, node, dev).Leak();
-      }
-      return Ref<GoferInode>::Adopt(known);
+    const auto it = inodes_.find(Key{node.attr.dev, node.attr.ino});
+    const bool known =
+        it != inodes_.end() && (*it)->type() == (node.attr.mode & S_IFMT) && (*it)->TryAddRef();
+    if (!known) {
+      // One whose destructor is under way, or whose number the host has used again.
+      if (it != inodes_.end()) inodes_.erase(it);
+      inode = MakeLocked(node);
+      inodes_.insert(inode.get());
+      return inode;
     }
+    inode = Ref<GoferInode>::Adopt(*it);
   }
   if (inode->node() != node.id) client_.Forget(node.id);
   inode->Update(node.attr);
@@ -60,8 +68,8 @@ Ref<GoferInode> GoferTree::Intern(const gofer::WalkedNode& node) {
 void GoferTree::Drop(const GoferInode& inode) {
   {
     absl::MutexLock lock(&mu_);
-    const auto it = inodes_.find({inode.host_dev(), inode.ino()});
-    if (it != inodes_.end() && it->second == &inode) inodes_.erase(it);
+    const auto it = inodes_.find(KeyOf(&inode));
+    if (it != inodes_.end() && *it == &inode) inodes_.erase(it);
   }
   client_.Forget(inode.node());
 }
@@ -110,8 +118,8 @@ bool GoferInode::AnyoneMaySearch() const {
 
 Result<Attributes> GoferInode::GetAttributes() {
   // Cleared first: what changes meanwhile makes the next caller ask again.
-  const bool stale = stale_.load(std::memory_order_relaxed) &&
-                     stale_.exchange(false, std::memory_order_acq_rel);
+  const bool stale =
+      stale_.load(std::memory_order_relaxed) && stale_.exchange(false, std::memory_order_acq_rel);
   if (stale || tree_->shared() || volatile_.load(std::memory_order_relaxed)) {
     Update(TRY(client().GetAttr(node_)));
   }

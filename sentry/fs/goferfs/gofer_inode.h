@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/synchronization/mutex.h"
 #include "base/unique_fd.h"
 #include "sentry/fs/file.h"
@@ -31,21 +32,33 @@ class GoferTree : public RefCounted {
   void Drop(const GoferInode& inode) ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
+  Ref<GoferInode> MakeLocked(const gofer::WalkedNode& node) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Devices of the host get numbers of the sandbox.
   uint32_t DevLocked(uint64_t host_dev) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   GoferClient& client_;
   const bool shared_;
   absl::Mutex mu_;
-  // By device and inode number of the host. Not held.
-  absl::flat_hash_map<std::pair<uint64_t, uint64_t>, GoferInode*> inodes_ ABSL_GUARDED_BY(mu_);
+  // By device and inode number of the host, which the inodes know themselves.
+  using Key = std::pair<uint64_t, uint64_t>;
+  static Key KeyOf(const Key& key) { return key; }
+  static Key KeyOf(const GoferInode* inode);
+  struct Hash {
+    using is_transparent = void;
+    template <typename T>
+    size_t operator()(const T& t) const {
+      return absl::HashOf(KeyOf(t));
+    }
+  };
+  struct Equal {
+    using is_transparent = void;
+    template <typename A, typename B>
+    bool operator()(const A& a, const B& b) const {
+      return KeyOf(a) == KeyOf(b);
+    }
+  };
+  absl::flat_hash_set<GoferInode*, Hash, Equal> inodes_ ABSL_GUARDED_BY(mu_);  // Not held.
   absl::flat_hash_map<uint64_t, uint32_t> devs_ ABSL_GUARDED_BY(mu_);
-};
-
-// A host descriptor that files and an inode may share.
-struct HostFd : RefCounted {
-  explicit HostFd(UniqueFd fd) : fd(std::move(fd)) {}
-  const UniqueFd fd;
 };
 
 // Any type; the base class is used for fifos, sockets and devices, which are shown only.
@@ -78,6 +91,8 @@ class GoferInode : public Inode {
 
  protected:
   GoferTree& tree() const { return *tree_; }
+  // Of a regular file: the descriptor that came with its creation, for the open that follows.
+  std::atomic<int>& created_fd() { return created_fd_; }
 
  private:
   // Attributes without padding: there are very many of them.
@@ -97,7 +112,8 @@ class GoferInode : public Inode {
   std::atomic<uint32_t> mode_;
   std::atomic<bool> stale_{false};
   std::atomic<bool> volatile_{false};
-  absl::Mutex mu_;  // Leaf.
+  std::atomic<int> created_fd_{-1};  // Here, where there is room for it.
+  absl::Mutex mu_;                   // Leaf.
   Packed packed_ ABSL_GUARDED_BY(mu_);
 };
 
@@ -105,15 +121,14 @@ class GoferRegular final : public GoferInode {
  public:
   using GoferInode::GoferInode;
   Result<Ref<File>> Open(OpenFlags flags) override;
+  ~GoferRegular() override { KeepCreated({}); }
   // The descriptor that came with the file's creation, for the open that follows.
-  void KeepCreated(UniqueFd fd) ABSL_LOCKS_EXCLUDED(fd_mu_);
+  void KeepCreated(UniqueFd fd) { UniqueFd(created_fd().exchange(fd.release())); }
   // Serialises writes to the end.
   absl::Mutex& append_mu() { return append_mu_; }
 
  private:
   absl::Mutex append_mu_;
-  absl::Mutex fd_mu_;  // Leaf.
-  Ref<HostFd> created_ ABSL_GUARDED_BY(fd_mu_);
 };
 
 class GoferSymlink final : public GoferInode {
@@ -123,7 +138,7 @@ class GoferSymlink final : public GoferInode {
   Result<Ref<File>> Open(OpenFlags flags) override { return Errno(ELOOP); }
 
  private:
-  absl::Mutex target_mu_;  // Leaf.
+  absl::Mutex target_mu_;                           // Leaf.
   std::string target_ ABSL_GUARDED_BY(target_mu_);  // Empty until first read.
 };
 

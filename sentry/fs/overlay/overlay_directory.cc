@@ -28,7 +28,7 @@ class OverlayDirectoryFile final : public DirectoryFile {
   }
 
  protected:
-  void OnSeekLocked(int64_t position) override {
+  void OnSeekLocked(int64_t position) override ABSL_EXCLUSIVE_LOCKS_REQUIRED(position_mu_) {
     if (position == 0) listed_ = false;
   }
 
@@ -272,8 +272,8 @@ Status OverlayDirectory::CloseIfEmpty() {
   return kOk;
 }
 
-Status OverlayDirectory::Rename(std::string_view name, Inode& new_parent,
-                                std::string_view new_name, uint32_t flags) {
+Status OverlayDirectory::Rename(std::string_view name, Inode& new_parent, std::string_view new_name,
+                                uint32_t flags) {
   auto& to = static_cast<OverlayDirectory&>(new_parent);
   const bool exchange = (flags & RENAME_EXCHANGE) != 0;
   const Ref<OverlayInode> source = TRY(Find(name));

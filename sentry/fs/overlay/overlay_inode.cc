@@ -49,13 +49,17 @@ OverlayTree::OverlayTree(Ref<Inode> upper, uint64_t lower_dev)
 Result<Ref<OverlayInode>> OverlayTree::ForLower(Ref<Inode> lower) {
   const Attributes attributes = TRY(lower->GetAttributes());
   absl::MutexLock lock(&mu_);
-  OverlayInode*& known = by_lower_[lower.get()];
-  if (known != nullptr && known->TryAddRef()) return Ref<OverlayInode>::Adopt(known);
+  const Inode* const key = lower.get();
+  const auto known = by_lower_.find(key);
+  if (known != by_lower_.end()) {
+    if ((*known)->TryAddRef()) return Ref<OverlayInode>::Adopt(*known);
+    by_lower_.erase(known);  // Its destructor is under way.
+  }
   const uint32_t dev = attributes.dev == lower_dev_ ? dev_ : static_cast<uint32_t>(attributes.dev);
   Ref<OverlayInode> inode =
       MakeInode(Ref<OverlayTree>::Share(*this), std::move(lower), {},
                 {.ino = attributes.ino, .dev = dev, .type = attributes.mode & S_IFMT});
-  known = inode.get();
+  by_lower_.insert(inode.get());
   return inode;
 }
 
@@ -90,10 +94,12 @@ void OverlayTree::UnpinAll() {
   ReleaseTrees(std::move(released));
 }
 
-void OverlayTree::Drop(const Inode* lower, const OverlayInode& inode) {
+const Inode* OverlayTree::KeyOf(const OverlayInode* inode) { return inode->lower(); }
+
+void OverlayTree::Drop(const OverlayInode& inode) {
   absl::MutexLock lock(&mu_);
-  const auto it = by_lower_.find(lower);
-  if (it != by_lower_.end() && it->second == &inode) by_lower_.erase(it);
+  const auto it = by_lower_.find(KeyOf(&inode));
+  if (it != by_lower_.end() && *it == &inode) by_lower_.erase(it);
 }
 
 OverlayInode::OverlayInode(Ref<OverlayTree> tree, Ref<Inode> lower, Ref<Inode> upper,
@@ -105,7 +111,7 @@ OverlayInode::OverlayInode(Ref<OverlayTree> tree, Ref<Inode> lower, Ref<Inode> u
       upper_(upper.Leak()) {}
 
 OverlayInode::~OverlayInode() {
-  if (lower_) tree_->Drop(lower_.get(), *this);
+  if (lower_) tree_->Drop(*this);
   if (Inode* const upper = upper_.load(std::memory_order_relaxed)) upper->Release();
 }
 

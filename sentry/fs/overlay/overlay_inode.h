@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/synchronization/mutex.h"
 #include "sentry/fs/file.h"
 #include "sentry/fs/overlay/overlay.h"
@@ -41,7 +42,7 @@ class OverlayTree : public RefCounted {
   bool IsRoot(const OverlayInode& inode) const { return root_ == &inode; }
   void UnpinAll() ABSL_LOCKS_EXCLUDED(mu_);
   // Called by the inode's destructor.
-  void Drop(const Inode* lower, const OverlayInode& inode) ABSL_LOCKS_EXCLUDED(mu_);
+  void Drop(const OverlayInode& inode) ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
   const Ref<Inode> upper_;
@@ -50,7 +51,24 @@ class OverlayTree : public RefCounted {
   const OverlayInode* root_ = nullptr;
   std::atomic<uint64_t> next_ino_;
   absl::Mutex mu_;
-  absl::flat_hash_map<const Inode*, OverlayInode*> by_lower_ ABSL_GUARDED_BY(mu_);  // Not held.
+  // By lower inode, which the inodes know themselves.
+  static const Inode* KeyOf(const Inode* lower) { return lower; }
+  static const Inode* KeyOf(const OverlayInode* inode);
+  struct Hash {
+    using is_transparent = void;
+    template <typename T>
+    size_t operator()(const T* t) const {
+      return absl::HashOf(KeyOf(t));
+    }
+  };
+  struct Equal {
+    using is_transparent = void;
+    template <typename A, typename B>
+    bool operator()(const A* a, const B* b) const {
+      return KeyOf(a) == KeyOf(b);
+    }
+  };
+  absl::flat_hash_set<OverlayInode*, Hash, Equal> by_lower_ ABSL_GUARDED_BY(mu_);  // Not held.
   absl::flat_hash_map<const OverlayInode*, Ref<OverlayInode>> pinned_ ABSL_GUARDED_BY(mu_);
 };
 
@@ -89,9 +107,10 @@ class OverlayInode : public Inode {
   // Makes sure that there is an upper inode, with the attributes of the lower one.
   Status EnsureUpper() ABSL_LOCKS_EXCLUDED(copy_mu_);
 
+  Inode* lower() const { return lower_.get(); }
+
  protected:
   OverlayTree& tree() const { return *tree_; }
-  Inode* lower() const { return lower_.get(); }
   Inode* upper() const { return upper_.load(std::memory_order_acquire); }
   // What has the attributes now.
   Inode& top() const { return upper() != nullptr ? *upper() : *lower_; }
@@ -140,8 +159,7 @@ class OverlayDirectory final : public OverlayInode {
   Result<std::vector<DirEntry>> ListLower();
   bool Overrides(std::string_view name) ABSL_LOCKS_EXCLUDED(entries_mu_);
   // Up to `count` names that are not the lower directory's, by cookie.
-  std::vector<DirEntry> ListChanged(int64_t cookie, size_t count)
-      ABSL_LOCKS_EXCLUDED(entries_mu_);
+  std::vector<DirEntry> ListChanged(int64_t cookie, size_t count) ABSL_LOCKS_EXCLUDED(entries_mu_);
   uint64_t parent_ino() const { return parent_ino_.load(std::memory_order_relaxed); }
 
  private:

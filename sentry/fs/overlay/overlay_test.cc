@@ -114,10 +114,10 @@ TEST_F(OverlayTest, MergesListings) {
   for (bool more = true; more;) {
     more = false;
     ASSERT_EQ(Code(directory->ReadDir([&](const DirEntry& entry) {
-      if (more) return false;
-      names.push_back(entry.name);
-      return more = true;
-    })),
+                if (more) return false;
+                names.push_back(entry.name);
+                return more = true;
+              })),
               0);
   }
   EXPECT_EQ(names.size(), 6u);

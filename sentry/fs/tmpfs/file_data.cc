@@ -116,8 +116,7 @@ Result<size_t> FileData::StoreLocked(std::span<const std::byte> bytes, uint64_t 
     TRY(fs_.Charge(charged_, most));
     charged_ = most;
   }
-  const ssize_t n =
-      pwrite(memfd_.get(), bytes.data(), bytes.size(), static_cast<off_t>(offset));
+  const ssize_t n = pwrite(memfd_.get(), bytes.data(), bytes.size(), static_cast<off_t>(offset));
   const Errno error = Errno::Last();
   if (n > 0 && offset + static_cast<uint64_t>(n) > size()) {
     size_.store(offset + static_cast<uint64_t>(n), std::memory_order_release);

@@ -33,18 +33,17 @@ uint64_t HalfOfMemory() {
 Tmpfs::Tmpfs(const Options& options)
     : dev_(NextDev()),
       bytes_limit_(options.size != 0 ? options.size : HalfOfMemory()),
-      inodes_limit_(options.inodes != 0 ? options.inodes
-                                        : std::clamp<uint64_t>(bytes_limit_ / kPage, 1024,
-                                                               kMaxInodes)) {}
+      inodes_limit_(options.inodes != 0
+                        ? options.inodes
+                        : std::clamp<uint64_t>(bytes_limit_ / kPage, 1024, kMaxInodes)) {}
 
 Ref<Tmpfs> NewTmpfs(const TmpfsOptions& options) { return Ref<Tmpfs>::Adopt(new Tmpfs(options)); }
 
 Ref<Inode> Tmpfs::Create(const Options& options) {
   Ref<Tmpfs> fs = NewTmpfs(options);
   fs->inodes_used_.store(1, std::memory_order_relaxed);
-  const NewNode node{.mode = S_IFDIR | (options.mode & 07777),
-                     .uid = options.uid,
-                     .gid = options.gid};
+  const NewNode node{
+      .mode = S_IFDIR | (options.mode & 07777), .uid = options.uid, .gid = options.gid};
   Ref<TmpfsDirectory> root = MakeRef<TmpfsDirectory>(std::move(fs), node);
   root->ChangeLinks(1);
   return root;

@@ -82,13 +82,13 @@ TEST_F(TmpfsTest, ListsStablyWhileNamesVanish) {
     more = false;
     int room = 10;
     ASSERT_EQ(Code(directory->ReadDir([&](const DirEntry& entry) {
-      if (room-- == 0) {
-        more = true;
-        return false;
-      }
-      seen.push_back(entry.name);
-      return true;
-    })),
+                if (room-- == 0) {
+                  more = true;
+                  return false;
+                }
+                seen.push_back(entry.name);
+                return true;
+              })),
               0);
     // What rm -r does: it removes what it has just read.
     for (const std::string& name : seen) (void)t.vfs.Unlink(t.ctx, "/" + name);

@@ -16,9 +16,9 @@ int NextMountId() {
 }  // namespace
 
 Dentry::Dentry(Ref<Dentry> parent, std::string_view name, Ref<Inode> inode, uint32_t mode)
-    : inode_(std::move(inode)),
-      type_(static_cast<uint8_t>((mode & S_IFMT) >> 12)),
-      caches_lookups_(inode_.get() == nullptr || inode_->CachesLookups()),
+    : type_(static_cast<uint8_t>((mode & S_IFMT) >> 12)),
+      caches_lookups_(inode.get() == nullptr || inode->CachesLookups()),
+      inode_(std::move(inode)),
       parent_(std::move(parent)),
       name_(name) {}
 

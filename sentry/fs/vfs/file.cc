@@ -13,8 +13,8 @@ timespec FileTime() {
 void File::SetStatusFlags(OpenFlags flags) {
   constexpr uint32_t kChangeable = O_APPEND | O_NONBLOCK | O_DIRECT | O_NOATIME | O_ASYNC;
   uint32_t old = flags_.load(std::memory_order_relaxed);
-  while (!flags_.compare_exchange_weak(
-      old, (old & ~kChangeable) | (flags.raw() & kChangeable), std::memory_order_relaxed)) {
+  while (!flags_.compare_exchange_weak(old, (old & ~kChangeable) | (flags.raw() & kChangeable),
+                                       std::memory_order_relaxed)) {
   }
 }
 

@@ -69,8 +69,7 @@ Status Vfs::Mknod(const WalkContext& ctx, std::string_view path, uint32_t mode, 
   if ((S_ISCHR(mode) || S_ISBLK(mode)) && !ctx.creds.HasCapability(CAP_MKNOD)) {
     return Errno(EPERM);
   }
-  NewNode node =
-      TRY(MakeNode(ctx, place.parent, (mode & S_IFMT) | (mode & 07777 & ~ctx.umask)));
+  NewNode node = TRY(MakeNode(ctx, place.parent, (mode & S_IFMT) | (mode & 07777 & ~ctx.umask)));
   node.rdev = rdev;
   Ref<Inode> made = TRY(place.parent.dentry->inode().Create(place.name, node));
   TRY(Remember(place.parent.dentry, place.name, std::move(made)));

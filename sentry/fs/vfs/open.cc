@@ -119,8 +119,8 @@ Result<Ref<File>> Vfs::OpenTemporary(const WalkContext& ctx, const Path& directo
   const NewNode node = TRY(MakeNode(ctx, directory, S_IFREG | bits));
   Ref<Inode> inode = TRY(directory.dentry->inode().CreateUnnamed(node, {}));
   const uint64_t ino = TRY(inode->GetAttributes()).ino;
-  Ref<Dentry> dentry = MakeRef<Dentry>(directory.dentry, "#" + std::to_string(ino),
-                                       std::move(inode), node.mode);
+  Ref<Dentry> dentry =
+      MakeRef<Dentry>(directory.dentry, "#" + std::to_string(ino), std::move(inode), node.mode);
   {
     absl::WriterMutexLock lock(&internal::tree_mu);
     dentry->deleted_ = true;
@@ -183,7 +183,8 @@ Result<Ref<File>> Vfs::OpenInode(const WalkContext& ctx, const Path& path, OpenF
     case S_IFCHR:
     case S_IFBLK:
       if (!open_device_) return Errno(ENXIO);
-      file = TRY(open_device_(TRY(inode.GetAttributes()).rdev, path.dentry->inode_ref(), kept, ctx.task));
+      file = TRY(
+          open_device_(TRY(inode.GetAttributes()).rdev, path.dentry->inode_ref(), kept, ctx.task));
       break;
     case S_IFSOCK:
       return Errno(ENXIO);

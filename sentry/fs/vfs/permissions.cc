@@ -1,4 +1,6 @@
 // Who may do what to an inode.
+#include "sentry/fs/vfs/permissions.h"
+
 #include <linux/capability.h>
 #include <linux/xattr.h>
 #include <sys/mount.h>
@@ -8,7 +10,6 @@
 #include <utility>
 
 #include "sentry/fs/vfs.h"
-#include "sentry/fs/vfs/permissions.h"
 
 namespace sentry {
 
@@ -32,8 +33,8 @@ uint32_t ModeAfterChown(const Attributes& attributes, const Credentials& creds) 
   uint32_t mode = attributes.mode & 07777;
   if (S_ISDIR(attributes.mode)) return mode;
   mode &= ~uint32_t{S_ISUID};
-  const bool drop_group = (mode & S_IXGRP) != 0 || (!InGroup(creds, attributes.gid) &&
-                                                    !creds.HasCapability(CAP_FSETID));
+  const bool drop_group = (mode & S_IXGRP) != 0 ||
+                          (!InGroup(creds, attributes.gid) && !creds.HasCapability(CAP_FSETID));
   if (drop_group) mode &= ~uint32_t{S_ISGID};
   return mode;
 }
@@ -58,13 +59,12 @@ Status Vfs::CheckAccess(const Attributes& attributes, const Credentials& creds, 
 
 Status Vfs::Access(const WalkContext& ctx, const Path& path, int access) {
   const Attributes attributes = TRY(GetAttributes(path));
-  if ((access & X_OK) != 0 && S_ISREG(attributes.mode) &&
-      (path.mount->flags() & MS_NOEXEC) != 0) {
+  if ((access & X_OK) != 0 && S_ISREG(attributes.mode) && (path.mount->flags() & MS_NOEXEC) != 0) {
     return Errno(EACCES);
   }
   TRY(CheckAccess(attributes, ctx.creds, access));
-  const bool special = !S_ISREG(attributes.mode) && !S_ISDIR(attributes.mode) &&
-                       !S_ISLNK(attributes.mode);
+  const bool special =
+      !S_ISREG(attributes.mode) && !S_ISDIR(attributes.mode) && !S_ISLNK(attributes.mode);
   if ((access & W_OK) != 0 && !special && path.mount->read_only()) return Errno(EROFS);
   return kOk;
 }
@@ -147,7 +147,7 @@ Status CheckXattr(const WalkContext& ctx, const Path& path, std::string_view nam
   if (name.starts_with(XATTR_SECURITY_PREFIX) || name.starts_with(XATTR_SYSTEM_PREFIX)) {
     if (!writes || !name.starts_with(XATTR_SECURITY_PREFIX)) return kOk;
     return ctx.creds.HasCapability(CAP_SYS_ADMIN) || name == XATTR_NAME_CAPS ? kOk
-                                                                           : Status(Errno(EPERM));
+                                                                             : Status(Errno(EPERM));
   }
   const Errno hidden(writes ? EPERM : ENODATA);
   if (name.starts_with(XATTR_TRUSTED_PREFIX)) {
@@ -166,8 +166,7 @@ Status CheckXattr(const WalkContext& ctx, const Path& path, std::string_view nam
 
 }  // namespace
 
-Result<std::string> Vfs::GetXattr(const WalkContext& ctx, const Path& path,
-                                  std::string_view name) {
+Result<std::string> Vfs::GetXattr(const WalkContext& ctx, const Path& path, std::string_view name) {
   TRY(CheckXattr(ctx, path, name, R_OK));
   return path.dentry->inode().GetXattr(name);
 }

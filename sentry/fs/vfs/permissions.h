@@ -13,8 +13,7 @@ namespace sentry {
 bool InGroup(const Credentials& creds, uint32_t gid);
 bool OwnerOrCapable(const Credentials& creds, const Attributes& attributes);
 // EPERM if the sticky bit of `directory` protects `victim`, which lies in it.
-Status CheckSticky(const Credentials& creds, const Attributes& directory,
-                   const Attributes& victim);
+Status CheckSticky(const Credentials& creds, const Attributes& directory, const Attributes& victim);
 // The permission bits that chown, write and truncate leave: without set-id bits.
 uint32_t ModeAfterChown(const Attributes& attributes, const Credentials& creds);
 

@@ -48,11 +48,11 @@ class Walker {
   Mount* mount_ = nullptr;    // Where the walk stands: borrowed while tree_mu is held, or from
   Dentry* dentry_ = nullptr;  // owned_ or ctx_.
   Path owned_;
-  Ref<Dentry> child_;                // What a lookup or a symlink stop found.
+  Ref<Dentry> child_;                 // What a lookup or a symlink stop found.
   const Dentry* searched_ = nullptr;  // The directory whose permission has been checked.
 
-  std::string text_;       // Where rest_ points once a symlink was followed.
-  std::string_view rest_;  // From name_ on.
+  std::string text_;        // Where rest_ points once a symlink was followed.
+  std::string_view rest_;   // From name_ on.
   std::string_view after_;  // Behind name_ and its slashes.
   std::string_view name_;
   bool last_ = false;   // Nothing follows name_ but slashes.
