@@ -2,10 +2,33 @@
 #include <sys/resource.h>
 #include <time.h>
 
+#include <array>
+
 #include "sentry/task/job_control.h"
 #include "sentry/task/task_builder.h"
 
 namespace sentry {
+
+namespace {
+
+// What a Linux system gives its first process (the kernel's INIT_RLIMITS and what systemd makes of
+// them). The sentry may not ask the host for its own: its filter is in force already.
+std::array<rlimit, RLIM_NLIMITS> InitialLimits() {
+  std::array<rlimit, RLIM_NLIMITS> limits;
+  limits.fill({.rlim_cur = RLIM_INFINITY, .rlim_max = RLIM_INFINITY});
+  limits[RLIMIT_STACK].rlim_cur = 8 << 20;
+  limits[RLIMIT_CORE].rlim_cur = 0;
+  limits[RLIMIT_NOFILE] = {.rlim_cur = 1024, .rlim_max = 1 << 20};
+  limits[RLIMIT_NPROC] = {.rlim_cur = 16384, .rlim_max = 16384};
+  limits[RLIMIT_MEMLOCK] = {.rlim_cur = 8 << 20, .rlim_max = 8 << 20};
+  limits[RLIMIT_SIGPENDING] = {.rlim_cur = 16384, .rlim_max = 16384};
+  limits[RLIMIT_MSGQUEUE] = {.rlim_cur = 819200, .rlim_max = 819200};
+  limits[RLIMIT_NICE] = {.rlim_cur = 0, .rlim_max = 0};
+  limits[RLIMIT_RTPRIO] = {.rlim_cur = 0, .rlim_max = 0};
+  return limits;
+}
+
+}  // namespace
 
 std::string CommOf(const std::string& path) {
   return path.substr(path.find_last_of('/') + 1).substr(0, 15);
@@ -23,9 +46,7 @@ Result<Ref<Task>> TaskBuilder::NewInitTask(Kernel& kernel, const Kernel::InitPro
   }
   group->session = std::move(session);
   group->handlers = MakeRef<SignalHandlers>();
-  for (int i = 0; i < RLIM_NLIMITS; ++i) {
-    getrlimit(static_cast<__rlimit_resource>(i), &group->limits[static_cast<size_t>(i)]);
-  }
+  group->limits = InitialLimits();
   group->uid = init.creds.uid;
   timespec now{};
   clock_gettime(CLOCK_MONOTONIC, &now);
