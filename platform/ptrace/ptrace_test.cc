@@ -103,7 +103,7 @@ constexpr uint64_t kCode = 0x400000, kData = 0x500000, kStack = 0x600000, kBreak
 
 class TestGuest final : public Guest {
  public:
-  ~TestGuest() override = default;
+  ~TestGuest() override { thread.reset(); }  // Waits for the call-back that ended the test.
 
   Verdict OnSyscall(const SyscallArgs& call) override {
     if (call.nr == SYS_exit_group) return Finish(static_cast<int>(call.args[0]));
@@ -526,7 +526,14 @@ size_t Entries(const char* directory) {
   return count;
 }
 
+bool HasChildren() {
+  siginfo_t info{};
+  return waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) == 0;
+}
+
 TEST(PtraceLeaks, NoProcessThreadOrDescriptorStays) {
+  // What earlier tests have killed may still be dying.
+  for (int i = 0; i < 200 && HasChildren(); ++i) usleep(10'000);
   const size_t threads = Entries("/proc/self/task");
   const size_t descriptors = Entries("/proc/self/fd");
   static constexpr DispositionTable kTable = TestTable();
@@ -543,8 +550,7 @@ TEST(PtraceLeaks, NoProcessThreadOrDescriptorStays) {
   EXPECT_EQ(Entries("/proc/self/task"), threads);
   for (int i = 0; i < 200 && Entries("/proc/self/fd") > descriptors; ++i) usleep(10'000);
   EXPECT_EQ(Entries("/proc/self/fd"), descriptors);
-  EXPECT_EQ(waitpid(-1, nullptr, WNOHANG), -1);
-  EXPECT_EQ(errno, ECHILD);
+  EXPECT_FALSE(HasChildren());
 }
 
 }  // namespace

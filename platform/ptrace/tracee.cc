@@ -70,17 +70,13 @@ Status Tracee::Attach(pid_t tid) {
   if (Request(PTRACE_SEIZE, 0, reinterpret_cast<void*>(kOptions)) != 0) return Errno::Last();
   gone_ = false;
   if (Request(PTRACE_INTERRUPT, 0, nullptr) != 0) return Errno::Last();
-  for (int i = 0; i < kMaxStrayStops; ++i) {
-    const RawStop stop = WaitRaw(regs_);
-    if (stop == RawStop::kGone) return Errno(ESRCH);
-    if (stop == RawStop::kOther) {
-      regs_.orig_rax = ~uint64_t{0};  // pause(2) is not to be started again.
-      dirty_ = true;
-      return kOk;
-    }
-    Request(PTRACE_CONT, 0, nullptr);
-  }
-  return Errno(EIO);
+  // Any stop will do: the host reports none for the interrupt when there is another.
+  const RawStop stop = WaitRaw(regs_);
+  if (stop == RawStop::kGone) return Errno(ESRCH);
+  in_call_ = stop == RawStop::kCall;
+  regs_.orig_rax = ~uint64_t{0};  // pause(2) is not to be started again.
+  dirty_ = true;
+  return kOk;
 }
 
 void Tracee::Detach() {

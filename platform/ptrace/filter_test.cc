@@ -1,0 +1,69 @@
+// The stub's seccomp program, interpreted: which call from where goes where.
+#include "platform/ptrace/filter.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+
+namespace platform::ptrace {
+namespace {
+
+uint32_t Evaluate(const seccomp_data& data) {
+  uint32_t a = 0;
+  for (size_t pc = 0; pc < std::size(kStubFilter); ++pc) {
+    const sock_filter& in = kStubFilter[pc];
+    switch (in.code) {
+      case BPF_LD | BPF_W | BPF_ABS:
+        std::memcpy(&a, reinterpret_cast<const char*>(&data) + in.k, sizeof(a));
+        break;
+      case BPF_ALU | BPF_AND | BPF_K:
+        a &= in.k;
+        break;
+      case BPF_JMP | BPF_JEQ | BPF_K:
+        pc += a == in.k ? in.jt : in.jf;
+        break;
+      case BPF_RET | BPF_K:
+        return in.k;
+      default:
+        ADD_FAILURE() << "instruction " << in.code;
+        return 0;
+    }
+  }
+  ADD_FAILURE() << "ran off the end";
+  return 0;
+}
+
+uint32_t From(uint64_t ip, int nr, uint32_t arch = AUDIT_ARCH_X86_64) {
+  return Evaluate({.nr = nr, .arch = arch, .instruction_pointer = ip});
+}
+
+TEST(StubFilter, ApplicationCallsStop) {
+  for (const uint64_t ip :
+       {uint64_t{0x400000}, uint64_t{STUB_SETUP & 0xffffffff}, uint64_t{STUB_CODE + 0x1000},
+        uint64_t{STUB_SETUP - 2}, uint64_t{STUB_SETUP + 0x1000}, ~uint64_t{0}}) {
+    for (int nr = -1; nr < 512; ++nr) EXPECT_EQ(From(ip, nr), SECCOMP_RET_TRACE) << ip << " " << nr;
+  }
+}
+
+TEST(StubFilter, StubsMayWait) {
+  for (int nr = -1; nr < 512; ++nr) {
+    EXPECT_EQ(From(STUB_CODE + 16, nr), nr == SYS_pause ? SECCOMP_RET_ALLOW : SECCOMP_RET_TRACE);
+  }
+}
+
+TEST(StubFilter, TheZygoteMayFork) {
+  int allowed = 0;
+  for (int nr = -1; nr < 512; ++nr) allowed += From(STUB_SETUP + 16, nr) == SECCOMP_RET_ALLOW;
+  EXPECT_EQ(allowed, 9);
+  for (const int nr : {SYS_pause, SYS_read, SYS_write, SYS_clone, SYS_close, SYS_munmap,
+                       SYS_close_range, SYS_arch_prctl, SYS_exit_group}) {
+    EXPECT_EQ(From(STUB_SETUP + 16, nr), SECCOMP_RET_ALLOW);
+  }
+}
+
+TEST(StubFilter, OtherArchitecturesFail) {
+  EXPECT_EQ(From(STUB_SETUP + 16, SYS_pause, AUDIT_ARCH_I386), SECCOMP_RET_ERRNO | ENOSYS);
+}
+
+}  // namespace
+}  // namespace platform::ptrace
