@@ -25,7 +25,6 @@ namespace {
 
 using sentry::GoferFs;
 using sentry::Inode;
-using sentry::OpenFlags;
 using sentry::Path;
 using sentry::Tmpfs;
 using sentry::Vfs;
@@ -136,9 +135,7 @@ WalkContext SetUpContext(const Path& root) {
 absl::StatusOr<Path> BuildTree(sentry::Kernel& kernel, sentry::GoferClient& files,
                                const Config& config) {
   Vfs& vfs = kernel.vfs();
-  vfs.set_special_openers(sentry::OpenFifo, [](uint64_t rdev, Ref<Inode> node, OpenFlags flags) {
-    return sentry::OpenDevice(rdev, std::move(node), flags);
-  });
+  vfs.set_special_openers(sentry::OpenFifo, sentry::OpenDevice);
   absl::StatusOr<Path> root = JoinRoot(vfs, files, config);
   if (!root.ok()) return root;
   const WalkContext ctx = SetUpContext(*root);
