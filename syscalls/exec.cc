@@ -8,8 +8,10 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -29,24 +31,75 @@ constexpr size_t kMaxStringSize = 32 * 4096;  // MAX_ARG_STRLEN, with the NUL.
 constexpr uint64_t kMaxArguments = 6 << 20;   // Three quarters of _STK_LIM.
 constexpr uint64_t kMinArguments = 128 << 10;
 
+// Strings of one array mostly lie side by side: a window of memory that is read once serves many.
+class StringReader {
+ public:
+  explicit StringReader(Task& task) : mem_(task.mem()), window_(kWindow) {}
+
+  // ENAMETOOLONG without a NUL within `limit` bytes.
+  Result<std::string> Read(uint64_t address, size_t limit) {
+    if (address - base_ >= size_ || !Find(address)) {
+      base_ = address;
+      size_ = mem_.ReadSome(UserAddr{address}, std::as_writable_bytes(std::span(window_)));
+    }
+    const std::optional<std::string_view> found = Find(address);
+    if (found.has_value() && found->size() < limit) return std::string(*found);
+    return mem_.ReadString(UserCString{UserAddr{address}}, limit);
+  }
+
+ private:
+  static constexpr size_t kWindow = 16384;
+
+  // The string at `address` if the window holds all of it.
+  std::optional<std::string_view> Find(uint64_t address) const {
+    if (address - base_ >= size_) return std::nullopt;
+    const std::string_view rest =
+        std::string_view(window_.data(), size_).substr(address - base_);
+    const size_t end = rest.find('\0');
+    if (end == std::string_view::npos) return std::nullopt;
+    return rest.substr(0, end);
+  }
+
+  sentry::UserMemory& mem_;
+  std::vector<char> window_;
+  uint64_t base_ = 0;
+  size_t size_ = 0;
+};
+
+// The pointers of argv or envp up to the null one, some at a time.
+Result<std::vector<uint64_t>> ReadPointers(Task& task, UserPtr<const uint64_t> from,
+                                           uint64_t& budget) {
+  std::vector<uint64_t> pointers;
+  std::array<uint64_t, 64> some;
+  for (;;) {
+    const size_t bytes = task.mem().ReadSome((from + pointers.size()).addr,
+                                             std::as_writable_bytes(std::span(some)));
+    const size_t count = bytes / sizeof(uint64_t);
+    if (count == 0) return Errno(EFAULT);
+    for (const uint64_t pointer : std::span(some).first(count)) {
+      if (pointer == 0) return pointers;
+      if (budget < sizeof(pointer)) return Errno(E2BIG);
+      budget -= sizeof(pointer);
+      pointers.push_back(pointer);
+    }
+  }
+}
+
 // Reads argv or envp. `budget` shrinks by the strings and their pointers; E2BIG beyond it.
 Result<std::vector<std::string>> ReadStrings(Task& task, UserPtr<const uint64_t> from,
                                              uint64_t& budget) {
   std::vector<std::string> strings;
   if (!from) return strings;
-  for (size_t i = 0;; ++i) {
-    const uint64_t address = TRY(task.mem().Read(from + i));
-    if (address == 0) return strings;
-    const size_t limit = std::min<uint64_t>(kMaxStringSize, budget);
-    Result<std::string> string = task.mem().ReadString(UserCString{UserAddr{address}}, limit);
+  StringReader reader(task);
+  for (const uint64_t address : TRY(ReadPointers(task, from, budget))) {
+    Result<std::string> string = reader.Read(address, std::min<uint64_t>(kMaxStringSize, budget));
     if (!string.ok()) {
       return string.error() == Errno(ENAMETOOLONG) ? Errno(E2BIG) : string.error();
     }
-    const uint64_t cost = string->size() + 1 + sizeof(uint64_t);
-    if (cost > budget) return Errno(E2BIG);
-    budget -= cost;
+    budget -= std::min<uint64_t>(budget, string->size() + 1);
     strings.push_back(*std::move(string));
   }
+  return strings;
 }
 
 Control Execute(Task& task, Context& context, ExecArgs args, UserPtr<const uint64_t> argv,

@@ -104,12 +104,16 @@ Result<Unit> SchedYield(Task& task) {
 Result<int64_t> SchedGetaffinity(Task& task, int tid, uint32_t size, UserAddr mask) {
   if (size % sizeof(uint64_t) != 0) return Errno(EINVAL);
   const Ref<Task> target = TRY(Target(task, tid));
-  const cpu_set_t cpus = AvailableCpus();
+  cpu_set_t cpus = AvailableCpus();
   const auto bytes = std::as_bytes(std::span(&cpus, 1));
   // The kernel's mask is as long as the highest possible CPU wants.
   size_t needed = sizeof(uint64_t);
   for (size_t i = 0; i < bytes.size(); ++i) {
     if (bytes[i] != std::byte{0}) needed = std::max(needed, (i / 8 + 1) * 8);
+  }
+  {
+    absl::MutexLock lock(&task.kernel().mu());
+    if (target->affinity.has_value()) cpus = *target->affinity;
   }
   if (size < needed) return Errno(EINVAL);
   const size_t count = std::min<size_t>({size, bytes.size(), needed});
@@ -129,7 +133,9 @@ Control SchedSetaffinity(Task& task, int tid, uint32_t size, UserAddr mask) {
   cpu_set_t both;
   CPU_AND(&both, &cpus, &wanted);
   if (CPU_COUNT(&both) == 0) return Control::Fail(Errno(EINVAL));
-  // Accepted as a wish: the sentry and its threads run best on the application's CPU.
+  // Recorded as a wish: the host schedules the sandbox as a whole.
+  absl::MutexLock lock(&task.kernel().mu());
+  (*target)->affinity = both;
   return Control::Return(0);
 }
 

@@ -2,6 +2,8 @@
 #ifndef SENTRY_TASK_TASK_H_
 #define SENTRY_TASK_TASK_H_
 
+#include <sched.h>
+
 #include <atomic>
 #include <functional>
 #include <memory>
@@ -97,6 +99,8 @@ class Task final : public RefCounted, public platform::Guest {
   std::atomic<int> sched_policy{0}, sched_priority{0};
   std::atomic<int> ioprio{0};
   uint64_t timer_slack_ns = 50000;   // Own.
+  // sched_setaffinity(2), empty until set. Recorded only. Guarded by Kernel::mu().
+  std::optional<cpu_set_t> affinity;
   // For kRestartBlock: what restart_syscall(2) does. Own.
   std::function<platform::Verdict(Task&)> restart_block;
 
