@@ -114,12 +114,7 @@ std::vector<std::pair<uint64_t, uint64_t>> AuxiliaryVector(const LoadRequest& re
   const uint64_t entry = header.entry + program.bias;
   const uint64_t phdr =
       program.elf.phdr_vaddr == 0 && header.phoff != 0 ? 0 : program.elf.phdr_vaddr + program.bias;
-  std::vector<std::pair<uint64_t, uint64_t>> auxv;
-  if (vdso != 0) auxv.emplace_back(AT_SYSINFO_EHDR, vdso);
-  if (const uint64_t size = getauxval(AT_MINSIGSTKSZ); size != 0) {
-    auxv.emplace_back(AT_MINSIGSTKSZ, size);
-  }
-  auxv.insert(auxv.end(), {
+  std::vector<std::pair<uint64_t, uint64_t>> auxv = {
       {AT_HWCAP, getauxval(AT_HWCAP)},
       {AT_PAGESZ, kPage},
       {AT_CLKTCK, 100},
@@ -138,7 +133,11 @@ std::vector<std::pair<uint64_t, uint64_t>> AuxiliaryVector(const LoadRequest& re
       {AT_HWCAP2, getauxval(AT_HWCAP2)},
       {AT_EXECFN, 0},
       {AT_PLATFORM, 0},
-  });
+  };
+  if (vdso != 0) auxv.emplace_back(AT_SYSINFO_EHDR, vdso);
+  if (const uint64_t size = getauxval(AT_MINSIGSTKSZ); size != 0) {
+    auxv.emplace_back(AT_MINSIGSTKSZ, size);
+  }
   return auxv;
 }
 
