@@ -97,15 +97,25 @@ class File : public RefCounted {
   OpenFlags flags() const { return OpenFlags(flags_.load(std::memory_order_relaxed)); }
   // fcntl(F_SETFL): replaces O_APPEND, O_NONBLOCK, O_DIRECT, O_NOATIME, O_ASYNC.
   void SetStatusFlags(OpenFlags flags);
+  // Writes clear the set-user-id and set-group-id bits: the opener lacks CAP_FSETID.
+  void set_clears_set_id() { clears_set_id_ = true; }
   bool nonblocking() const { return flags().has(O_NONBLOCK); }
 
  protected:
   File(Ref<Inode> inode, OpenFlags flags) : inode_(std::move(inode)), flags_(flags.raw()) {}
+  // For regular files: call after the content has changed.
+  void ClearSetId() {
+    if (clears_set_id_ && inode_->HasSetIdBits()) [[unlikely]]
+      ClearSetIdBits();
+  }
 
  private:
+  void ClearSetIdBits();
+
   Ref<Inode> inode_;
   Path path_;
   std::atomic<uint32_t> flags_;
+  bool clears_set_id_ = false;  // Set before the file is shared.
   std::atomic<uint32_t> descriptors_{0};
   absl::Mutex watchers_mu_;  // Leaf.
   std::vector<File*> watchers_ ABSL_GUARDED_BY(watchers_mu_);

@@ -88,6 +88,9 @@ class Inode : public RefCounted {
   // True when the mode, known without asking anybody or locking anything, lets everyone search
   // this directory: walks then need no attributes.
   virtual bool AnyoneMaySearch() const { return false; }
+  // True when the mode, known without asking anybody, has a set-id bit that a write may have to
+  // clear.
+  virtual bool HasSetIdBits() const { return false; }
   // The link count or the like changed through another inode (a name of this one was removed).
   virtual void InvalidateAttributes() {}
   // Hands over the inodes that only this one keeps alive, so that a deep tree is destroyed without

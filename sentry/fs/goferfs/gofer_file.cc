@@ -43,6 +43,7 @@ class GoferFile final : public SeekableFile {
   Status Changed(int result) {
     if (result != 0) return Errno::Last();
     regular_.InvalidateAttributes();
+    ClearSetId();
     return kOk;
   }
   Result<int64_t> HostSize() {
@@ -103,6 +104,7 @@ Result<size_t> GoferFile::Store(IoSrc& src, int64_t offset) {
     done += stored;
     if (n < 0 && done == 0) return error;
     regular_.InvalidateAttributes();
+    ClearSetId();
     if (stored < *copied || *copied < buffer.bytes().size()) break;
   }
   return done;

@@ -77,6 +77,9 @@ class GoferInode : public Inode {
   Result<FilesystemStats> StatFs() override;
   bool CachesLookups() const override { return !tree_->shared(); }
   bool AnyoneMaySearch() const override;
+  bool HasSetIdBits() const override {
+    return (mode_.load(std::memory_order_relaxed) & (S_ISUID | S_ISGID)) != 0;
+  }
   void InvalidateAttributes() override { stale_.store(true, std::memory_order_release); }
 
   GoferClient& client() const { return tree_->client(); }

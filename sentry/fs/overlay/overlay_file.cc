@@ -16,7 +16,9 @@ class OverlayFile final : public SeekableFile {
 
   Result<size_t> ReadAt(IoDst& dst, int64_t offset) override { return inner_->ReadAt(dst, offset); }
   Result<size_t> WriteAt(IoSrc& src, int64_t offset) override {
-    return inner_->WriteAt(src, flags().has(O_APPEND) ? kAppend : offset);
+    const size_t done = TRY(inner_->WriteAt(src, flags().has(O_APPEND) ? kAppend : offset));
+    ClearSetId();
+    return done;
   }
   Result<int64_t> Seek(int64_t offset, int whence) override {
     if (whence == SEEK_SET || whence == SEEK_CUR) return SeekableFile::Seek(offset, whence);
@@ -25,7 +27,11 @@ class OverlayFile final : public SeekableFile {
     set_position(target);
     return target;
   }
-  Status Truncate(uint64_t size) override { return inner_->Truncate(size); }
+  Status Truncate(uint64_t size) override {
+    TRY(inner_->Truncate(size));
+    ClearSetId();
+    return kOk;
+  }
   Status Allocate(int mode, int64_t offset, int64_t length) override {
     return inner_->Allocate(mode, offset, length);
   }
@@ -39,6 +45,7 @@ class OverlayFile final : public SeekableFile {
     inner_->SetStatusFlags(flags());
     const size_t done = TRY(inner_->Write(src));
     end = TRY(inner_->Seek(0, SEEK_CUR));
+    ClearSetId();
     return done;
   }
 

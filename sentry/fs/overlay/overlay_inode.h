@@ -94,6 +94,7 @@ class OverlayInode : public Inode {
   Result<std::vector<std::string>> ListXattr() override { return top().ListXattr(); }
   Result<FilesystemStats> StatFs() override;
   bool AnyoneMaySearch() const override { return top().AnyoneMaySearch(); }
+  bool HasSetIdBits() const override { return top().HasSetIdBits(); }
 
   uint64_t ino() const { return identity_.ino; }
   uint32_t dev() const { return identity_.dev; }

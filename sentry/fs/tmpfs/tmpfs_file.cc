@@ -36,12 +36,12 @@ class TmpfsFile : public SeekableFile {
   }
   Status Truncate(uint64_t size) override {
     TRY(data().Truncate(size));
-    regular_.TouchModified();
+    Modified();
     return kOk;
   }
   Status Allocate(int mode, int64_t offset, int64_t length) override {
     TRY(data().Allocate(mode, offset, length));
-    regular_.TouchModified();
+    Modified();
     return kOk;
   }
   Status Sync() override { return kOk; }
@@ -55,9 +55,13 @@ class TmpfsFile : public SeekableFile {
   FileData& data() { return regular_.data(); }
 
  private:
+  void Modified() {
+    regular_.TouchModified();
+    ClearSetId();
+  }
   Result<size_t> Store(IoSrc& src, int64_t offset, int64_t& end) {
     const size_t done = TRY(data().Write(src, offset, end));
-    if (done != 0) regular_.TouchModified();
+    if (done != 0) Modified();
     return done;
   }
 

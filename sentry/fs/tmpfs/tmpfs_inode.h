@@ -33,6 +33,10 @@ class TmpfsInode : public Inode {
     return (mode_.load(std::memory_order_relaxed) & 0111) == 0111;
   }
 
+  bool HasSetIdBits() const override {
+    return (mode_.load(std::memory_order_relaxed) & (S_ISUID | S_ISGID)) != 0;
+  }
+
   Tmpfs& fs() const { return *fs_; }
   uint64_t ino() const { return ino_; }
   uint32_t type() const { return mode_.load(std::memory_order_relaxed) & S_IFMT; }

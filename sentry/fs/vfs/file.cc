@@ -18,6 +18,17 @@ void File::SetStatusFlags(OpenFlags flags) {
   }
 }
 
+// file_remove_privs() of Linux, with the rights of the opener.
+void File::ClearSetIdBits() {
+  const Result<Attributes> attributes = inode_->GetAttributes();
+  if (!attributes.ok() || !S_ISREG(attributes->mode)) return;
+  uint32_t mode = attributes->mode & 07777 & ~uint32_t{S_ISUID};
+  if ((mode & S_IXGRP) != 0) mode &= ~uint32_t{S_ISGID};
+  AttributeChange change;
+  change.mode = mode;
+  if (mode != (attributes->mode & 07777)) (void)inode_->SetAttributes(change);
+}
+
 Result<size_t> SeekableFile::Read(IoDst& dst) {
   absl::MutexLock lock(&position_mu_);
   const size_t done = TRY(ReadAt(dst, position()));

@@ -192,6 +192,7 @@ Result<Ref<File>> Vfs::OpenInode(const WalkContext& ctx, const Path& path, OpenF
       file = TRY(inode.Open(kept));
   }
   if (!anonymous) file->set_path(path);
+  if (flags.writable() && !ctx.creds.HasCapability(CAP_FSETID)) file->set_clears_set_id();
   return file;
 }
 

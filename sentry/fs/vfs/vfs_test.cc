@@ -252,6 +252,16 @@ TEST_F(VfsTest, InheritsGroupsAndClearsSetIdBits) {
   EXPECT_EQ(t.Stat("/shared/f")->mode, uint32_t{S_IFREG | 0755});
 }
 
+TEST_F(VfsTest, WritesClearSetIdBits) {
+  ASSERT_EQ(Code(t.Write("/f", "x")), 0);
+  ASSERT_EQ(Code(t.Chmod("/f", 06777)), 0);
+  ASSERT_EQ(Code(t.Write("/f", "root", 0)), 0);
+  EXPECT_EQ(t.Stat("/f")->mode & 07777, 06777u);
+  t.ctx.creds = User(1, 1);
+  ASSERT_EQ(Code(t.Write("/f", "user", 0)), 0);
+  EXPECT_EQ(t.Stat("/f")->mode & 07777, 0777u);
+}
+
 TEST_F(VfsTest, BoundsTheCache) {
   for (int i = 0; i < 30'000; ++i) t.Errors("/none" + std::to_string(i));
   EXPECT_LE(t.vfs.cached_names(), 20'100u);
