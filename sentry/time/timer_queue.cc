@@ -38,7 +38,8 @@ void TimerQueue::Arm(Alarm& alarm, int64_t deadline_ns) {
     absl::MutexLock lock(&mu_);
     if (!EraseLocked(alarm)) alarm.AddRef();
     alarm.deadline_ns_ = deadline_ns;
-    earliest = alarms_.emplace(deadline_ns, &alarm).first == alarms_.begin();
+    const auto place = alarms_.emplace(deadline_ns, &alarm).first;
+    earliest = place == alarms_.begin();
     StartThreadLocked();
   }
   if (earliest) FutexWake(wake_);
