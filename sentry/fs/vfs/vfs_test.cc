@@ -4,9 +4,9 @@
 #include <gtest/gtest.h>
 #include <linux/openat2.h>
 #include <sys/mount.h>
+#include <time.h>
 #include <unistd.h>
 
-#include <chrono>
 #include <thread>
 
 #include "sentry/fs/tmpfs/tmpfs.h"
@@ -306,14 +306,17 @@ TEST_F(VfsTest, WalksCachedNamesQuickly) {
   Mkdir("/usr/lib/x86_64-linux-gnu");
   ASSERT_EQ(Code(t.Write("/usr/lib/x86_64-linux-gnu/libc.so.6", "")), 0);
   constexpr int kRounds = 100'000;
-  const auto begin = std::chrono::steady_clock::now();
+  const auto cpu_ns = [] {
+    timespec now;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return now.tv_sec * 1'000'000'000 + now.tv_nsec;
+  };
+  const long begin = cpu_ns();
   for (int i = 0; i < kRounds; ++i) {
     ASSERT_TRUE(t.Stat("/usr/lib/x86_64-linux-gnu/libc.so.6").ok());
   }
-  const auto took = std::chrono::steady_clock::now() - begin;
-  RecordProperty("ns", static_cast<int>(took / kRounds / std::chrono::nanoseconds(1)));
   printf("cached walk of 4 names and stat: %ld ns; Dentry %zu bytes\n",
-         static_cast<long>(took / kRounds / std::chrono::nanoseconds(1)), sizeof(Dentry));
+         (cpu_ns() - begin) / kRounds, sizeof(Dentry));
 }
 
 }  // namespace
