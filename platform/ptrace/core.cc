@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "absl/time/clock.h"
 #include "platform/native/stub.h"
 
 namespace platform::ptrace {
@@ -32,8 +33,9 @@ constexpr uint64_t kReceived = 0;
 
 Core::~Core() {
   zygote_->Shutdown();
+  // No tracer is left that could keep a leader from ending, so this is soon.
   absl::MutexLock lock(&mu_);
-  Collect(dead_);
+  for (Collect(dead_); !dead_.empty(); Collect(dead_)) absl::SleepFor(kFirstLook);
 }
 
 void Core::Bury(Ref<HostProcess> process, pid_t tid) {

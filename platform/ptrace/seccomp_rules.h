@@ -1,5 +1,5 @@
 // What the sentry needs of the host for the ptrace platform, beyond what every platform needs
-// (threads, futex, memory of its own).
+// (threads, futex, memory of its own, the zygote's socket, clocks). The frequent ones first.
 #ifndef PLATFORM_PTRACE_SECCOMP_RULES_H_
 #define PLATFORM_PTRACE_SECCOMP_RULES_H_
 
@@ -45,9 +45,6 @@ inline constexpr SeccompRule kSentryRules[] = {
     {SYS_process_vm_readv, "application memory", 0, {}},
     {SYS_process_vm_writev, "application memory", 0, {}},
     {SYS_sendmsg, "a descriptor to a stub", 1, {{2, kInt, MSG_DONTWAIT | MSG_NOSIGNAL}}},
-    {SYS_recvfrom, "a descriptor that no stub took; a stub's number from the zygote", 0, {}},
-    {SYS_sendto, "asks the zygote for a stub", 1, {{3, kInt, MSG_NOSIGNAL}}},
-    {SYS_clock_gettime, "CPU time of a stub", 0, {}},
 };
 
 }  // namespace platform::ptrace
