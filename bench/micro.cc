@@ -1,0 +1,213 @@
+// What programs do all day, one mechanism at a time. Knows nothing of the sandbox: bench/run starts
+// it natively and inside and compares. Every time is real time, because what the sentry does for a
+// call is not on this process's account.
+//
+//   bench_micro [PROGRAM] [--benchmark_…]    PROGRAM: what ForkExec starts, static for a fair figure
+#include <benchmark/benchmark.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+
+namespace {
+
+constexpr size_t kPage = 4096;
+
+const char* g_self;                   // This executable: a file that is certainly cached.
+const char* g_program = "/bin/true";  // What ForkExec starts.
+
+void Need(bool good, const char* what) {
+  if (good) return;
+  perror(what);
+  _exit(1);  // bench/run shows the line; going on would measure a failure.
+}
+
+double Seconds(std::chrono::steady_clock::duration duration) {
+  return std::chrono::duration<double>(duration).count();
+}
+
+void Wait(pid_t child) {
+  int status = 0;
+  Need(child > 0 && waitpid(child, &status, 0) == child && status == 0, "child");
+}
+
+// A call that the sentry answers (systrap: by notify). The C library does not cache it.
+void BM_Getppid(benchmark::State& state) {
+  for (auto _ : state) benchmark::DoNotOptimize(syscall(SYS_getppid));
+}
+
+// A call that a stub could answer in place, once its site is patched.
+void BM_Getpid(benchmark::State& state) {
+  for (auto _ : state) benchmark::DoNotOptimize(syscall(SYS_getpid));
+}
+
+void BM_ClockGettime(benchmark::State& state) {
+  timespec now;
+  for (auto _ : state) benchmark::DoNotOptimize(clock_gettime(CLOCK_MONOTONIC, &now));
+}
+
+// No calls, no memory: anything but 1.00 is somebody else on this core.
+void BM_CpuLoop(benchmark::State& state) {
+  uint64_t value = 88172645463325252;
+  for (auto _ : state) {
+    for (int i = 0; i < 100000; ++i) {
+      value ^= value << 13;
+      value ^= value >> 7;
+      value ^= value << 17;
+    }
+    benchmark::DoNotOptimize(value);
+  }
+}
+
+// One 4 KiB page of a fresh 64 MiB mapping, without huge pages. The mapping itself is not timed.
+void BM_FirstTouch(benchmark::State& state) {
+  constexpr size_t kSize = 64 << 20;
+  for (auto _ : state) {
+    void* area = mmap(nullptr, kSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    Need(area != MAP_FAILED, "mmap");
+    madvise(area, kSize, MADV_NOHUGEPAGE);
+    auto* bytes = static_cast<volatile char*>(area);
+    const auto begin = std::chrono::steady_clock::now();
+    for (size_t at = 0; at < kSize; at += kPage) bytes[at] = 1;
+    state.SetIterationTime(Seconds(std::chrono::steady_clock::now() - begin));
+    munmap(area, kSize);
+  }
+  state.SetItemsProcessed(state.iterations() * static_cast<int64_t>(kSize / kPage));
+}
+
+void BM_MmapTouchMunmap(benchmark::State& state) {
+  for (auto _ : state) {
+    void* page = mmap(nullptr, kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    Need(page != MAP_FAILED, "mmap");
+    *static_cast<volatile char*>(page) = 1;
+    munmap(page, kPage);
+  }
+}
+
+void BM_MprotectPair(benchmark::State& state) {
+  void* page = mmap(nullptr, kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  Need(page != MAP_FAILED, "mmap");
+  *static_cast<volatile char*>(page) = 1;
+  for (auto _ : state) {
+    mprotect(page, kPage, PROT_READ);
+    mprotect(page, kPage, PROT_READ | PROT_WRITE);
+  }
+  munmap(page, kPage);
+}
+
+void BM_Pread4K(benchmark::State& state) {
+  static char buffer[kPage];
+  const int fd = open(g_self, O_RDONLY | O_CLOEXEC);
+  Need(fd >= 0, g_self);
+  for (auto _ : state) Need(pread(fd, buffer, kPage, 0) == kPage, "pread");
+  close(fd);
+}
+
+void BM_OpenClose(benchmark::State& state) {
+  for (auto _ : state) {
+    const int fd = open(g_self, O_RDONLY | O_CLOEXEC);
+    Need(fd >= 0, g_self);
+    close(fd);
+  }
+}
+
+void BM_Stat(benchmark::State& state) {
+  struct stat st;
+  for (auto _ : state) Need(stat(g_self, &st) == 0, "stat");
+}
+
+// A byte there and a byte back, between two processes.
+void BM_PipePingPong(benchmark::State& state) {
+  int there[2], back[2];
+  Need(pipe2(there, O_CLOEXEC) == 0 && pipe2(back, O_CLOEXEC) == 0, "pipe2");
+  const pid_t child = fork();
+  char byte = 0;
+  if (child == 0) {
+    close(there[1]);  // Else it never sees the end.
+    while (read(there[0], &byte, 1) == 1 && write(back[1], &byte, 1) == 1) {
+    }
+    _exit(0);
+  }
+  for (auto _ : state) {
+    Need(write(there[1], &byte, 1) == 1 && read(back[0], &byte, 1) == 1, "ping-pong");
+  }
+  for (const int fd : {there[0], there[1], back[0], back[1]}) close(fd);
+  Wait(child);
+}
+
+// A signal to this thread, its handler and the return from it.
+void BM_SignalSelf(benchmark::State& state) {
+  static volatile sig_atomic_t taken;
+  struct sigaction action = {}, old;
+  action.sa_handler = [](int) { taken = 1; };
+  Need(sigaction(SIGUSR1, &action, &old) == 0, "sigaction");
+  const pid_t pid = getpid();
+  const pid_t tid = gettid();
+  for (auto _ : state) {
+    taken = 0;
+    Need(syscall(SYS_tgkill, pid, tid, SIGUSR1) == 0 && taken == 1, "tgkill");
+  }
+  sigaction(SIGUSR1, &old, nullptr);
+}
+
+void BM_PthreadCreateJoin(benchmark::State& state) {
+  for (auto _ : state) {
+    pthread_t thread;
+    auto nothing = [](void*) -> void* { return nullptr; };
+    Need(pthread_create(&thread, nullptr, nothing, nullptr) == 0, "pthread_create");
+    pthread_join(thread, nullptr);
+  }
+}
+
+void BM_ForkExitWait(benchmark::State& state) {
+  for (auto _ : state) {
+    const pid_t child = fork();
+    if (child == 0) _exit(0);
+    Wait(child);
+  }
+}
+
+void BM_ForkExecWait(benchmark::State& state) {
+  for (auto _ : state) {
+    const pid_t child = fork();
+    if (child == 0) {
+      execl(g_program, g_program, nullptr);
+      _exit(127);
+    }
+    Wait(child);
+  }
+}
+
+BENCHMARK(BM_Getppid)->UseRealTime();
+BENCHMARK(BM_Getpid)->UseRealTime();
+BENCHMARK(BM_ClockGettime)->UseRealTime();
+BENCHMARK(BM_CpuLoop)->UseRealTime();
+BENCHMARK(BM_FirstTouch)->UseManualTime();
+BENCHMARK(BM_MmapTouchMunmap)->UseRealTime();
+BENCHMARK(BM_MprotectPair)->UseRealTime();
+BENCHMARK(BM_Pread4K)->UseRealTime();
+BENCHMARK(BM_OpenClose)->UseRealTime();
+BENCHMARK(BM_Stat)->UseRealTime();
+BENCHMARK(BM_PipePingPong)->UseRealTime();
+BENCHMARK(BM_SignalSelf)->UseRealTime();
+BENCHMARK(BM_PthreadCreateJoin)->UseRealTime();
+BENCHMARK(BM_ForkExitWait)->UseRealTime();
+BENCHMARK(BM_ForkExecWait)->UseRealTime();
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  g_self = argv[0];
+  benchmark::Initialize(&argc, argv);  // Takes its own flags out.
+  if (argc > 1) g_program = argv[1];
+  return benchmark::RunSpecifiedBenchmarks() > 0 ? 0 : 1;
+}

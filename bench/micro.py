@@ -1,0 +1,120 @@
+"""One mechanism at a time: bench_micro natively and inside, and the floor under a notified call."""
+import json
+import os
+import statistics
+
+from common import (PLATFORMS, CannotRun, duration, inside, least_ratio, output_of, ratio, rounds_of,
+                    say, table)
+
+# Name in micro.cc, what the table calls it.
+BENCHMARKS = (
+    ("Getppid", "getppid, answered by the sentry"),
+    ("Getpid", "getpid"),
+    ("ClockGettime", "clock_gettime, vDSO"),
+    ("CpuLoop", "CPU loop, 100,000 steps"),
+    ("FirstTouch", "first touch of a 4 KiB page, anonymous"),
+    ("MmapTouchMunmap", "mmap + touch + munmap, 4 KiB"),
+    ("MprotectPair", "mprotect, there and back"),
+    ("Pread4K", "pread of 4 KiB, cached file"),
+    ("OpenClose", "open + close"),
+    ("Stat", "stat"),
+    ("PipePingPong", "pipe ping-pong, two processes"),
+    ("SignalSelf", "signal to itself, handler"),
+    ("PthreadCreateJoin", "pthread create + join"),
+    ("ForkExitWait", "fork + exit + wait"),
+    ("ForkExecWait", "fork + exec (static) + wait"),
+)
+GOALS = {"FirstTouch": 1.05, "ForkExitWait": 2, "CpuLoop": 1}
+
+
+class OneCpu:
+    """What starts in here stays on the first CPU that we may use."""
+
+    def __enter__(self):
+        self.before = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, {min(self.before)})
+
+    def __exit__(self, *_):
+        os.sched_setaffinity(0, self.before)
+
+
+def prefixes(programs):
+    yield "native", []
+    for platform in PLATFORMS:
+        yield platform, inside(programs.sandbox, platform)
+
+
+def time_of(prefix, programs, name, seconds):
+    """ns an iteration, or an item where the benchmark counts items."""
+    out = output_of([*prefix, programs.micro, programs.true, f"--benchmark_filter=^BM_{name}/",
+                     "--benchmark_format=json", f"--benchmark_min_time={seconds}"])
+    try:
+        found = json.loads(out)["benchmarks"][0]
+        if "items_per_second" in found:
+            return 1e9 / found["items_per_second"]
+        return found["real_time"]  # In ns, the library's default.
+    except (ValueError, LookupError) as error:
+        raise CannotRun(f"no figures in its output ({error})") from None
+
+
+def cells(samples, base):
+    """Medians, then for each platform its ratio to `base`: of the rounds, and of the minima."""
+    shown = [duration(statistics.median(samples[one])) if one in samples else "–"
+             for one in (base, *PLATFORMS)]
+    for platform in PLATFORMS:
+        both = platform in samples and base in samples
+        shown.append(f"{ratio(samples[platform], samples[base]):.2f} "
+                     f"({least_ratio(samples[platform], samples[base]):.2f})" if both else "–")
+    return shown
+
+
+def against_native(programs, rounds, seconds, report):
+    rows = []
+    for name, what in BENCHMARKS:
+        say(f"micro: {what}")
+        sources = [(source, lambda prefix=prefix: time_of(prefix, programs, name, seconds))
+                   for source, prefix in prefixes(programs)]
+        samples = rounds_of(
+            sources, rounds, lambda source, reason: report.failed(f"micro: {what}, {source}", reason))
+        rows.append((what, *cells(samples, "native")))
+        if name in GOALS and {"native", "systrap"} <= samples.keys():
+            report.goal(f"{what}, systrap ÷ native", GOALS[name],
+                        ratio(samples["systrap"], samples["native"]))
+    table(f"Natively and inside, {rounds} interleaved rounds",
+          ("median", "native", *PLATFORMS, *(f"{one} ÷ native (of minima)" for one in PLATFORMS)), rows)
+
+
+def notify(programs):
+    found = json.loads(output_of([programs.notify]))
+    return found["notify_ns"]
+
+
+def against_notify(programs, rounds, seconds, report):
+    """getppid inside against a bare notification, which always stays on one CPU."""
+    rows = []
+    for where, pinned in (("all on one CPU", True), ("where the scheduler likes", False)):
+        say(f"micro: getppid against a bare notification, {where}")
+
+        def sample(prefix):
+            if not pinned:
+                return time_of(prefix, programs, "Getppid", seconds)
+            with OneCpu():
+                return time_of(prefix, programs, "Getppid", seconds)
+
+        sources = [("notify", lambda: notify(programs))]
+        sources += [(source, lambda prefix=prefix: sample(prefix))
+                    for source, prefix in prefixes(programs) if source != "native"]
+        samples = rounds_of(sources, rounds, lambda source, reason: report.failed(
+            f"micro: getppid, {where}, {source}", reason))
+        rows.append((f"getppid, sandbox {where}", *cells(samples, "notify")))
+        if {"notify", "systrap"} <= samples.keys():
+            report.goal(f"getppid ÷ bare notify round trip, {where}", 1.3,
+                        ratio(samples["systrap"], samples["notify"]))
+    table(f"Against a bare seccomp-notify round trip on one CPU, {rounds} interleaved rounds",
+          ("median", "notify", *PLATFORMS, *(f"{one} ÷ notify (of minima)" for one in PLATFORMS)), rows)
+
+
+def run(programs, rounds, seconds, report):
+    print("\n## Micro benchmarks")
+    against_native(programs, rounds, seconds, report)
+    against_notify(programs, rounds, seconds, report)
