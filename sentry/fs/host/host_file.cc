@@ -99,10 +99,13 @@ HostFile::HostFile(Ref<Inode> inode, UniqueFd fd, OpenFlags flags, uint32_t type
 
 HostFile::~HostFile() { HostPoller::Get().Remove(fd_.get()); }
 
-Status HostFile::ReadyFor(short events) const {
+Status HostFile::ReadyFor(short events) {
   if (always_ready_) return kOk;
   pollfd pfd{.fd = fd_.get(), .events = events, .revents = 0};
-  return poll(&pfd, 1, 0) > 0 ? Status(kOk) : Errno(EAGAIN);
+  if (poll(&pfd, 1, 0) > 0) return kOk;
+  // News comes once: whoever was woken for bytes that somebody else took has to ask again.
+  if (!queue_.empty()) ArmHostEvents(static_cast<uint32_t>(events));
+  return Errno(EAGAIN);
 }
 
 // Between poll(2) and the read another process may take the bytes; the call then blocks this worker

@@ -49,7 +49,7 @@ class HostFile final : public File {
 
  private:
   // Whether the host would block: EAGAIN, or fine.
-  Status ReadyFor(short events) const;
+  Status ReadyFor(short events);
 
   const UniqueFd fd_;
   const uint32_t type_;  // S_IF*.
