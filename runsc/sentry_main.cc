@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -12,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/base/internal/sysinfo.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
@@ -92,6 +94,13 @@ absl::StatusOr<ChosenPlatform> CreatePlatform(PlatformKind wanted) {
   if (ptrace.ok()) return ChosenPlatform{PlatformKind::kPtrace, *std::move(ptrace)};
   return absl::InternalError(absl::StrCat("platform ptrace does not work on this host: ",
                                           strerror(ptrace.error().code())));
+}
+
+// What libraries would look up in /sys later, when nothing can be opened: the number of processors,
+// which malloc wants for its arenas and abseil for its locks. One arena also keeps a sentry small.
+void PrepareLibraries() {
+  mallopt(M_ARENA_MAX, 1);
+  absl::base_internal::NumCPUs();
 }
 
 // The caller's environment with --env on top.
@@ -214,6 +223,7 @@ Failure RunProgram(SentryStart& start) {
   absl::StatusOr<ChosenPlatform> chosen = CreatePlatform(start.config.platform);
   if (!chosen.ok()) return SetUpFailed(chosen.status());
   StartupMark("sentry: platform created");
+  PrepareLibraries();
   if (const Status s = InstallSentryFilter(chosen->kind); !s.ok()) {
     return {kExitSetUp, absl::StrCat("seccomp: ", strerror(s.error().code()))};
   }
