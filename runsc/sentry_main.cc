@@ -5,6 +5,7 @@
 #include <malloc.h>
 #include <pthread.h>
 #include <sys/prctl.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cstring>
@@ -96,9 +97,11 @@ absl::StatusOr<ChosenPlatform> CreatePlatform(PlatformKind wanted) {
                                           strerror(ptrace.error().code())));
 }
 
-// What libraries would look up in /sys later, when nothing can be opened: the number of processors,
-// which malloc wants for its arenas and abseil for its locks. One arena also keeps a sentry small.
+// What libraries would look up later, when nothing can be opened: the number of processors, which
+// malloc wants for its arenas and abseil for its locks, and the time zone, which even gmtime_r(3)
+// reads. One arena also keeps a sentry small.
 void PrepareLibraries() {
+  tzset();
   mallopt(M_ARENA_MAX, 1);
   absl::base_internal::NumCPUs();
 }
