@@ -87,6 +87,7 @@ inline constexpr SeccompRule kCommon[] = {
     {SYS_clone, "threads", 1, {{0, kInt, kThread}}},
     // Its flags are in memory, where no filter sees them. libc then uses clone.
     {SYS_clone3, "refused", 0, {}, ENOSYS},
+    {SYS_openat, "refused: abseil asks /sys for the clock's frequency", 0, {}, ENOENT},
     {SYS_set_robust_list, "threads", 0, {}},
     {SYS_rseq, "threads", 0, {}},
     {SYS_rt_sigprocmask, "threads", 0, {}},
