@@ -60,7 +60,7 @@ inline constexpr AbiRow kRows[] = {
     Full(0, "read"),
     Full(1, "write"),
     Full(2, "open"),
-    Full(3, "close"),
+    Full(3, "close", kApprove),
     Full(4, "stat"),
     Full(5, "fstat"),
     Full(6, "lstat"),

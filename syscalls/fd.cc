@@ -57,10 +57,12 @@ Result<int64_t> RegularIoctl(Task& task, File& file, uint32_t command, uint64_t 
 
 }  // namespace
 
-Status Close(Task& task, Fd fd) {
+Result<Control> Close(Task& task, Fd fd) {
   const Ref<File> file = TRY(task.fds().Remove(fd));
   DropRecordLocks(task, *file);
-  return kOk;
+  // The descriptor that once made a mapping goes as well.
+  if (task.thread().HoldsDescriptor(static_cast<int>(fd))) return Control::Continue();
+  return Control::Return(0);
 }
 
 Status CloseRange(Task& task, uint32_t first, uint32_t last, uint32_t flags) {

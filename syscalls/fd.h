@@ -6,7 +6,7 @@
 
 namespace syscalls {
 
-Status Close(Task& task, Fd fd);
+Result<Control> Close(Task& task, Fd fd);
 Status CloseRange(Task& task, uint32_t first, uint32_t last, uint32_t flags);
 Result<Fd> Dup(Task& task, Fd fd);
 Result<Fd> Dup2(Task& task, Fd from, Fd to);
