@@ -22,8 +22,8 @@ class Report:
         self.failures = []  # What should have run and did not.
 
     def goal(self, what, most, measured, unit=""):
-        met = round(measured, 2) <= most
-        self.goals.append((what, f"≤ {most:g}{unit}", f"{measured:.2f}{unit}", "yes" if met else "no"))
+        met = "yes" if round(measured, 2) <= most else "no"
+        self.goals.append((what, f"≤ {most:g}{unit}", f"{measured:.2f}{unit}", met))
 
     def failed(self, what, reason):
         self.failures.append(f"{what}: {reason}")

@@ -35,7 +35,8 @@ def switches(pids):
     for pid in pids:
         for tid in os.listdir(f"/proc/{pid}/task"):
             with open(f"/proc/{pid}/task/{tid}/status") as f:
-                counts[int(tid)] = sum(int(line.split()[1]) for line in f if "ctxt_switches" in line)
+                counts[int(tid)] = sum(int(line.split()[1]) for line in f
+                                       if "ctxt_switches" in line)
     return counts
 
 

@@ -2,7 +2,7 @@
 // it natively and inside and compares. Every time is real time, because what the sentry does for a
 // call is not on this process's account.
 //
-//   bench_micro [PROGRAM] [--benchmark_…]    PROGRAM: what ForkExec starts, static for a fair figure
+//   bench_micro [PROGRAM] [--benchmark_…]    PROGRAM: what ForkExec starts, static at best
 #include <benchmark/benchmark.h>
 #include <fcntl.h>
 #include <pthread.h>

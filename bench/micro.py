@@ -3,8 +3,8 @@ import json
 import os
 import statistics
 
-from common import (PLATFORMS, CannotRun, duration, inside, least_ratio, output_of, ratio, rounds_of,
-                    say, table)
+from common import (PLATFORMS, CannotRun, duration, inside, least_ratio, output_of, ratio,
+                    rounds_of, say, table)
 
 # Name in micro.cc, what the table calls it.
 BENCHMARKS = (
@@ -57,6 +57,10 @@ def time_of(prefix, programs, name, seconds):
         raise CannotRun(f"no figures in its output ({error})") from None
 
 
+def heading(base):
+    return ("median", base, *PLATFORMS, *(f"{one} ÷ {base} (of minima)" for one in PLATFORMS))
+
+
 def cells(samples, base):
     """Medians, then for each platform its ratio to `base`: of the rounds, and of the minima."""
     shown = [duration(statistics.median(samples[one])) if one in samples else "–"
@@ -74,14 +78,14 @@ def against_native(programs, rounds, seconds, report):
         say(f"micro: {what}")
         sources = [(source, lambda prefix=prefix: time_of(prefix, programs, name, seconds))
                    for source, prefix in prefixes(programs)]
-        samples = rounds_of(
-            sources, rounds, lambda source, reason: report.failed(f"micro: {what}, {source}", reason))
+        samples = rounds_of(sources, rounds, lambda source, reason: report.failed(
+            f"micro: {what}, {source}", reason))
         rows.append((what, *cells(samples, "native")))
         if name in GOALS and {"native", "systrap"} <= samples.keys():
             report.goal(f"{what}, systrap ÷ native", GOALS[name],
                         ratio(samples["systrap"], samples["native"]))
     table(f"Natively and inside, {rounds} interleaved rounds",
-          ("median", "native", *PLATFORMS, *(f"{one} ÷ native (of minima)" for one in PLATFORMS)), rows)
+          heading("native"), rows)
 
 
 def notify(programs):
@@ -111,7 +115,7 @@ def against_notify(programs, rounds, seconds, report):
             report.goal(f"getppid ÷ bare notify round trip, {where}", 1.3,
                         ratio(samples["systrap"], samples["notify"]))
     table(f"Against a bare seccomp-notify round trip on one CPU, {rounds} interleaved rounds",
-          ("median", "notify", *PLATFORMS, *(f"{one} ÷ notify (of minima)" for one in PLATFORMS)), rows)
+          heading("notify"), rows)
 
 
 def run(programs, rounds, seconds, report):

@@ -29,7 +29,7 @@ def write_bundle(folder, program):
 
 
 def hide_unified_cgroups():
-    """crun refuses a host with both cgroup versions mounted. In mounts of our own, one is enough."""
+    """crun refuses a host with both cgroup versions mounted: in mounts of our own there is one."""
     unified = b"/sys/fs/cgroup/unified"
     libc = ctypes.CDLL(None)
     if os.path.ismount(unified) and libc.unshare(0x20000) == 0:  # CLONE_NEWNS
@@ -38,13 +38,14 @@ def hide_unified_cgroups():
 
 
 def peers(folder, program):
-    """(name, command) of other sandboxes; the names of containers are used again once they ended."""
+    """(name, command) of other sandboxes. The name of a container is free again when it ended."""
     run = ["run", "--bundle", folder]
+    crun = ["crun", "--cgroup-manager=disabled", f"--root={folder}/crun"]
     runsc = ["runsc", f"--root={folder}/runsc", "--network=none", "--ignore-cgroups"]
     return [
         ("bwrap", ["bwrap", "--dev-bind", "/", "/", program]),
         ("bwrap, all namespaces", ["bwrap", "--dev-bind", "/", "/", "--unshare-all", program]),
-        ("crun", ["crun", "--cgroup-manager=disabled", f"--root={folder}/crun", *run, "bench-crun"]),
+        ("crun", [*crun, *run, "bench-crun"]),
         ("runc", ["runc", f"--root={folder}/runc", *run, "bench-runc"]),
         *((f"runsc {platform}, {word}", [*runsc, f"--platform={platform}", *rest])
           for platform in ("systrap", "ptrace")
@@ -91,8 +92,9 @@ def run(programs, rounds, report):
     for name, times in samples.items():
         against = (f"{ratio(systrap, times):.2f} ({least_ratio(systrap, times):.2f})"
                    if systrap and times is not systrap else "")
+        slower = f"{ratio(times, native):.1f}" if native else "–"
         rows.append((name, f"{min(times):.2f}", f"{statistics.median(times):.2f}",
-                     f"{max(times):.2f}", f"{ratio(times, native):.1f}" if native else "–", against))
+                     f"{max(times):.2f}", slower, against))
     table(f"{rounds} interleaved rounds, ms",
           ("what", "min", "median", "max", "÷ native", "systrap ÷ this (of minima)"), rows)
     if systrap:
