@@ -81,7 +81,19 @@ Result<uint64_t> StubContext::RunCall(uint64_t nr, std::span<const uint64_t, 6> 
   batch.call.nr = nr;
   std::copy(args.begin(), args.end(), batch.call.args);
   if (!space().WriteObject(SlotAddress(thread_.slot), batch)) return Errno(EIO);
+  SetAwaited(true);
   platform_.listener().Reply(notification_, STUB_COMMAND_BATCH);
+  const Result<uint64_t> result = FollowCall(nr, args);
+  SetAwaited(false);
+  return result;
+}
+
+void StubContext::SetAwaited(bool awaited) {
+  absl::MutexLock lock(&platform_.mu());
+  thread_.awaited = awaited;
+}
+
+Result<uint64_t> StubContext::FollowCall(uint64_t nr, std::span<const uint64_t, 6> args) {
   for (;;) {
     const seccomp_notif next = TRY(platform_.Await(thread_));
     const seccomp_data& data = next.data;

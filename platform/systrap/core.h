@@ -52,7 +52,8 @@ struct HostThread : RefCounted {
   std::optional<uint64_t> parked;
   int resume_command = 0;  // STUB_COMMAND_RESUME or LEAVE_SETUP.
 
-  // A worker waits for this thread's next notification.
+  // A worker takes this thread's notifications itself (Systrap::Await). To be set before the answer
+  // that makes the next one come, which another worker may receive at once.
   bool awaited = false;
   std::optional<seccomp_notif> inbox;
   absl::CondVar arrived;
@@ -92,7 +93,7 @@ class Systrap final : public Platform {
   void InterruptLocked(HostThread& thread) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void ResumeIfReadyLocked(HostThread& thread) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
-  // The next notification of a registered thread that is known to come; EIO when it died instead.
+  // The next notification of a registered thread that is awaited; EIO when it died instead.
   Result<seccomp_notif> Await(HostThread& thread) ABSL_LOCKS_EXCLUDED(mu_);
 
  private:

@@ -279,18 +279,13 @@ Result<seccomp_notif> Systrap::Await(HostThread& thread) {
     return worker != nullptr ? worker->leader : !leader_active_;
   };
   absl::MutexLock lock(&mu_);
-  thread.awaited = true;
   for (;;) {
     if (thread.inbox.has_value()) {
       const seccomp_notif notification = *thread.inbox;
       thread.inbox.reset();
-      thread.awaited = false;
       return notification;
     }
-    if (thread.ended || thread.process->killed || thread.process->reaped) {
-      thread.awaited = false;
-      return Errno(EIO);
-    }
+    if (thread.ended || thread.process->killed || thread.process->reaped) return Errno(EIO);
     if (!leads()) {
       thread.arrived.WaitWithTimeout(&mu_, absl::Milliseconds(100));
       continue;
