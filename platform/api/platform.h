@@ -147,7 +147,8 @@ class Thread {
   // Verdict::kContinue: close(2) of it must then be answered kContinue.
   virtual bool HoldsDescriptor(int guest_fd) = 0;
   virtual AddressSpace& address_space() = 0;
-  // CPU time used by this thread, in nanoseconds (user and system of the host thread together).
+  // CPU time used by this thread's whole host process, in nanoseconds, user and system together: the
+  // host does not tell a thread's to other processes.
   virtual uint64_t CpuTimeNs() = 0;
   // The host's thread id, for logs only.
   virtual int host_tid() const = 0;

@@ -59,7 +59,8 @@ void Kernel::FinishTask(Task& task, From from) {
     absl::MutexLock lock(&mu_);
     if (task.thread_) {
       // The host may have forgotten a process that was killed.
-      task.group().dead_cpu_ns += std::max(task.final_cpu_ns_, task.thread_->CpuTimeNs());
+      uint64_t& total = task.group().dead_cpu_ns;
+      total = std::max({total, task.final_cpu_ns_, task.thread_->CpuTimeNs()});
     }
     thread = std::move(task.thread_);
     Task* executing = task.group().exec_task;

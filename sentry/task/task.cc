@@ -99,7 +99,7 @@ void Task::UnshareFs() {
 
 uint64_t Task::CpuTimeNs() const {
   absl::MutexLock lock(&kernel_.mu());
-  return thread_ ? thread_->CpuTimeNs() : 0;
+  return CpuTimeNsLocked();
 }
 
 void Task::set_creds(Credentials creds) {

@@ -60,6 +60,8 @@ class Task final : public RefCounted, public platform::Guest {
   platform::Thread& thread() const { return *thread_; }  // Own: an exited task has none.
   // CPU time used so far, in nanoseconds; 0 once it has been added to the group's. From any task.
   uint64_t CpuTimeNs() const;
+  // The same under Kernel::mu().
+  uint64_t CpuTimeNsLocked() const { return thread_ ? thread_->CpuTimeNs() : 0; }
 
   // The credentials, own. Others read a copy through Kernel::CredentialsOf.
   const Credentials& creds() const { return creds_; }

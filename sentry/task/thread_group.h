@@ -73,7 +73,7 @@ class ThreadGroup : public RefCounted {
   WaitQueue signal_events;
 
   std::array<rlimit, RLIM_NLIMITS> limits{};
-  uint64_t dead_cpu_ns = 0;           // CPU time of threads that have exited.
+  uint64_t dead_cpu_ns = 0;           // CPU time of the process when a thread last exited.
   uint64_t children_cpu_ns = 0;       // Of reaped children.
   uint32_t uid = 0;                   // Real user id of the last task, for reports of its end.
   int64_t start_time_ns = 0;          // CLOCK_MONOTONIC.

@@ -1,4 +1,6 @@
 #include "sentry/time/clocks.h"
+#include <algorithm>
+
 
 #include "sentry/task/kernel.h"
 #include "sentry/task/task.h"
@@ -112,8 +114,9 @@ Result<timespec> ClockResolution(Task& task, ClockId clock) {
 
 uint64_t ProcessCpuNs(Kernel& kernel, ThreadGroup& group) {
   absl::MutexLock lock(&kernel.mu());
+  // Each thread tells what its whole process has used, see platform::Thread::CpuTimeNs.
   uint64_t total = group.dead_cpu_ns;
-  for (Task* task : group.tasks) total += task->CpuTimeNs();
+  for (Task* task : group.tasks) total = std::max(total, task->CpuTimeNsLocked());
   return total;
 }
 
