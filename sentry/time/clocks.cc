@@ -1,6 +1,6 @@
 #include "sentry/time/clocks.h"
-#include <algorithm>
 
+#include <algorithm>
 
 #include "sentry/task/kernel.h"
 #include "sentry/task/task.h"
