@@ -155,6 +155,7 @@ bool Task::Enter() {
   do {
     if ((life & kKilled) != 0) return false;
   } while (!life_.compare_exchange_weak(life, life | kInCallback));
+  t_current = this;
   return true;
 }
 
