@@ -105,6 +105,7 @@ Status EpollFile::Add(Fd fd, Ref<File> file, const epoll_event& event) {
       (nested != nullptr || (event.events & ~kExclusiveOk) != 0)) {
     return Errno(EINVAL);
   }
+  if (file->wait_queue() == nullptr) return Errno(EPERM);  // Always ready: epoll_ctl(2).
   const Key key{file.get(), static_cast<int>(fd)};
   absl::MutexLock lock(&control_mu_);
   if (items_.contains(key)) return Errno(EEXIST);
