@@ -166,10 +166,10 @@ Result<int64_t> Fcntl(Task& task, Fd fd, int command, uint64_t arg) {
     case F_SETPIPE_SZ:
       return PipeSize(*file, command, arg);
     case F_ADD_SEALS:
-      TRY(file->AddSeals(static_cast<uint32_t>(arg)));
+      TRY(file->AddSeals(static_cast<int>(arg)));
       return 0;
     case F_GET_SEALS:
-      return static_cast<int64_t>(TRY(file->Seals()));
+      return static_cast<int64_t>(TRY(file->GetSeals()));
     case F_GETLEASE:
       return F_UNLCK;
     case kDupfdQuery: {

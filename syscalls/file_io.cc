@@ -21,8 +21,8 @@ bool ContinuesShortWrites(File& file) {
   return attributes.ok() && (S_ISFIFO(attributes->mode) || S_ISSOCK(attributes->mode));
 }
 
-// With a limit in force: where a write of a regular file starts.
-Status CheckWriteLimit(Task& task, File& file, std::optional<int64_t> offset) {
+// With RLIMIT_FSIZE in force a write of a regular file ends there; one that starts there fails.
+Status ApplyWriteLimit(Task& task, File& file, IoSrc& src, std::optional<int64_t> offset) {
   const uint64_t limit = task.Limit(RLIMIT_FSIZE);
   if (limit == RLIM_INFINITY || !file.seekable()) return kOk;
   const sentry::Attributes attributes = TRY(file.inode().GetAttributes());
@@ -31,7 +31,9 @@ Status CheckWriteLimit(Task& task, File& file, std::optional<int64_t> offset) {
   if (!file.flags().has(O_APPEND)) {
     start = static_cast<uint64_t>(offset ? *offset : TRY(file.Seek(0, SEEK_CUR)));
   }
-  return start < limit ? Status(kOk) : CheckFileSize(task, start + 1);
+  if (start >= limit) return src.remaining() == 0 ? Status(kOk) : CheckFileSize(task, start + 1);
+  src.Limit(limit - start);
+  return kOk;
 }
 
 }  // namespace
@@ -67,7 +69,7 @@ Result<int64_t> ReadFile(Task& task, File& file, IoDst& dst, std::optional<int64
 
 Result<int64_t> WriteFile(Task& task, File& file, IoSrc& src, std::optional<int64_t> offset) {
   if (file.is_terminal()) TRY(file.CheckTerminalAccess(task, File::TerminalAccess::kWrite));
-  TRY(CheckWriteLimit(task, file, offset));
+  TRY(ApplyWriteLimit(task, file, src, offset));
   int64_t total = 0;
   for (;;) {
     auto result = RetryWhileBlocked(task, file, POLLOUT, [&] {

@@ -3,6 +3,7 @@
 #include <linux/capability.h>
 #include <linux/securebits.h>
 
+#include <algorithm>
 #include <array>
 #include <vector>
 
@@ -200,6 +201,7 @@ Status Setgroups(Task& task, int size, UserPtr<const uint32_t> list) {
   if (size < 0 || size > kMaxGroups) return Errno(EINVAL);
   Credentials creds = task.creds();
   creds.groups = TRY(task.mem().ReadArray(list, static_cast<size_t>(size)));
+  std::sort(creds.groups.begin(), creds.groups.end());  // Which getgroups(2) shows.
   task.set_creds(std::move(creds));
   return kOk;
 }

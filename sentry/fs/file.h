@@ -41,9 +41,6 @@ class File : public RefCounted {
   virtual Result<int64_t> Ioctl(Task& task, uint32_t command, uint64_t arg) {
     return Errno(ENOTTY);
   }
-  // fcntl(F_ADD_SEALS, F_GET_SEALS): for files of memfd_create(2).
-  virtual Status AddSeals(uint32_t seals) { return Errno(EINVAL); }
-  virtual Result<uint32_t> Seals() { return Errno(EINVAL); }
 
   // POLL* events that hold now. Regular files are always ready.
   virtual uint32_t Poll() { return POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM; }

@@ -40,6 +40,8 @@ class IoSrc {
   size_t remaining() const { return remaining_; }
   // Copies in and advances. Short only on a fault; EFAULT when nothing could be copied.
   Result<size_t> CopyIn(std::span<std::byte> dst);
+  // Leaves at most `most` bytes to take.
+  void Limit(size_t most) { remaining_ = remaining_ < most ? remaining_ : most; }
   // Gives back the last `count` bytes taken, for a file that accepted fewer.
   void Unread(size_t count);
 

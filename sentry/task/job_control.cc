@@ -44,7 +44,7 @@ class JobControl {
     for (const auto& [id, group] : kernel.groups_) {
       if (group->group != pgid || group->zombie || group.get() == leaving) continue;
       const ThreadGroup* parent = group->parent;
-      if (parent == nullptr || parent == leaving || parent == kernel.init_.get()) continue;
+      if (parent == nullptr || parent == leaving) continue;
       if (parent->group != pgid && parent->session == group->session) return false;
     }
     return true;

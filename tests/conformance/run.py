@@ -96,6 +96,8 @@ def main():
         if binary.startswith("/tmp/"):  # Inside, /tmp is a fresh one.
             folder = os.path.dirname(binary)
             command.append(f"--volume={folder}:{folder}:ro")
+        # As natively: neither the first process nor without a parent in another session.
+        command += ["/usr/bin/setsid", "--wait"]
     pattern = "*"
     for option in extra:
         if option.startswith("--gtest_filter="):
