@@ -37,7 +37,7 @@
 // What the sentry answers.
 #define STUB_COMMAND_RESUME 0       // rt_sigreturn to the frame.
 #define STUB_COMMAND_BATCH 1        // Make the calls of the batch, then report.
-#define STUB_COMMAND_LEAVE_SETUP 2  // Unmap the set-up copy, then as RESUME.
+#define STUB_COMMAND_LEAVE_SETUP 2  // Take the set-up copy away, then as RESUME.
 
 // The one host signal that the sentry sends to stubs.
 #define STUB_INTERRUPT_SIGNAL 63

@@ -44,14 +44,17 @@ sandbox_stub_handler:
     ud2
 
 .Lleave_setup:
-    movabsq $(STUB_CODE + (.Lunmap_setup - sandbox_stub_begin)), %rax
+    movabsq $(STUB_CODE + (.Lclose_setup - sandbox_stub_begin)), %rax
     jmp *%rax
-.Lunmap_setup:                  // Only ever reached in the copy at STUB_CODE.
-    movabsq $STUB_SETUP, %rdi
+.Lclose_setup:                  // Only ever reached in the copy at STUB_CODE.
+    movabsq $STUB_SETUP, %rdi   // Not munmap: a hole could be filled by the application, with code.
     movl $STUB_CODE_SIZE, %esi
-    movl $11, %eax              // munmap
+    xorl %edx, %edx             // PROT_NONE
+    movl $10, %eax              // mprotect
     syscall
-    jmp .Lresume
+    testq %rax, %rax
+    jz .Lresume
+    ud2
 
 // struct Batch at %r15: count, then {nr, six arguments, unused} each. The sixth argument of clone,
 // which Linux does not use, is the child's frame.

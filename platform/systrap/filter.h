@@ -2,7 +2,7 @@
 //
 // Reachable unasked from application code, and nothing else (README.md has the reasons):
 //   direct   futex, mmap, munmap, mprotect, madvise, brk, sched_yield, with bounded arguments
-//   stub     rt_sigreturn, sigaltstack, munmap of the set-up copy
+//   stub     rt_sigreturn, sigaltstack, mprotect(PROT_NONE) of the set-up copy
 #ifndef PLATFORM_SYSTRAP_FILTER_H_
 #define PLATFORM_SYSTRAP_FILTER_H_
 
@@ -112,11 +112,12 @@ class FilterBuilder {
     Load(offsetof(seccomp_data, nr));
     ReturnIfEqual(SYS_rt_sigreturn, SECCOMP_RET_ALLOW);
     ReturnIfEqual(SYS_sigaltstack, SECCOMP_RET_ALLOW);
-    const size_t unmap = OpenIfEqual(SYS_munmap);
+    const size_t take_away = OpenIfEqual(SYS_mprotect);
     ReturnUnlessArg(0, STUB_SETUP);
     ReturnUnlessArg(1, STUB_CODE_SIZE);
+    ReturnUnlessArg(2, PROT_NONE);
     Return(SECCOMP_RET_ALLOW);
-    Close(unmap);
+    Close(take_away);
     Return(SECCOMP_RET_USER_NOTIF);
     Close(in_code);
     Close(above_code);

@@ -124,8 +124,14 @@ TEST(Filter, AllowsNoCallFromTheStubThatHasPower) {
               harmless ? SECCOMP_RET_ALLOW : SECCOMP_RET_USER_NOTIF)
         << nr;
   }
-  EXPECT_EQ(Evaluate(Call(SYS_munmap, {STUB_SETUP, STUB_CODE_SIZE}, in_code)), SECCOMP_RET_ALLOW);
-  EXPECT_EQ(Evaluate(Call(SYS_munmap, {STUB_CODE, STUB_CODE_SIZE}, in_code)),
+  EXPECT_EQ(Evaluate(Call(SYS_mprotect, {STUB_SETUP, STUB_CODE_SIZE, PROT_NONE}, in_code)),
+            SECCOMP_RET_ALLOW);
+  EXPECT_EQ(Evaluate(Call(SYS_mprotect, {STUB_SETUP, STUB_CODE_SIZE, PROT_EXEC}, in_code)),
+            SECCOMP_RET_USER_NOTIF);
+  EXPECT_EQ(Evaluate(Call(SYS_mprotect, {STUB_CODE, STUB_CODE_SIZE, PROT_NONE}, in_code)),
+            SECCOMP_RET_USER_NOTIF);
+  // A hole there would be code with every right.
+  EXPECT_EQ(Evaluate(Call(SYS_munmap, {STUB_SETUP, STUB_CODE_SIZE}, in_code)),
             SECCOMP_RET_USER_NOTIF);
 }
 
