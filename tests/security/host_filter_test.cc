@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <climits>
 #include <set>
 #include <span>
 
@@ -65,7 +66,8 @@ bool KilledByFilter(int status) { return WIFSIGNALED(status) && WTERMSIG(status)
 // process.
 Call HarmlessCall(const SeccompRule& rule) {
   Call call{.nr = rule.nr, .args = {~uint64_t{0}, 0, 0, 0, 0, 0}};
-  if (rule.nr == SYS_kill || rule.nr == SYS_tgkill) call.args[0] = 0;
+  // Above any process id. All ones would be everybody, zero one's own process group.
+  if (rule.nr == SYS_kill || rule.nr == SYS_tgkill) call.args[0] = INT_MAX;
   for (int i = 0; i < rule.arg_rule_count; ++i) {
     uint64_t& arg = call.args[rule.arg_rules[i].index];
     arg = (arg & ~rule.arg_rules[i].mask) | rule.arg_rules[i].value;
