@@ -88,7 +88,13 @@ class HostFilter : public testing::TestWithParam<Subject> {
   }
 };
 
-TEST_P(HostFilter, KeepsItsBudget) { EXPECT_LE(Numbers().size(), GetParam().budget); }
+TEST_P(HostFilter, KeepsItsBudget) {
+  std::set<uint32_t> executed;
+  for (const SeccompRule& rule : GetParam().rules) {
+    if (rule.refuse_with == 0) executed.insert(rule.nr);
+  }
+  EXPECT_LE(executed.size(), GetParam().budget);
+}
 
 TEST_P(HostFilter, KillsAtEveryCallThatIsNotInTheTable) {
   const std::set<uint32_t> allowed = Numbers();
@@ -190,6 +196,7 @@ TEST(SentryFilter, HasNoWayOut) {
                             SYS_process_madvise};
   for (const Subject& subject : std::span(kSubjects).subspan(1)) {
     for (const SeccompRule& rule : subject.rules) {
+      if (rule.refuse_with != 0) continue;
       for (const uint32_t nr : never) EXPECT_NE(rule.nr, nr) << subject.name;
     }
   }
