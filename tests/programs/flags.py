@@ -119,7 +119,7 @@ def volume_read_only(box):
     with Folder() as name:
         with open(f"{name}/in", "w") as f:
             f.write("data\n")
-        box.bash("cat /mnt/v/in; echo x 2>&1 > /mnt/v/out; rm /mnt/v/in; echo $?",
+        box.bash("cat /mnt/v/in; echo x > /mnt/v/out; rm /mnt/v/in; echo $?",
                  "--volume", f"{name}:/mnt/v:ro").expect(
                      status=0, out="data\n1\n", err_has="Read-only file system")
         if os.listdir(name) != ["in"]:

@@ -263,11 +263,12 @@ def the_host_does_not_change(box):
 
 @case
 def two_sandboxes_do_not_meet(box):
-    first = box.start("/bin/bash", "-c", "echo one > /var/mark; echo ready; read -t 10 x; cat /var/mark",
+    mark = f"/var/mark-{os.getpid()}"  # A name that the host does not have.
+    first = box.start("/bin/bash", "-c", f"echo one > {mark}; echo ready; read -t 10 x; cat {mark}",
                       stdin=subprocess.PIPE)
     await_line(first)
-    box.bash("cat /var/mark 2>/dev/null || echo none").expect(status=0, out="none\n")
-    box.bash("echo two > /var/mark; cat /var/mark").expect(out="two\n", status=0)
+    box.bash(f"cat {mark} 2>/dev/null || echo none").expect(status=0, out="none\n")
+    box.bash(f"echo two > {mark}; cat {mark}").expect(out="two\n", status=0)
     finish(first, b"go\n").expect(out="one\n", status=0)
 
 

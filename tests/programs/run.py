@@ -38,7 +38,7 @@ def run_program(box, script, options):
         if shutil.which(program) is None:
             raise Skip(f"no {program}")
     stdin = options.get("stdin")
-    inside = box.bash(PRELUDE + script, data=stdin)
+    inside = box.bash(PRELUDE + script, data=stdin, env={})  # As bare as the native run.
     if "out" in options:
         inside.expect(status=options["status"])
         if not re.fullmatch(options["out"], inside.out):
