@@ -333,7 +333,7 @@ inline constexpr AbiRow kRows[] = {
     Partial(273, "set_robust_list", "recorded only"),
     Full(274, "get_robust_list"),
     Partial(275, "splice", "copies through the sentry"),
-    Missing(276, "tee", "", EINVAL),
+    Partial(276, "tee", "copies, at most 64 KiB at once"),
     Partial(277, "sync_file_range", "flushes everything"),
     Missing(278, "vmsplice", ""),
     Missing(279, "move_pages", ""),

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -9,6 +10,7 @@
 #include <optional>
 #include <span>
 
+#include "sentry/fs/pipe/pipe.h"
 #include "syscalls/common.h"
 #include "syscalls/file_io.h"
 
@@ -16,6 +18,7 @@ namespace syscalls {
 namespace {
 
 constexpr size_t kChunk = 64 << 10;
+constexpr uint32_t kSpliceFlags = SPLICE_F_MOVE | SPLICE_F_NONBLOCK | SPLICE_F_MORE | SPLICE_F_GIFT;
 
 // One side of a copy: at the file's own position, or at one that the application keeps.
 struct Side {
@@ -151,10 +154,8 @@ Result<int64_t> CopyFileRange(Task& task, Fd in_fd, UserPtr<int64_t> in_offset, 
 
 Result<int64_t> Splice(Task& task, Fd in_fd, UserPtr<int64_t> in_offset, Fd out_fd,
                        UserPtr<int64_t> out_offset, uint64_t count, uint32_t flags) {
-  constexpr uint32_t kKnown =
-      SPLICE_F_MOVE | SPLICE_F_NONBLOCK | SPLICE_F_MORE | SPLICE_F_GIFT;
   if (count == 0) return 0;
-  if ((flags & ~kKnown) != 0) return Errno(EINVAL);
+  if ((flags & ~kSpliceFlags) != 0) return Errno(EINVAL);
   Side in{.file = TRY(GetReadable(task, in_fd)), .user = in_offset};
   Side out{.file = TRY(GetWritable(task, out_fd)), .user = out_offset};
   const bool from_pipe = TRY(TypeOf(*in.file)) == S_IFIFO;
@@ -172,6 +173,34 @@ Result<int64_t> Splice(Task& task, Fd in_fd, UserPtr<int64_t> in_offset, Fd out_
   TRY(in.WriteOffset(task));
   TRY(out.WriteOffset(task));
   return total;
+}
+
+Result<int64_t> Tee(Task& task, Fd in_fd, Fd out_fd, uint64_t count, uint32_t flags) {
+  if ((flags & ~kSpliceFlags) != 0) return Errno(EINVAL);
+  if (count == 0) return 0;
+  const Ref<File> in = TRY(GetReadable(task, in_fd)), out = TRY(GetWritable(task, out_fd));
+  auto* const from = sentry::FileCast<sentry::PipeFile>(*in);
+  auto* const to = sentry::FileCast<sentry::PipeFile>(*out);
+  if (from == nullptr || to == nullptr || &from->pipe() == &to->pipe()) return Errno(EINVAL);
+  const bool waits =
+      (flags & SPLICE_F_NONBLOCK) == 0 && !in->nonblocking() && !out->nonblocking();
+  const size_t size = std::min<uint64_t>(count, kChunk);
+  const auto buffer = std::make_unique<std::byte[]>(size);
+  sentry::Waiter waiter(task);
+  if (waits) waiter.Watch(*in, POLLIN);
+  if (waits) waiter.Watch(*out, POLLOUT);
+  for (;;) {
+    // What was seen may be gone after a wait.
+    Result<size_t> done = from->pipe().Peek(std::span(buffer.get(), size));
+    if (done.ok()) {
+      sentry::IoSrc src(std::span<const std::byte>(buffer.get(), *done));
+      done = to->Write(src);
+    }
+    if (done.ok()) return static_cast<int64_t>(*done);
+    if (done.error() == Errno(EPIPE)) RaiseSignal(task, SIGPIPE);
+    if (done.error() != Errno(EAGAIN) || !waits) return done.error();
+    TRY(waiter.Sleep());
+  }
 }
 
 }  // namespace syscalls

@@ -11,6 +11,7 @@ Result<int64_t> CopyFileRange(Task& task, Fd in, UserPtr<int64_t> in_offset, Fd 
                               UserPtr<int64_t> out_offset, uint64_t count, uint32_t flags);
 Result<int64_t> Splice(Task& task, Fd in, UserPtr<int64_t> in_offset, Fd out,
                        UserPtr<int64_t> out_offset, uint64_t count, uint32_t flags);
+Result<int64_t> Tee(Task& task, Fd in, Fd out, uint64_t count, uint32_t flags);
 
 }  // namespace syscalls
 

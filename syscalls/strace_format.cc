@@ -204,6 +204,7 @@ constexpr Row kRows[] = {
     ROW(set_robust_list, kHex, kUnsigned),
     ROW(get_robust_list, kInt, kHex, kHex),
     ROW(splice, kFd, kOutOffset, kFd, kOutOffset, kUnsigned, kHex),
+    ROW(tee, kFd, kFd, kUnsigned, kHex),
     ROW(sync_file_range, kFd, kLong, kLong, kHex),
     ROW(utimensat, kDirFd, kPath, kHex, kAtFlags),
     ROW(epoll_pwait, kFd, kOutEpollEvents, kInt, kInt, kSigset, kUnsigned),

@@ -82,6 +82,7 @@ constexpr Binding kBindings[] = {
     On<Newfstatat>(262), On<Unlinkat>(263), On<Renameat>(264), On<Linkat>(265), On<Symlinkat>(266),
     On<Readlinkat>(267), On<Fchmodat>(268), On<Faccessat>(269), On<Pselect6>(270), On<Ppoll>(271),
     On<Unshare>(272), On<SetRobustList>(273), On<GetRobustList>(274), On<Splice>(275),
+    On<Tee>(276),
     On<SyncFileRange>(277), On<Utimensat>(280), On<EpollPwait>(281), On<Signalfd>(282),
     On<TimerfdCreate>(283), On<Eventfd>(284), On<Fallocate>(285), On<TimerfdSettime>(286),
     On<TimerfdGettime>(287), On<Signalfd4>(289), On<Eventfd2>(290), On<EpollCreate1>(291),

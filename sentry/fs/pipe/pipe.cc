@@ -91,6 +91,20 @@ Result<size_t> Pipe::Read(IoDst& dst) {
   return done;
 }
 
+Result<size_t> Pipe::Peek(std::span<std::byte> bytes) const {
+  absl::MutexLock lock(&mu_);
+  if (size_ == 0 && counters_.writers != 0) return Errno(EAGAIN);
+  size_t done = 0;
+  for (const Page& page : pages_) {
+    if (done == bytes.size() || (page.packet && done > 0)) break;
+    const size_t count = std::min<size_t>(bytes.size() - done, page.end - page.begin);
+    memcpy(bytes.data() + done, page.bytes.get() + page.begin, count);
+    done += count;
+    if (page.packet) break;
+  }
+  return done;
+}
+
 Result<size_t> Pipe::Write(IoSrc& src, bool packet) {
   const size_t total = src.remaining();
   if (total == 0) return size_t{0};

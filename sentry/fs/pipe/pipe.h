@@ -34,6 +34,8 @@ class Pipe : public RefCounted {
 
   // Reads what is there: 0 at the end of the stream (no writers), EAGAIN when empty.
   Result<size_t> Read(IoDst& dst) ABSL_LOCKS_EXCLUDED(mu_);
+  // Copies from the front without taking anything out. Answers as Read does.
+  Result<size_t> Peek(std::span<std::byte> bytes) const ABSL_LOCKS_EXCLUDED(mu_);
   // Takes what fits; up to PIPE_BUF bytes all or nothing. EAGAIN when full, EPIPE without readers
   // (the write handler raises SIGPIPE). `packet`: each page is read by itself (O_DIRECT).
   Result<size_t> Write(IoSrc& src, bool packet) ABSL_LOCKS_EXCLUDED(mu_);
