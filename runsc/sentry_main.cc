@@ -4,7 +4,9 @@
 #include <limits.h>
 #include <malloc.h>
 #include <pthread.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -17,6 +19,7 @@
 #include "absl/base/internal/sysinfo.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "base/log.h"
@@ -157,6 +160,32 @@ absl::Status TakeStdio(sentry::Kernel::InitProcess& init) {
   return absl::OkStatus();
 }
 
+// Shows the caller's terminal as /dev/console, so that ttyname(3) finds a name for it: the host's
+// name is not for the sandbox to know.
+Status NameTerminal(sentry::Vfs& vfs, const sentry::WalkContext& ctx,
+                    sentry::Kernel::InitProcess& init) {
+  constexpr char kName[] = "/dev/console";
+  TRY(vfs.Mknod(ctx, kName, S_IFREG | 0600, 0));
+  const sentry::Path at = TRY(vfs.Walk(ctx, kName, {}));
+  TRY(vfs.MountAt(at, init.terminal->inode_ref(), "devpts", "devpts", MS_NOSUID | MS_NOEXEC));
+  const sentry::Path named = TRY(vfs.Walk(ctx, kName, {}));
+  for (const Ref<sentry::File>& file : init.stdio) {
+    if (file->is_terminal()) file->set_path(named);
+  }
+  return kOk;
+}
+
+// For --strace, which shows calls, and this is none.
+std::string DescribeExec(const sentry::Kernel::InitProcess& init) {
+  std::string arguments;
+  for (const std::string& argument : init.argv) {
+    absl::StrAppend(&arguments, arguments.empty() ? "" : ", ", "\"", absl::CHexEscape(argument),
+                    "\"");
+  }
+  return absl::StrCat("execve(\"", absl::CHexEscape(init.path), "\", [", arguments, "], /* ",
+                      init.envp.size(), " vars */)");
+}
+
 // Builds the tree and the first process, ready to run.
 Failure CreateInit(sentry::Kernel& kernel, sentry::GoferClient& files, const SentryStart& start) {
   const Config& config = start.config;
@@ -179,9 +208,13 @@ Failure CreateInit(sentry::Kernel& kernel, sentry::GoferClient& files, const Sen
   if (!program.ok()) return CannotExecute(init.argv[0], program.error());
   init.path = *program;
   if (absl::Status s = TakeStdio(init); !s.ok()) return SetUpFailed(s);
+  if (init.terminal && !NameTerminal(kernel.vfs(), ctx, init).ok()) {
+    LOG_WARNING("the terminal has no name: /dev/console cannot be made");
+  }
   StartupMark("sentry: program found");
   const Status created = kernel.CreateInit(init);
   if (!created.ok()) return CannotExecute(init.argv[0], created.error());
+  if (config.strace) LOG_INFO("[1] %s = 0", DescribeExec(init));
   StartupMark("sentry: program loaded");
   return {};
 }
