@@ -75,6 +75,19 @@ absl::Status BringUpLoopback() {
   return absl::OkStatus();
 }
 
+UniqueFd OpenDetachedProc() {
+  // Raw numbers: glibc 2.36 has the calls, its static archive needs no more of them. fsconfig's
+  // commands are those of linux/mount.h, which does not get along with sys/mount.h.
+  constexpr unsigned kSetString = 1;
+  constexpr unsigned kCreate = 6;
+  constexpr unsigned kReadOnlyBare = 0x1 | 0x2 | 0x4 | 0x8;  // rdonly, nosuid, nodev, noexec
+  const UniqueFd context(static_cast<int>(syscall(SYS_fsopen, "proc", 1 /* close on exec */)));
+  if (!context.valid()) return UniqueFd();
+  if (syscall(SYS_fsconfig, context.get(), kSetString, "subset", "pid", 0) != 0) return UniqueFd();
+  if (syscall(SYS_fsconfig, context.get(), kCreate, nullptr, nullptr, 0) != 0) return UniqueFd();
+  return UniqueFd(static_cast<int>(syscall(SYS_fsmount, context.get(), 1, kReadOnlyBare)));
+}
+
 absl::Status MountEmpty(const char* over) {
   constexpr unsigned long kFlags = MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC;
   if (mount("none", over, "tmpfs", kFlags, "size=4k,nr_inodes=2,mode=0555") != 0) {

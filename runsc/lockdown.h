@@ -31,6 +31,10 @@ absl::Status TakeIdentity(uid_t uid, gid_t gid);
 absl::Status BringUpLoopback();
 
 // Mounts a new, empty, read-only filesystem over the directory `over`, out of sight of the host.
+// A procfs of this pid namespace that shows processes only and is attached nowhere (fsmount(2)).
+// Invalid where the host refuses it: then there is no /proc/PID/maps inside.
+UniqueFd OpenDetachedProc();
+
 absl::Status MountEmpty(const char* over);
 // Makes the filesystem mounted at `mount_point` the root and the working directory, and lets go of
 // everything else. What is still open stays usable.

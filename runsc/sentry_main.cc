@@ -60,7 +60,7 @@ Failure SetUpFailed(const absl::Status& status) {
   return {kExitSetUp, std::string(status.message())};
 }
 
-absl::Status LockDown(SentryStart& start) {
+absl::Status LockDown(SentryStart& start, UniqueFd& proc) {
   const bool own_network = start.config.network == NetworkKind::kNone;
   const auto network = own_network ? NetworkNamespace::kNew : NetworkNamespace::kCallers;
   if (absl::Status s = EnterNamespaces(network); !s.ok()) return s;
@@ -72,6 +72,7 @@ absl::Status LockDown(SentryStart& start) {
   const Result<Command> go = ReceiveCommand(start.control.get());
   if (!go.ok()) return absl::AbortedError("the front-end is gone");
   if (absl::Status s = TakeIdentity(start.identity.uid, start.identity.gid); !s.ok()) return s;
+  proc = OpenDetachedProc();
   if (absl::Status s = MountEmpty("/proc"); !s.ok()) return s;
   if (absl::Status s = PivotTo("/proc"); !s.ok()) return s;
   StartupMark("sentry: root empty");
@@ -88,14 +89,14 @@ struct ChosenPlatform {
   std::unique_ptr<platform::Platform> platform;
 };
 
-absl::StatusOr<ChosenPlatform> CreatePlatform(PlatformKind wanted) {
+absl::StatusOr<ChosenPlatform> CreatePlatform(PlatformKind wanted, int proc_fd) {
   if (wanted == PlatformKind::kSystrap) {
-    auto systrap = platform::systrap::CreateSystrap({.filter = kStubFilter});
+    auto systrap = platform::systrap::CreateSystrap({.filter = kStubFilter, .proc_fd = proc_fd});
     if (systrap.ok()) return ChosenPlatform{PlatformKind::kSystrap, *std::move(systrap)};
     LOG_WARNING("platform systrap does not work on this host (%s): using ptrace, which is slower",
                 strerror(systrap.error().code()));
   }
-  auto ptrace = platform::ptrace::CreatePtrace({.dispositions = kDispositions});
+  auto ptrace = platform::ptrace::CreatePtrace({.dispositions = kDispositions, .proc_fd = proc_fd});
   if (ptrace.ok()) return ChosenPlatform{PlatformKind::kPtrace, *std::move(ptrace)};
   return absl::InternalError(absl::StrCat("platform ptrace does not work on this host: ",
                                           strerror(ptrace.error().code())));
@@ -265,8 +266,10 @@ absl::Status StartControlThread(Control& control) {
 
 // Returns only if the program could not be run.
 Failure RunProgram(SentryStart& start) {
-  if (absl::Status s = LockDown(start); !s.ok()) return SetUpFailed(s);
-  absl::StatusOr<ChosenPlatform> chosen = CreatePlatform(start.config.platform);
+  UniqueFd proc;
+  if (absl::Status s = LockDown(start, proc); !s.ok()) return SetUpFailed(s);
+  absl::StatusOr<ChosenPlatform> chosen = CreatePlatform(start.config.platform, proc.get());
+  proc.reset();  // The zygote has it; the sentry must not.
   if (!chosen.ok()) return SetUpFailed(chosen.status());
   StartupMark("sentry: platform created");
   PrepareLibraries();

@@ -3,6 +3,9 @@
 #include <sys/uio.h>
 
 #include <algorithm>
+#include <charconv>
+
+#include "absl/strings/str_cat.h"
 
 namespace platform::native {
 
@@ -27,6 +30,21 @@ size_t NativeAddressSpace::Write(uint64_t addr, std::span<const std::byte> src) 
   const iovec remote{reinterpret_cast<void*>(addr), src.size()};
   const ssize_t n = process_vm_writev(tid, &local, 1, &remote, 1, 0);
   return n < 0 ? 0 : static_cast<size_t>(n);
+}
+
+Result<std::string> NativeAddressSpace::HostMaps() {
+  const std::string host = TRY(zygote_.ReadProc(absl::StrCat(Target(), "/maps")));
+  std::string text;
+  for (std::string_view rest = host; !rest.empty();) {
+    const std::string_view line = rest.substr(0, std::min(rest.find('\n'), rest.size() - 1) + 1);
+    rest.remove_prefix(line.size());
+    uint64_t start = 0;
+    std::from_chars(line.data(), line.data() + line.size(), start, 16);
+    // The stub's own; the kernel's vsyscall page lies above it.
+    if (start >= STUB_REGION_START && start < STUB_REGION_END) continue;
+    text += line;
+  }
+  return text;
 }
 
 void NativeAddressSpace::AddThread(pid_t tid) {
@@ -59,7 +77,7 @@ void NativeAddressSpace::FreeSlot(size_t index) {
 }
 
 Ref<NativeAddressSpace> NativeAddressSpace::Fork(size_t used_slot) const {
-  auto copy = MakeRef<NativeAddressSpace>(vdso_);
+  auto copy = MakeRef<NativeAddressSpace>(zygote_);
   absl::MutexLock lock(&mu_);
   absl::MutexLock copy_lock(&copy->mu_);
   copy->slot_used_.assign(slot_used_.size(), false);

@@ -9,6 +9,7 @@
 #include "absl/synchronization/mutex.h"
 #include "platform/api/platform.h"
 #include "platform/native/stub.h"
+#include "platform/native/zygote.h"
 
 namespace platform::native {
 
@@ -20,13 +21,14 @@ struct Slot {
 
 class NativeAddressSpace final : public AddressSpace {
  public:
-  explicit NativeAddressSpace(uint64_t vdso) : vdso_(vdso) {}
+  // `zygote` reads the host's list of mappings; it outlives the address space.
+  explicit NativeAddressSpace(Zygote& zygote) : zygote_(zygote), vdso_(zygote.vdso()) {}
 
   size_t Read(uint64_t addr, std::span<std::byte> dst) override;
   size_t Write(uint64_t addr, std::span<const std::byte> src) override;
   uint64_t user_end() const override { return STUB_REGION_START; }
   uint64_t vdso() const override { return vdso_; }
-  Result<std::string> HostMaps() override { return Errno(ENOSYS); }
+  Result<std::string> HostMaps() override;
 
   template <typename T>
   bool ReadObject(uint64_t addr, T& object) {
@@ -50,6 +52,7 @@ class NativeAddressSpace final : public AddressSpace {
  private:
   pid_t Target() const ABSL_LOCKS_EXCLUDED(mu_);
 
+  Zygote& zygote_;
   const uint64_t vdso_;
   mutable absl::Mutex mu_;  // Leaf.
   std::vector<pid_t> tids_ ABSL_GUARDED_BY(mu_);

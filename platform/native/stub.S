@@ -109,13 +109,14 @@ sandbox_stub_handler:
     jmp .Lreport
 
 // The zygote: %rdi control socket, %rsi 1 when stubs report by themselves and 0 when they wait to
-// be traced, %rdx and %rcx the vDSO's range, to be kept, %r8 and %r9 the lower and the higher of the
-// two descriptors to keep (or twice the control socket). Runs in the copy at STUB_SETUP.
+// be traced, %rdx and %rcx the vDSO's range, to be kept, %r8 and %r9 the ranges of descriptors to
+// close (pairs) and their number, %r10 a /proc or -1. Runs in the copy at STUB_SETUP.
     .globl sandbox_stub_zygote
     .hidden sandbox_stub_zygote
 sandbox_stub_zygote:
     movq %rdi, %r12
     movq %rsi, %r13
+    movq %r10, %r14
     movq %rdx, %rbx
     movq %rcx, %rbp
     xorl %edi, %edi             // Everything below the vDSO …
@@ -129,34 +130,34 @@ sandbox_stub_zygote:
     movl $11, %eax
     syscall
 .Lfiles:
-    xorl %edi, %edi             // close_range(0, lower - 1, CLOSE_RANGE_UNSHARE)
-    leaq -1(%r8), %rsi
+    movq %r8, %rbx
+    movq %r9, %rbp
+.Lclose_range:
+    movq 0(%rbx), %rdi          // close_range(first, last, CLOSE_RANGE_UNSHARE)
+    movq 8(%rbx), %rsi
     movl $2, %edx
     movl $436, %eax
     syscall
-    leaq 1(%r8), %rdi           // close_range(lower + 1, higher - 1, 0): EINVAL if there is none
-    leaq -1(%r9), %rsi
-    xorl %edx, %edx
-    movl $436, %eax
-    syscall
-    leaq 1(%r9), %rdi           // close_range(higher + 1, ~0, 0)
-    movl $-1, %esi
-    xorl %edx, %edx
-    movl $436, %eax
-    syscall
+    addq $16, %rbx
+    decq %rbp
+    jnz .Lclose_range
     xorl %esi, %esi             // arch_prctl(ARCH_SET_FS, 0): the sentry's TLS is gone.
     movl $0x1002, %edi
     movl $158, %eax
     syscall
+// Requests of 32 bytes: 's' for one stub, 'm' and a path below /proc for a text.
 .Lserve:
-    subq $16, %rsp
-    xorl %eax, %eax             // read(control, one byte): a request for one stub.
+    movq %rsp, %r15
+    subq $64, %rsp
+    xorl %eax, %eax             // read(control, request, 32)
     movq %r12, %rdi
     movq %rsp, %rsi
-    movl $1, %edx
+    movl $32, %edx
     syscall
-    cmpq $1, %rax
+    cmpq $32, %rax
     jne .Lexit
+    cmpb $'m', (%rsp)
+    je .Ltext
     movl $56, %eax              // clone(CLONE_PARENT | SIGCHLD)
     movl $(0x8000 | 17), %edi
     xorl %esi, %esi
@@ -172,8 +173,50 @@ sandbox_stub_zygote:
     movq %rsp, %rsi
     movl $8, %edx
     syscall
-    addq $16, %rsp
+    movq %r15, %rsp
     jmp .Lserve
+
+// Answers with pieces, each behind its size; 0 or a negative errno ends them.
+.Ltext:
+    movl $257, %eax             // openat(/proc, path, O_RDONLY)
+    movq %r14, %rdi
+    leaq 1(%rsp), %rsi
+    xorl %edx, %edx
+    xorl %r10d, %r10d
+    syscall
+    movq %rax, %rbx
+    movq %rax, %rbp
+    testq %rax, %rax
+    js .Lpiece
+.Lread:
+    xorl %eax, %eax             // read(file, buffer below the stack pointer)
+    movq %rbx, %rdi
+    leaq -0x2000(%rsp), %rsi
+    movl $0x2000, %edx
+    syscall
+    movq %rax, %rbp
+.Lpiece:
+    movq %rbp, 32(%rsp)
+    movl $1, %eax               // write(control, size, 8)
+    movq %r12, %rdi
+    leaq 32(%rsp), %rsi
+    movl $8, %edx
+    syscall
+    testq %rbp, %rbp
+    jle .Ltext_done
+    movl $1, %eax               // write(control, piece, size)
+    movq %r12, %rdi
+    leaq -0x2000(%rsp), %rsi
+    movq %rbp, %rdx
+    syscall
+    jmp .Lread
+.Ltext_done:
+    movl $3, %eax               // close(file)
+    movq %rbx, %rdi
+    syscall
+    movq %r15, %rsp
+    jmp .Lserve
+
 .Lexit:
     movl $231, %eax
     xorl %edi, %edi
@@ -181,8 +224,11 @@ sandbox_stub_zygote:
     ud2
 
 .Lfresh:
-    movl $3, %eax               // close(control)
+    movl $3, %eax               // close(control), close(/proc)
     movq %r12, %rdi
+    syscall
+    movl $3, %eax
+    movq %r14, %rdi
     syscall
     movq %rsp, %r15
     andq $-STUB_SLOT_SIZE, %r15

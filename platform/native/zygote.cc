@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cstdio>
 #include <cstring>
@@ -197,32 +198,57 @@ class ZygoteBody {
     if (options_.notify) report_.listener = static_cast<int>(listener);
   }
 
+  // Everything but what is kept, as pairs of first and last in the slot. Their number.
+  uint64_t ListClosedRanges() const {
+    std::array<int, 3> kept = {control_, options_.keep_fd, options_.proc_fd};
+    std::sort(kept.begin(), kept.end());
+    auto* out = reinterpret_cast<uint64_t*>(SlotAddress(0));
+    uint64_t count = 0;
+    uint64_t first = 0;
+    const auto close_up_to = [&](uint64_t last) {
+      out[2 * count] = first;
+      out[2 * count + 1] = last;
+      ++count;
+    };
+    for (const int fd : kept) {
+      if (fd < 0) continue;
+      if (static_cast<uint64_t>(fd) > first) close_up_to(static_cast<uint64_t>(fd) - 1);
+      first = static_cast<uint64_t>(fd) + 1;
+    }
+    close_up_to(~uint32_t{0});
+    return count;
+  }
+
   [[noreturn]] void Enter() {
-    const uint64_t entry = StubAddress(sandbox_stub_zygote, STUB_SETUP);
-    const uint64_t stack = SlotAddress(1) - 64;
-    const uint64_t notify = options_.notify ? 1 : 0;
-    const uint64_t control = static_cast<uint64_t>(control_);
-    const int kept = options_.keep_fd < 0 ? control_ : options_.keep_fd;
-    register uint64_t lower asm("r8") = static_cast<uint64_t>(std::min(control_, kept));
-    register uint64_t higher asm("r9") = static_cast<uint64_t>(std::max(control_, kept));
+    // What the entry takes, in memory that survives the switch, in the order of the loads below.
+    auto* values = reinterpret_cast<uint64_t*>(SlotAddress(0) + kBatchStruct);
+    values[0] = SlotAddress(1) - 64;  // The stack.
+    values[1] = static_cast<uint64_t>(control_);
+    values[2] = options_.notify ? 1 : 0;
+    values[3] = keep_start_;
+    values[4] = keep_end_;
+    values[5] = SlotAddress(0);
+    values[6] = ListClosedRanges();
+    values[7] = static_cast<uint64_t>(int64_t{options_.proc_fd});
+    values[8] = StubAddress(sandbox_stub_zygote, STUB_SETUP);
     report_.done.store(1, std::memory_order_release);
     // In one piece, since nothing may touch the old stack after the switch. The wake-up is the last
     // call on behalf of the sentry: without a tracer it fails in the traced mode, see Create.
     asm volatile(
         "movl $202, %%eax\n"
         "syscall\n"
-        "movq %[stack], %%rsp\n"
-        "movq %[control], %%rdi\n"
-        "movq %[notify], %%rsi\n"
-        "movq %[start], %%rdx\n"
-        "movq %[end], %%rcx\n"
-        "jmp *%[entry]\n"
+        "movq 0(%%rbx), %%rsp\n"
+        "movq 8(%%rbx), %%rdi\n"
+        "movq 16(%%rbx), %%rsi\n"
+        "movq 24(%%rbx), %%rdx\n"
+        "movq 32(%%rbx), %%rcx\n"
+        "movq 40(%%rbx), %%r8\n"
+        "movq 48(%%rbx), %%r9\n"
+        "movq 56(%%rbx), %%r10\n"
+        "jmp *64(%%rbx)\n"
         :
-        : "D"(&report_.done), "S"(uint64_t{FUTEX_WAKE}),
-          "d"(uint64_t{1}), [stack] "r"(stack), [control] "r"(control), [notify] "r"(notify),
-          [start] "r"(keep_start_), [end] "r"(keep_end_), [entry] "r"(entry), "r"(lower),
-          "r"(higher)
-        : "memory", "rax", "rcx", "r11");
+        : "D"(&report_.done), "S"(uint64_t{FUTEX_WAKE}), "d"(uint64_t{1}), "b"(values)
+        : "memory", "rax", "rcx", "r8", "r9", "r10", "r11");
     __builtin_unreachable();
   }
 
@@ -291,7 +317,7 @@ Result<std::unique_ptr<Zygote>> Zygote::Create(const Options& options) {
   if (error.code() != 0) return error;
   // The other end stays open here until the zygote has unshared the table: the answer to this first
   // request tells.
-  if (write(zygote->control_.get(), "s", 1) != 1) return Errno(EIO);
+  if (!zygote->Request('s', "")) return Errno(EIO);
   pollfd answer{.fd = zygote->control_.get(), .events = POLLIN, .revents = 0};
   char byte;
   if (poll(&answer, 1, 5000) != 1 || recv(zygote->control_.get(), &byte, 1, MSG_PEEK) != 1)
@@ -306,7 +332,11 @@ void Zygote::Kill() { kill(pid_, SIGKILL); }
 void Zygote::Shutdown() {
   absl::MutexLock lock(&mu_);
   shutdown(control_.get(), SHUT_WR);
-  int64_t ahead = 0;
+  int64_t ahead = spare_;
+  if (ahead > 0) {
+    kill(static_cast<pid_t>(ahead), SIGKILL);
+    waitpid(static_cast<pid_t>(ahead), nullptr, __WALL);
+  }
   while (recv(control_.get(), &ahead, sizeof(ahead), MSG_WAITALL) == sizeof(ahead)) {
     if (ahead <= 0) continue;
     kill(static_cast<pid_t>(ahead), SIGKILL);
@@ -324,17 +354,46 @@ Platform::Layout NativeLayout() {
   return {.mmap_top = top, .stack_low = 0x7ffe00000000, .stack_high = 0x7fffc0000000};
 }
 
-Result<pid_t> Zygote::Spawn() {
-  absl::MutexLock lock(&mu_);
-  int64_t pid = 0;
+bool Zygote::Request(char kind, std::string_view path) {
+  char request[kRequestSize] = {kind};
+  if (path.size() > kRequestSize - 2) return false;
+  path.copy(request + 1, path.size());
+  return send(control_.get(), request, sizeof(request), MSG_NOSIGNAL) == sizeof(request);
+}
+
+bool Zygote::ReceiveAll(void* buffer, size_t size) {
   ssize_t n;
   do {
-    n = recv(control_.get(), &pid, sizeof(pid), MSG_WAITALL);
+    n = recv(control_.get(), buffer, size, MSG_WAITALL);
   } while (n < 0 && errno == EINTR);
-  if (n != sizeof(pid)) return Errno(EAGAIN);  // What fork(2) answers when it cannot.
-  if (send(control_.get(), "s", 1, MSG_NOSIGNAL) != 1) return Errno(EAGAIN);
+  return n == static_cast<ssize_t>(size);
+}
+
+Result<pid_t> Zygote::Spawn() {
+  absl::MutexLock lock(&mu_);
+  int64_t pid = std::exchange(spare_, 0);
+  if (pid == 0 && !ReceiveAll(&pid, sizeof(pid))) return Errno(EAGAIN);  // As fork(2).
+  if (!Request('s', "")) return Errno(EAGAIN);
   if (pid < 0) return Errno(static_cast<int>(-pid));
   return static_cast<pid_t>(pid);
+}
+
+Result<std::string> Zygote::ReadProc(std::string_view path) {
+  absl::MutexLock lock(&mu_);
+  // The answer to the request for the next stub comes first.
+  if (spare_ == 0 && !ReceiveAll(&spare_, sizeof(spare_))) return Errno(EIO);
+  if (!Request('m', path)) return Errno(EIO);
+  std::string text;
+  for (;;) {
+    int64_t size = 0;
+    if (!ReceiveAll(&size, sizeof(size))) return Errno(EIO);
+    if (size < 0) return Errno(static_cast<int>(-size));
+    if (size == 0) break;
+    const size_t old = text.size();
+    text.resize(old + static_cast<size_t>(size));
+    if (!ReceiveAll(text.data() + old, static_cast<size_t>(size))) return Errno(EIO);
+  }
+  return text;
 }
 
 }  // namespace platform::native

@@ -7,6 +7,8 @@
 
 #include <memory>
 #include <span>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/synchronization/mutex.h"
@@ -39,6 +41,7 @@ class Zygote {
     bool notify = false;  // With a listener (seccomp_unotify(2)); stubs then report by themselves,
                           // otherwise they pause until they are traced.
     int keep_fd = -1;     // Stays open in the stubs, under the same number.
+    int proc_fd = -1;     // A procfs of this pid namespace, kept by the zygote only, for ReadProc.
   };
   // Forks it. Call while the process has a single thread.
   static Result<std::unique_ptr<Zygote>> Create(const Options& options);
@@ -47,6 +50,9 @@ class Zygote {
   // A fresh stub, parked in the copy at STUB_SETUP with slot 0; a child of this process. One is
   // always forked ahead of need.
   Result<pid_t> Spawn() ABSL_LOCKS_EXCLUDED(mu_);
+  // The text of a file of procfs, "17/maps" for instance: the sentry itself cannot open any path.
+  // EBADF without a procfs, EIO when the zygote is gone. Its size is bounded by the host.
+  Result<std::string> ReadProc(std::string_view path) ABSL_LOCKS_EXCLUDED(mu_);
   UniqueFd TakeListener() { return std::move(listener_); }
   uint64_t vdso() const { return vdso_; }
   pid_t pid() const { return pid_; }
@@ -61,8 +67,13 @@ class Zygote {
   pid_t pid_ = -1;
   uint64_t vdso_ = 0;
   UniqueFd listener_;
+  static constexpr size_t kRequestSize = 32;
+  bool Request(char kind, std::string_view path);
+  bool ReceiveAll(void* buffer, size_t size);
+
   absl::Mutex mu_;  // Leaf.
   UniqueFd control_;
+  int64_t spare_ = 0;  // The stub forked ahead, if its pid has been read already.
 };
 
 }  // namespace platform::native

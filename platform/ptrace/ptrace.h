@@ -13,6 +13,7 @@ namespace platform::ptrace {
 
 struct PtraceOptions {
   const DispositionTable& dispositions;  // Copied.
+  int proc_fd = -1;                      // Borrowed; see native::Zygote::Options.
 };
 
 // Forks the zygote, so call it while the process has a single thread. The errno of the step that

@@ -83,7 +83,7 @@ class Systrap final : public Platform {
 
   absl::Mutex& mu() ABSL_LOCK_RETURNED(mu_) { return mu_; }
   const Listener& listener() const { return listener_; }
-  uint64_t vdso() const { return zygote_->vdso(); }
+  native::Zygote& zygote() const { return *zygote_; }
 
   // Enters a thread and takes over a notification that came before it was known.
   void Register(HostThread& thread) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

@@ -19,7 +19,7 @@ Result<std::unique_ptr<Platform>> CreateSystrap(const SystrapOptions& options) {
     return Errno(EINVAL);
   }
   std::unique_ptr<native::Zygote> zygote = TRY(native::Zygote::Create(
-      {.filter = std::span(options.filter.code).first(options.filter.size), .notify = true}));
+      {.filter = std::span(options.filter.code).first(options.filter.size), .notify = true, .proc_fd = options.proc_fd}));
   Listener listener(zygote->TakeListener());
   TRY(listener.Prepare());
   return std::unique_ptr<Platform>(

@@ -13,6 +13,7 @@ namespace platform::systrap {
 
 struct SystrapOptions {
   const FilterProgram& filter;  // BuildFilter of the table in use; must outlive the call only.
+  int proc_fd = -1;             // Borrowed; see native::Zygote::Options.
 };
 
 // Forks the zygote: call while the process has one thread, and before its own seccomp program is

@@ -1,6 +1,7 @@
 // What /proc/PID tells of a process's memory: cmdline, environ, auxv, maps.
 #include <algorithm>
 #include <charconv>
+#include <cstdio>
 #include <span>
 
 #include "absl/strings/str_cat.h"
@@ -26,7 +27,9 @@ std::string ReadRange(Mm& mm, uint64_t begin, uint64_t end) {
 struct HostLine {
   uint64_t begin = 0, end = 0;
   std::string_view permissions;
-  std::string_view name;  // Of the kernel's own ([vdso]) only.
+  uint64_t offset = 0, ino = 0;
+  unsigned dev_major = 0, dev_minor = 0;
+  std::string_view name;  // A host file's path within its mount, "[vdso]" and the like, or nothing.
 };
 
 bool ParseHostLine(std::string_view line, HostLine& out) {
@@ -36,8 +39,15 @@ bool ParseHostLine(std::string_view line, HostLine& out) {
   const auto end = std::from_chars(begin.ptr + 1, last, out.end, 16);
   if (end.ec != std::errc() || last - end.ptr < 5) return false;
   out.permissions = std::string_view(end.ptr + 1, 4);
-  const size_t bracket = line.find('[');
-  out.name = bracket == std::string_view::npos ? std::string_view() : line.substr(bracket);
+  // " offset major:minor inode", then the name in a column of its own.
+  int behind = 0;
+  const std::string rest(end.ptr + 5, last);
+  if (sscanf(rest.c_str(), " %lx %x:%x %lu%n", &out.offset, &out.dev_major, &out.dev_minor,
+             &out.ino, &behind) == 4) {
+    const size_t name = line.find_first_of("/[", static_cast<size_t>(end.ptr + 5 - line.data()) +
+                                                     static_cast<size_t>(behind));
+    out.name = name == std::string_view::npos ? std::string_view() : line.substr(name);
+  }
   return true;
 }
 
@@ -68,7 +78,13 @@ class Annotator {
       if (line.begin < range.addr || line.begin - range.addr >= range.length) continue;
       return DescribeFile(range, line.begin - range.addr);
     }
-    if (!line.name.empty()) return {.name = std::string(line.name)};
+    // Not recorded: where the host chose the address.
+    if (!line.name.empty()) {
+      return {.offset = line.offset,
+              .dev = uint64_t{line.dev_major} << 8 | line.dev_minor,
+              .ino = line.ino,
+              .name = std::string(line.name)};
+    }
     if (line.begin < layout_.stack_top && line.end >= layout_.stack_top) return {.name = "[stack]"};
     if (line.begin == layout_.start_brk && layout_.start_brk != 0) return {.name = "[heap]"};
     return {};
