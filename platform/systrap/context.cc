@@ -200,7 +200,8 @@ Result<std::unique_ptr<Thread>> StubContext::Clone(const CloneRequest& request, 
 Status StubContext::Exec(Image& image) {
   StubImage::Parked parked = TRY(static_cast<StubImage&>(image).Release());
   absl::MutexLock lock(&platform_.mu());
-  if (thread_.process->killed) {
+  // Of a death before the thread is registered nobody would tell it.
+  if (thread_.process->killed || parked.process->reaped) {
     platform_.KillLocked(*parked.process);
     return Errno(EIO);
   }

@@ -138,6 +138,7 @@ class Systrap final : public Platform {
   bool leader_active_ ABSL_GUARDED_BY(mu_) = false;
   int idle_followers_ ABSL_GUARDED_BY(mu_) = 0;
   absl::CondVar follower_wake_;
+  absl::CondVar stop_wake_;  // For Run, when there is no zygote whose death wakes it.
   bool stopped_ ABSL_GUARDED_BY(mu_) = false;
 };
 

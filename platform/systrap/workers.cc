@@ -101,19 +101,25 @@ void Systrap::EnterBlocking() {
 // The main thread reaps: it sleeps in waitpid(2) and costs nothing.
 void Systrap::Run() {
   SpawnWorker();
+  bool zygote_gone = false;  // Its death is what wakes this thread to stop: without it, look.
   for (;;) {
     int status = 0;
-    const pid_t pid = waitpid(-1, &status, __WALL);
+    const pid_t pid = waitpid(-1, &status, zygote_gone ? __WALL | WNOHANG : __WALL);
+    const int error = pid < 0 ? errno : 0;
+    const bool nothing = pid == 0 || (zygote_gone && error == ECHILD);
     {
       absl::MutexLock lock(&mu_);
+      if (nothing && !stopped_) stop_wake_.WaitWithTimeout(&mu_, absl::Milliseconds(20));
       if (stopped_) return;
     }
+    if (nothing) continue;
     if (pid < 0) {
-      if (errno == EINTR) continue;
-      LOG_ERROR("waiting for stubs: errno %d", errno);
+      if (error == EINTR) continue;
+      LOG_ERROR("waiting for stubs: errno %d", error);
       return;
     }
     if (pid == zygote_->pid()) {
+      zygote_gone = true;
       LOG_ERROR("the zygote has died: no process can be started any more");
       continue;
     }
@@ -127,6 +133,7 @@ void Systrap::Stop() {
     if (stopped_) return;
     stopped_ = true;
     follower_wake_.SignalAll();
+    stop_wake_.SignalAll();
     for (auto& [pid, process] : processes_) KillLocked(*process);
   }
   zygote_->Kill();  // Its death wakes Run.
