@@ -210,6 +210,7 @@ Status Truncate(Task& task, UserCString path, int64_t length) {
   if (S_ISDIR(attributes.mode)) return Errno(EISDIR);
   if (!S_ISREG(attributes.mode)) return Errno(EINVAL);
   TRY(sentry::Vfs::CheckAccess(attributes, task.creds(), W_OK));
+  if (target.inode->executing()) return Errno(ETXTBSY);
   TRY(CheckFileSize(task, static_cast<uint64_t>(length)));
   return Change(task, target, {.size = static_cast<uint64_t>(length)});
 }

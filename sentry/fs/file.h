@@ -98,8 +98,19 @@ class File : public RefCounted {
   void set_clears_set_id() { clears_set_id_ = true; }
   bool nonblocking() const { return flags().has(O_NONBLOCK); }
 
+  // Keeps others from executing, or writing, the inode as long as this file lives. ETXTBSY when
+  // somebody does. Before the file is shared, at most one of them.
+  Status HoldAsWriter() { return Hold(1, inode_->AddWriter()); }
+  Status HoldAsExecutable() { return Hold(-1, inode_->AddExecution()); }
+  void EndHold() {
+    if (hold_ > 0) inode_->RemoveWriter();
+    if (hold_ < 0) inode_->RemoveExecution();
+    hold_ = 0;
+  }
+
  protected:
   File(Ref<Inode> inode, OpenFlags flags) : inode_(std::move(inode)), flags_(flags.raw()) {}
+  ~File() override { EndHold(); }
   // For regular files: call after the content has changed.
   void ClearSetId() {
     if (clears_set_id_ && inode_->HasSetIdBits()) [[unlikely]]
@@ -108,11 +119,17 @@ class File : public RefCounted {
 
  private:
   void ClearSetIdBits();
+  Status Hold(int8_t how, bool counted) {
+    if (!counted) return Errno(ETXTBSY);
+    hold_ = how;
+    return kOk;
+  }
 
   Ref<Inode> inode_;
   Path path_;
   std::atomic<uint32_t> flags_;
   bool clears_set_id_ = false;  // Set before the file is shared.
+  int8_t hold_ = 0;             // 1: a writer, -1: an executable.
   std::atomic<uint32_t> descriptors_{0};
   absl::Mutex watchers_mu_;  // Leaf.
   std::vector<File*> watchers_ ABSL_GUARDED_BY(watchers_mu_);

@@ -2,6 +2,7 @@
 #ifndef SENTRY_FS_INODE_H_
 #define SENTRY_FS_INODE_H_
 
+#include <atomic>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -96,6 +97,25 @@ class Inode : public RefCounted {
   // Hands over the inodes that only this one keeps alive, so that a deep tree is destroyed without
   // recursion. Called when nobody else has a reference.
   virtual void TakeChildren(std::vector<Ref<Inode>>& children) {}
+
+  // Who writes a file and who executes it exclude each other (ETXTBSY). Counted by File.
+  bool AddWriter() { return Count(1); }
+  bool AddExecution() { return Count(-1); }
+  void RemoveWriter() { writers_.fetch_sub(1, std::memory_order_release); }
+  void RemoveExecution() { writers_.fetch_add(1, std::memory_order_release); }
+  bool executing() const { return writers_.load(std::memory_order_acquire) < 0; }
+
+ private:
+  // False when others count in the other direction.
+  bool Count(int step) {
+    int count = writers_.load(std::memory_order_relaxed);
+    do {
+      if (count * step < 0) return false;
+    } while (!writers_.compare_exchange_weak(count, count + step, std::memory_order_acq_rel));
+    return true;
+  }
+
+  std::atomic<int> writers_{0};  // Negative: executions.
 };
 
 }  // namespace sentry

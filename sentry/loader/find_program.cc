@@ -38,7 +38,9 @@ Result<Ref<File>> OpenExecutable(Vfs& vfs, const WalkContext& walk, std::string_
   // The right to execute is enough; reading is the kernel's own.
   WalkContext privileged = walk;
   privileged.creds = Credentials::ForUser(0, 0);
-  return vfs.OpenPath(privileged, found, OpenFlags(O_RDONLY));
+  Ref<File> file = TRY(vfs.OpenPath(privileged, found, OpenFlags(O_RDONLY)));
+  TRY(file->HoldAsExecutable());
+  return file;
 }
 
 Result<Program> FindProgram(Vfs& vfs, ProgramRequest request) {

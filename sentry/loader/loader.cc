@@ -238,6 +238,8 @@ class Load {
                  .prot = PROT_READ | PROT_WRITE | (executable ? PROT_EXEC : 0),
                  .flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN | MAP_STACK});
     TRY(image_->Flush());
+    // Only the program itself cannot be written while it runs.
+    if (interpreter_file_) interpreter_file_->EndHold();
     TRY(ZeroTails(*space_, program_layout_));
     TRY(ZeroTails(*space_, interpreter_layout_));
     if (space_->Write(stack_.sp, stack_.bytes) != stack_.bytes.size()) return Errno(EFAULT);

@@ -157,6 +157,8 @@ Result<Ref<File>> Vfs::OpenFound(const WalkContext& ctx, const Path& path, OpenF
   if (flags.has(O_NOATIME) && !OwnerOrCapable(ctx.creds, attributes)) return Errno(EPERM);
   const bool stored = type == S_IFREG || type == S_IFDIR;
   if (flags.writable() && stored && path.mount->read_only()) return Errno(EROFS);
+  const bool writes = flags.writable() || truncate;
+  if (writes && type == S_IFREG && path.dentry->inode().executing()) return Errno(ETXTBSY);
   if (truncate) {
     // Before opening, so that an overlay need not copy data that is thrown away.
     AttributeChange change;
@@ -190,6 +192,7 @@ Result<Ref<File>> Vfs::OpenInode(const WalkContext& ctx, const Path& path, OpenF
       return Errno(ENXIO);
     default:
       file = TRY(inode.Open(kept));
+      if (flags.writable()) TRY(file->HoldAsWriter());
   }
   if (!anonymous) file->set_path(path);
   if (flags.writable() && !ctx.creds.HasCapability(CAP_FSETID)) file->set_clears_set_id();
