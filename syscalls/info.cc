@@ -108,6 +108,10 @@ Status Getrusage(Task& task, int who, UserPtr<abi::Rusage> out) {
 
 namespace {
 
+// Memory is the host's, and so are the limits of it.
+constexpr uint32_t kHostLimits =
+    1u << RLIMIT_AS | 1u << RLIMIT_DATA | 1u << RLIMIT_STACK | 1u << RLIMIT_MEMLOCK;
+
 // prlimit(2) on a group. `value` null: only asks.
 Status ChangeLimit(Task& task, sentry::ThreadGroup& group, uint32_t resource,
                    const abi::Rlimit* value, abi::Rlimit* old) {
@@ -118,6 +122,10 @@ Status ChangeLimit(Task& task, sentry::ThreadGroup& group, uint32_t resource,
   if (value == nullptr) return kOk;
   if (value->maximum > limit.rlim_max && !privileged) return Errno(EPERM);
   limit = {value->current, value->maximum};
+  if ((kHostLimits >> resource & 1) != 0 && !group.tasks.empty()) {
+    group.host_limits |= 1u << resource;
+    group.tasks.front()->SetHostLimitLocked(static_cast<int>(resource), value->current);
+  }
   return kOk;
 }
 

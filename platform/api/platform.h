@@ -150,6 +150,10 @@ class Thread {
   // CPU time used by this thread's whole host process, in nanoseconds, user and system together: the
   // host does not tell a thread's to other processes.
   virtual uint64_t CpuTimeNs() = 0;
+  // Has the host keep the soft limit of RLIMIT_AS, RLIMIT_DATA, RLIMIT_STACK or RLIMIT_MEMLOCK for
+  // this thread's process, as far as its own limits allow. Children inherit it; execve's new process
+  // does not. `value` in bytes of the application's. Callable from any thread, with locks held.
+  virtual Status SetHostLimit(int resource, uint64_t value) { return Errno(EOPNOTSUPP); }
   // The host's thread id, for logs only.
   virtual int host_tid() const = 0;
 };

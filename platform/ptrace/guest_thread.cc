@@ -347,4 +347,9 @@ uint64_t GuestThread::CpuTimeNs() {
   return cpu_before_exec_ns_ + process_->CpuTimeNs();
 }
 
+Status GuestThread::SetHostLimit(int resource, uint64_t value) {
+  absl::MutexLock lock(&mu_);
+  return process_ ? process_->SetLimit(resource, value) : Status(Errno(ESRCH));
+}
+
 }  // namespace platform::ptrace

@@ -34,6 +34,7 @@ class GuestThread final : public RefCounted {
   void KillProcess() ABSL_LOCKS_EXCLUDED(mu_);
   AddressSpace& address_space() const ABSL_LOCKS_EXCLUDED(mu_);
   uint64_t CpuTimeNs() ABSL_LOCKS_EXCLUDED(mu_);
+  Status SetHostLimit(int resource, uint64_t value) ABSL_LOCKS_EXCLUDED(mu_);
   int host_tid() const ABSL_LOCKS_EXCLUDED(mu_);
   // No call-back is under way when it returns, and none comes any more.
   void ReleaseGuest() ABSL_LOCKS_EXCLUDED(mu_);
@@ -112,6 +113,9 @@ class PtraceThread final : public Thread {
   bool HoldsDescriptor(int) override { return false; }
   AddressSpace& address_space() override { return thread_->address_space(); }
   uint64_t CpuTimeNs() override { return thread_->CpuTimeNs(); }
+  Status SetHostLimit(int resource, uint64_t value) override {
+    return thread_->SetHostLimit(resource, value);
+  }
   int host_tid() const override { return thread_->host_tid(); }
 
  private:

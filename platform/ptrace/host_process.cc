@@ -8,6 +8,8 @@
 
 #include <algorithm>
 
+#include "platform/native/host_limit.h"
+
 namespace platform::ptrace {
 
 HostProcess::HostProcess(pid_t tgid, Ref<native::NativeAddressSpace> space)
@@ -71,6 +73,11 @@ uint64_t HostProcess::CpuTimeNs() {
         static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
   }
   return cpu_time_ns_;
+}
+
+Status HostProcess::SetLimit(int resource, uint64_t value) {
+  absl::MutexLock lock(&mu_);
+  return leader_reaped_ ? Status(Errno(ESRCH)) : native::SetHostLimit(tgid_, resource, value);
 }
 
 }  // namespace platform::ptrace

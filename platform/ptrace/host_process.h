@@ -9,6 +9,7 @@
 
 #include "absl/synchronization/mutex.h"
 #include "base/ref.h"
+#include "base/result.h"
 #include "platform/native/address_space.h"
 
 namespace platform::ptrace {
@@ -36,6 +37,8 @@ class HostProcess final : public RefCounted {
 
   // CPU time of all its threads together. The last one known after its end.
   uint64_t CpuTimeNs() ABSL_LOCKS_EXCLUDED(mu_);
+  // See platform::Thread::SetHostLimit.
+  Status SetLimit(int resource, uint64_t value) ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
   void RemoveLocked(pid_t tid) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

@@ -154,6 +154,7 @@ class StubThread final : public Thread {
   bool HoldsDescriptor(int guest_fd) override;
   AddressSpace& address_space() override;
   uint64_t CpuTimeNs() override;
+  Status SetHostLimit(int resource, uint64_t value) override;
   int host_tid() const override;
 
  private:

@@ -1,5 +1,6 @@
 #include <time.h>
 
+#include "platform/native/host_limit.h"
 #include "platform/systrap/core.h"
 
 namespace platform::systrap {
@@ -56,6 +57,12 @@ uint64_t StubThread::CpuTimeNs() {
   timespec now;
   if (clock_gettime(clock, &now) != 0) return 0;
   return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
+}
+
+Status StubThread::SetHostLimit(int resource, uint64_t value) {
+  absl::MutexLock lock(&platform_.mu());
+  if (host_->process->reaped) return Errno(ESRCH);
+  return native::SetHostLimit(host_->process->pid, resource, value);
 }
 
 int StubThread::host_tid() const {

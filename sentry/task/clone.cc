@@ -121,6 +121,7 @@ Ref<ThreadGroup> TaskBuilder::NewGroup(Task& parent, const CloneArgs& args) {
     }
   }
   group->limits = from.limits;
+  group->host_limits = from.host_limits;
   group->personality = from.personality;
   group->dumpable = from.dumpable;
   group->oom_score_adj = from.oom_score_adj;

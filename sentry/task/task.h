@@ -62,6 +62,11 @@ class Task final : public RefCounted, public platform::Guest {
   uint64_t CpuTimeNs() const;
   // The same under Kernel::mu().
   uint64_t CpuTimeNsLocked() const { return thread_ ? thread_->CpuTimeNs() : 0; }
+  // platform::Thread::SetHostLimit under Kernel::mu(), from any task.
+  void SetHostLimitLocked(int resource, uint64_t value) {
+    // A host that keeps no limits leaves them as numbers that are shown.
+    if (thread_) (void)thread_->SetHostLimit(resource, value);
+  }
 
   // The credentials, own. Others read a copy through Kernel::CredentialsOf.
   const Credentials& creds() const { return creds_; }

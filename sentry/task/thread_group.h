@@ -73,6 +73,7 @@ class ThreadGroup : public RefCounted {
   WaitQueue signal_events;
 
   std::array<rlimit, RLIM_NLIMITS> limits{};
+  uint32_t host_limits = 0;  // Bits 1 << RLIMIT_* of those that the host keeps.
   uint64_t dead_cpu_ns = 0;           // CPU time of the process when a thread last exited.
   uint64_t children_cpu_ns = 0;       // Of reaped children.
   uint32_t uid = 0;                   // Real user id of the last task, for reports of its end.
