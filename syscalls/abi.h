@@ -66,7 +66,8 @@ inline constexpr AbiRow kRows[] = {
     Full(6, "lstat"),
     Full(7, "poll"),
     Full(8, "lseek"),
-    Partial(9, "mmap", "a hint in the platform's part of the address space is ENOMEM", kDirect),
+    Partial(9, "mmap", "a hint in the platform's part is ENOMEM; mprotect may make "
+            "a shared mapping of a tmpfs file writable that was opened read-only", kDirect),
     Full(10, "mprotect", kDirect),
     Full(11, "munmap", kDirect),
     Partial(12, "brk", "the host's where it can be placed, otherwise fixed", kDirect),
