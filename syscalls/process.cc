@@ -12,6 +12,8 @@
 #include "sentry/fs/anon/pidfd.h"
 #include "sentry/task/job_control.h"
 #include "sentry/task/kernel.h"
+#include "sentry/task/restart.h"
+#include "sentry/task/robust_list.h"
 #include "sentry/task/wait.h"
 
 namespace syscalls {
@@ -25,11 +27,13 @@ using sentry::WaitQuery;
 using sentry::WaitReport;
 
 Control Exit(Task& task, int status) {
+  if (sentry::HoldsRobustLocks(task)) return Control::Fail(sentry::kRestartNoIntr);
   task.kernel().ExitTask(task, (status & 0xff) << 8);
   return Control::ExitThread();
 }
 
 Control ExitGroup(Task& task, int status) {
+  if (sentry::HoldsRobustLocks(task)) return Control::Fail(sentry::kRestartNoIntr);
   task.kernel().ExitGroup(task, (status & 0xff) << 8);
   return Control::Gone();
 }

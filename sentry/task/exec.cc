@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "sentry/task/robust_list.h"
 #include "sentry/task/task_builder.h"
 #include "sentry/time/process_timers.h"
 
@@ -79,9 +80,17 @@ Status TaskBuilder::Exec(Task& task, platform::Context& context, ExecArgs args) 
   }
   LoadedProgram loaded = TRY(LoadProgram(kernel.platform(), kernel.vfs(), program, request));
   // Up to here nothing has happened to the task. From here there is no way back.
-  TRY(EndOtherTasks(task));
-  context.regs = loaded.registers;
-  const Status replaced = context.Exec(*loaded.image);
+  Status replaced = EndOtherTasks(task);
+  if (replaced.ok()) {
+    if (HoldsRobustLocks(task)) ReleaseRobustLocks(task, context);
+    context.regs = loaded.registers;
+    replaced = context.Exec(*loaded.image);
+  }
+  {
+    absl::MutexLock lock(&kernel.mu());
+    if (task.group().exec_task == &task) task.group().exec_task = nullptr;
+    kernel.exec_done_.SignalAll();
+  }
   if (!replaced.ok()) {
     kernel.ExitGroup(task, SIGKILL);
     return kRestartNoIntr;
@@ -105,7 +114,8 @@ Status TaskBuilder::EndOtherTasks(Task& task) {
   {
     AfterUnlock after(kernel);
     absl::MutexLock lock(&kernel.mu());
-    if (!task.killed()) {
+    // Another one's execve ends this task instead.
+    if (!task.killed() && group.exec_task == nullptr) {
       group.exec_task = &task;
       for (Task* other : group.tasks) {
         if (other != &task) kernel.KillTaskLocked(*other, after);
@@ -115,7 +125,6 @@ Status TaskBuilder::EndOtherTasks(Task& task) {
   {
     absl::MutexLock lock(&kernel.mu());
     while (group.tasks.size() > 1 && !task.killed()) task.state_cv_.Wait(&kernel.mu());
-    if (group.exec_task == &task) group.exec_task = nullptr;
     killed = task.killed();
   }
   kernel.platform().LeaveBlocking();

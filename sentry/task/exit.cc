@@ -72,6 +72,19 @@ void Kernel::FinishTask(Task& task, From from) {
   if (from != From::kOutside && thread) BuryThread(self, std::move(thread), from);
 }
 
+void Kernel::AwaitExec(ThreadGroup& group) {
+  {
+    absl::MutexLock lock(&mu_);
+    if (group.exec_task == nullptr) return;
+  }
+  platform_.EnterBlocking();
+  {
+    absl::MutexLock lock(&mu_);
+    while (group.exec_task != nullptr) exec_done_.Wait(&mu_);
+  }
+  platform_.LeaveBlocking();
+}
+
 void Kernel::ReleaseResources(Task& task) {
   Ref<FdTable> fds = MakeRef<FdTable>();
   Ref<Mm> mm = no_memory_;
@@ -96,9 +109,9 @@ void Kernel::UnlinkTaskLocked(Task& task, AfterUnlock& after) {
   std::erase(group.tasks, &task);
   task.pending_.Clear();
   if (group.exec_task != nullptr) group.exec_task->state_cv_.SignalAll();
-  if (group.leader == &task) {
-    if (!group.exiting) group.exit_status = task.exit_status_;
-  } else {
+  // The last to end decides the status (Linux 5.18).
+  if (group.tasks.empty() && !group.exiting) group.exit_status = task.exit_status_;
+  if (group.leader != &task) {
     const auto it = tasks_.find(task.tid_);
     if (it != tasks_.end() && it->second.get() == &task) {
       after.Release(std::move(it->second));

@@ -158,6 +158,8 @@ class Kernel {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void ReapLocked(ThreadGroup& group, AfterUnlock& after) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void WakeVforkParentLocked(Task& task) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Returns once no task of the group is in the middle of execve.
+  void AwaitExec(ThreadGroup& group) ABSL_LOCKS_EXCLUDED(mu_);
 
   platform::Platform& platform_;
   SyscallDispatcher& dispatcher_;
@@ -167,6 +169,7 @@ class Kernel {
   mutable absl::Mutex mu_;
   absl::flat_hash_map<Pid, Ref<Task>> tasks_ ABSL_GUARDED_BY(mu_);
   absl::flat_hash_map<Pid, Ref<ThreadGroup>> groups_ ABSL_GUARDED_BY(mu_);
+  absl::CondVar exec_done_;  // An exec_task has gone.
   Ref<ThreadGroup> init_ ABSL_GUARDED_BY(mu_);
   Pid last_pid_ ABSL_GUARDED_BY(mu_) = 0;
   bool ended_ ABSL_GUARDED_BY(mu_) = false;  // Init has exited: nothing new starts.

@@ -166,7 +166,7 @@ TEST_F(ProcessTest, ThreadsEndBeforeTheirProcess) {
     t.kernel().ExitTask(t, 6 << 8);
     return {.kind = Verdict::Kind::kExitThread};
   });
-  EXPECT_EQ(Wait(*init_)->status, 5 << 8);  // The leader's.
+  EXPECT_EQ(Wait(*init_)->status, 6 << 8);  // The last one's.
 }
 
 TEST_F(ProcessTest, SigkillEndsAProcessThatDoesNothing) {

@@ -8,6 +8,7 @@
 
 #include "sentry/task/kernel.h"
 #include "sentry/task/restart.h"
+#include "sentry/task/robust_list.h"
 
 namespace sentry {
 namespace {
@@ -166,18 +167,30 @@ platform::Verdict Task::Leave(platform::Verdict verdict) {
   if ((before & kKilled) == 0) return verdict;
   const bool finish = (before & kStarting) == 0;
   const bool own_end = verdict.kind == platform::Verdict::Kind::kExitThread;
-  if (finish) kernel_.FinishTask(*this, Kernel::From::kCallback);
-  return own_end ? verdict : platform::Verdict{.kind = platform::Verdict::Kind::kGone};
+  Kernel& kernel = kernel_;
+  const Ref<ThreadGroup> group = group_;
+  if (finish) kernel.FinishTask(*this, Kernel::From::kCallback);
+  if (own_end) return verdict;
+  kernel.AwaitExec(*group);
+  return {.kind = platform::Verdict::Kind::kGone};
+}
+
+// "Gone" lets the platform end the process. While another task executes a new program in it, that
+// would be too early.
+platform::Verdict Task::Gone() {
+  const Ref<ThreadGroup> group = group_;
+  kernel_.AwaitExec(*group);
+  return {.kind = platform::Verdict::Kind::kGone};
 }
 
 platform::Verdict Task::OnSyscall(const platform::SyscallArgs& call) {
-  if (!Enter()) return {.kind = platform::Verdict::Kind::kGone};
+  if (!Enter()) return Gone();
   return Leave(FilterRestart(kernel_.dispatcher().Dispatch(*this, call, nullptr), call));
 }
 
 platform::Verdict Task::OnContextSyscall(const platform::SyscallArgs& call,
                                          platform::Context& context) {
-  if (!Enter()) return {.kind = platform::Verdict::Kind::kGone};
+  if (!Enter()) return Gone();
   platform::Verdict verdict = kernel_.dispatcher().Dispatch(*this, call, &context);
   // rt_sigreturn answers with whatever rax was when the signal came: not a result of its own.
   if (call.nr != SYS_rt_sigreturn) verdict = FilterRestart(verdict, call);
@@ -223,14 +236,19 @@ void Task::ApplyRestart(platform::Registers& regs, bool restartable, const Signa
 }
 
 platform::Verdict Task::OnInterrupt(platform::Context& context, bool restartable_syscall) {
-  if (!Enter()) return {.kind = platform::Verdict::Kind::kGone};
+  if (!Enter()) return Gone();
   sleeper_.ClearInterrupt();  // First: what is sent from now on interrupts again.
+  // An exit that came to have its locks released, which takes a context; it is made again.
+  if (restart_code_ == kRestartNoIntr.code() &&
+      (restart_nr_ == SYS_exit || restart_nr_ == SYS_exit_group)) {
+    ReleaseRobustLocks(*this, context);
+  }
   DeliverSignals(context, restartable_syscall);
   return Leave({});
 }
 
 platform::Verdict Task::OnFault(const siginfo_t& info, platform::Context& context) {
-  if (!Enter()) return {.kind = platform::Verdict::Kind::kGone};
+  if (!Enter()) return Gone();
   restart_code_ = 0;
   sleeper_.ClearInterrupt();
   ForceSignal(info);

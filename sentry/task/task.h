@@ -58,6 +58,8 @@ class Task final : public RefCounted, public platform::Guest {
   UserMemory& mem() const { return mm_->memory(); }
   Vfs& vfs() const;
   platform::Thread& thread() const { return *thread_; }  // Own: an exited task has none.
+  // False once it has ended. Guarded by Kernel::mu().
+  bool alive() const { return thread_ != nullptr; }
   // CPU time used so far, in nanoseconds; 0 once it has been added to the group's. From any task.
   uint64_t CpuTimeNs() const;
   // The same under Kernel::mu().
@@ -128,7 +130,8 @@ class Task final : public RefCounted, public platform::Guest {
   // kStarting counts as a call-back: between becoming visible and Thread::Start.
   static constexpr uint32_t kInCallback = 1, kKilled = 2, kStarting = 4;
 
-  // What follows the end of every call-back.
+  platform::Verdict Gone();
+  // What surrounds every call-back.
   bool Enter();
   platform::Verdict Leave(platform::Verdict verdict);
   // Clears a bit of life_; true when the caller is the one who has to finish the task.

@@ -50,10 +50,10 @@ class Root final : public PseudoDirectory {
     if (error != std::errc() || end != name.data() + name.size() || name[0] == '0' || pid <= 0) {
       return Errno(ENOENT);
     }
-    // A thread's number leads to its process, although only processes are listed.
+    // A thread's number leads to the thread, although only processes are listed.
     const Ref<Task> task = kernel_.FindTask(pid);
     const Pid tgid = task ? task->tgid() : pid;
-    const Subject subject{.kernel = &kernel_, .tgid = tgid};
+    const Subject subject{.kernel = &kernel_, .tgid = tgid, .tid = pid != tgid ? pid : 0};
     if (!kernel_.FindGroup(tgid)) return Errno(ENOENT);
     return NewTaskDirectory(subject);
   }

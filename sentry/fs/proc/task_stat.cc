@@ -54,7 +54,9 @@ Result<Snapshot> Take(const Subject& subject) {
     absl::MutexLock lock(&subject.kernel->mu());
     if (task.ok()) {
       out.comm = (*task)->comm;
-      out.state = group->stopped ? 'T' : task->get() == Task::Current() ? 'R' : 'S';
+      const Pid shown = subject.tid != 0 ? subject.tid : subject.tgid;
+      const bool alive = (*task)->tid() == shown && (*task)->alive();
+      out.state = !alive ? 'Z' : group->stopped ? 'T' : task->get() == Task::Current() ? 'R' : 'S';
       out.nice = (*task)->nice.load(std::memory_order_relaxed);
     }
     out.ppid = group->parent != nullptr ? group->parent->id : 0;
