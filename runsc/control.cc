@@ -16,9 +16,9 @@ Status SendAll(int socket, const void* data, size_t size) {
   }
 }
 
-Status ReceiveAll(int socket, void* data, size_t size) {
+Status ReceiveAll(int socket, void* data, size_t size, int flags) {
   for (;;) {
-    const ssize_t received = recv(socket, data, size, 0);
+    const ssize_t received = recv(socket, data, size, flags);
     if (received == static_cast<ssize_t>(size)) return kOk;
     if (received >= 0) return Errno(ECONNRESET);
     if (errno != EINTR) return Errno::Last();
@@ -33,7 +33,7 @@ Status SendCommand(int socket, const Command& command) {
 
 Result<Command> ReceiveCommand(int socket) {
   Command command{};
-  TRY(ReceiveAll(socket, &command, sizeof(command)));
+  TRY(ReceiveAll(socket, &command, sizeof(command), 0));
   return command;
 }
 
@@ -45,7 +45,7 @@ Status SendReport(int socket, Report::Kind kind, int status, const std::string& 
 
 Result<Report> ReceiveReport(int socket) {
   Report report{};
-  TRY(ReceiveAll(socket, &report, sizeof(report)));
+  TRY(ReceiveAll(socket, &report, sizeof(report), MSG_DONTWAIT));
   // The sentry is not trusted with the end of the string.
   report.message[sizeof(report.message) - 1] = '\0';
   return report;

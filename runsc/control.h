@@ -36,6 +36,7 @@ struct Report {
 Status SendCommand(int socket, const Command& command);
 Result<Command> ReceiveCommand(int socket);
 Status SendReport(int socket, Report::Kind kind, int status, const std::string& message = "");
+// Does not wait: EAGAIN when there is none.
 Result<Report> ReceiveReport(int socket);
 
 }  // namespace runsc

@@ -62,8 +62,8 @@ int Supervisor::Run(Sandbox sandbox) {
                     {.fd = sandbox_.gofer.control.get(), .events = POLLIN, .revents = 0}};
     if (poll(fds, std::size(fds), -1) < 0) continue;
     // Reports first: a child's last words explain its end.
-    if (fds[1].revents != 0) OnReport(sandbox_.sentry);
-    if (fds[2].revents != 0) OnReport(sandbox_.gofer);
+    if (fds[1].revents != 0) OnReports(sandbox_.sentry);
+    if (fds[2].revents != 0) OnReports(sandbox_.gofer);
     if (fds[0].revents != 0) OnSignal();
   }
   return exit_status_.value_or(kExitSetUp);
@@ -93,22 +93,30 @@ void Supervisor::ForwardSignal(int sig, bool from_terminal) {
   if (ends) Finish(128 + sig, "");
 }
 
-void Supervisor::OnReport(Child& child) {
-  const Result<Report> report = ReceiveReport(child.control.get());
-  if (!report.ok()) {
-    child.control.reset();  // It has died; SIGCHLD follows.
-    return;
+void Supervisor::OnReports(Child& child) {
+  while (child.control.valid()) {
+    const Result<Report> report = ReceiveReport(child.control.get());
+    if (report.ok()) {
+      OnReport(*report);
+    } else if (report.error() == Errno(EAGAIN)) {
+      return;
+    } else {
+      child.control.reset();  // It has died; SIGCHLD follows.
+    }
   }
-  switch (report->kind) {
+}
+
+void Supervisor::OnReport(const Report& report) {
+  switch (report.kind) {
     case Report::Kind::kRunning:
       running_ = true;
       break;
     case Report::Kind::kExited:
       StartupMark("front-end: program has exited");
-      Finish(ShellStatus(report->status), "");
+      Finish(ShellStatus(report.status), "");
       break;
     case Report::Kind::kFailed:
-      Finish(report->status, report->message);
+      Finish(report.status, report.message);
       break;
   }
 }
@@ -125,8 +133,14 @@ void Supervisor::Reap() {
 
 void Supervisor::End(Child& child, const char* name, int wait_status) {
   child.pid = -1;
-  // What it said just before may not have been read yet.
-  while (child.control.valid()) OnReport(child);
+  // What was said just before may not have been read yet.
+  OnReports(sandbox_.sentry);
+  OnReports(sandbox_.gofer);
+  // The gofer ends by itself when the sentry is gone, which knows better what happened.
+  if (&child == &sandbox_.gofer && wait_status == 0 && sandbox_.sentry.pid > 0) {
+    kill(sandbox_.sentry.pid, SIGKILL);
+    return;
+  }
   Finish(kExitSetUp, DescribeEnd(name, wait_status));
 }
 

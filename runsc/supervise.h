@@ -26,7 +26,9 @@ class Supervisor {
 
  private:
   void OnSignal();
-  void OnReport(Child& child);
+  // Reads what a child has said so far.
+  void OnReports(Child& child);
+  void OnReport(const Report& report);
   // Reaps the children that have ended; the end of one is the end of the other.
   void Reap();
   void End(Child& child, const char* name, int wait_status);
