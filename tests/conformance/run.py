@@ -96,8 +96,9 @@ def main():
         if binary.startswith("/tmp/"):  # Inside, /tmp is a fresh one.
             folder = os.path.dirname(binary)
             command.append(f"--volume={folder}:{folder}:ro")
-        # As natively: neither the first process nor without a parent in another session.
-        command += ["/usr/bin/setsid", "--wait"]
+        # As natively: neither the first process nor without a parent in another session. The first
+        # one is a shell, which reaps orphans: setsid --wait takes one's end for its child's.
+        command += ["/bin/sh", "-c", 'setsid "$@"; exit $?', "sh"]
     pattern = "*"
     for option in extra:
         if option.startswith("--gtest_filter="):
