@@ -45,6 +45,19 @@ Status CheckMappable(File& file, int prot, int flags) {
   return kOk;
 }
 
+// For /proc/PID/maps, where the host can tell the inode but not what it is called here.
+void RecordName(Task& task, File& file, int host_fd) {
+  struct stat host;
+  const auto attributes = file.inode().GetAttributes();
+  if (fstat(host_fd, &host) != 0 || !attributes.ok()) return;
+  task.mm().RecordName(
+      {.host_ino = host.st_ino,
+       .name = file.path().dentry ? task.vfs().PathString(task.fs().root(), file.path())
+                                  : file.AnonymousName(),
+       .dev = attributes->dev,
+       .ino = attributes->ino});
+}
+
 Result<Control> MapFile(Task& task, uint64_t addr, uint64_t length, int prot, int flags, Fd fd,
                         uint64_t offset) {
   const Ref<File> file = TRY(GetFile(task, fd));
@@ -57,6 +70,7 @@ Result<Control> MapFile(Task& task, uint64_t addr, uint64_t length, int prot, in
   const bool shared = (flags & MAP_TYPE) != MAP_PRIVATE;
   // A later mprotect may make a shared mapping of a writable file writable.
   const int host_fd = TRY(file->HostFdForMapping(shared && file->flags().writable()));
+  RecordName(task, *file, host_fd);
   // Elsewhere the address is not known yet, and the host's list of mappings is the truth anyhow.
   if ((flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) != 0) {
     task.mm().RecordFile(addr, rounded, file, offset, shared);

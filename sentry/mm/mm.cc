@@ -56,11 +56,29 @@ void Mm::Forget(uint64_t addr, uint64_t length) {
   Cut(ranges_, addr, length, dropped);
 }
 
+void Mm::RecordName(MappedFile file) {
+  constexpr size_t kMostNames = 4096;
+  absl::MutexLock lock(&mu_);
+  for (MappedFile& known : names_) {
+    if (known.host_ino != file.host_ino) continue;
+    known = std::move(file);
+    return;
+  }
+  if (names_.size() == kMostNames) names_.erase(names_.begin());
+  names_.push_back(std::move(file));
+}
+
+std::vector<Mm::MappedFile> Mm::Names() const {
+  absl::MutexLock lock(&mu_);
+  return names_;
+}
+
 Ref<Mm> Mm::Fork(Ref<platform::AddressSpace> space) const {
   Ref<Mm> child = MakeRef<Mm>(std::move(space), layout_, executable_);
   absl::MutexLock lock(&mu_);
   absl::MutexLock child_lock(&child->mu_);
   child->ranges_ = ranges_;
+  child->names_ = names_;
   return child;
 }
 

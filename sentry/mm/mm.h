@@ -37,6 +37,16 @@ class Mm : public RefCounted {
   // Records that [addr, addr+length) maps `file` from `offset` on; replaces overlapping records.
   void RecordFile(uint64_t addr, uint64_t length, Ref<File> file, uint64_t offset, bool shared);
   void Forget(uint64_t addr, uint64_t length);
+  // What a host mapping of inode `host_ino` is called here. For every file that was mapped, since the
+  // host chooses most addresses and unmaps unasked. Bounded: the oldest go first.
+  struct MappedFile {
+    uint64_t host_ino = 0;
+    std::string name;
+    uint64_t dev = 0, ino = 0;
+  };
+  void RecordName(MappedFile file);
+  std::vector<MappedFile> Names() const;
+
   // A copy for a forked child.
   Ref<Mm> Fork(Ref<platform::AddressSpace> space) const;
 
@@ -53,6 +63,7 @@ class Mm : public RefCounted {
   const Ref<File> executable_;
   mutable absl::Mutex mu_;  // Leaf.
   std::map<uint64_t, FileRange> ranges_ ABSL_GUARDED_BY(mu_);
+  std::vector<MappedFile> names_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace sentry

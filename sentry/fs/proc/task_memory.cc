@@ -71,14 +71,20 @@ struct Annotation {
 class Annotator {
  public:
   Annotator(Kernel& kernel, Mm& mm, Path root)
-      : kernel_(kernel), layout_(mm.layout()), root_(std::move(root)), ranges_(mm.FileRanges()) {}
+      : kernel_(kernel), layout_(mm.layout()), root_(std::move(root)), ranges_(mm.FileRanges()), names_(mm.Names()) {}
 
   Annotation Describe(const HostLine& line) const {
     for (const Mm::FileRange& range : ranges_) {
+      // The host may have unmapped it meanwhile, without asking.
+      if (line.ino == 0) break;
       if (line.begin < range.addr || line.begin - range.addr >= range.length) continue;
       return DescribeFile(range, line.begin - range.addr);
     }
-    // Not recorded: where the host chose the address.
+    for (const Mm::MappedFile& file : names_) {
+      if (line.ino == 0 || file.host_ino != line.ino) continue;
+      return {.offset = line.offset, .dev = file.dev, .ino = file.ino, .name = file.name};
+    }
+    // Not recorded: what the kernel itself mapped, and shared anonymous memory.
     if (!line.name.empty()) {
       return {.offset = line.offset,
               .dev = uint64_t{line.dev_major} << 8 | line.dev_minor,
@@ -104,6 +110,7 @@ class Annotator {
   const Mm::Layout layout_;
   const Path root_;
   const std::vector<Mm::FileRange> ranges_;
+  const std::vector<Mm::MappedFile> names_;
 };
 
 }  // namespace
