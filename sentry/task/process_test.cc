@@ -47,12 +47,7 @@ class ProcessTest : public testing::Test {
     const Path root = kernel_.vfs().MountRoot(Tmpfs::Create(), "tmpfs", "none", 0);
     const Credentials creds = Credentials::ForUser(0, 0);
     const WalkContext walk{.root = root, .start = root, .creds = creds, .umask = 0};
-    const auto file =
-        kernel_.vfs().Open(walk, "/prog", OpenFlags(O_CREAT | O_WRONLY), 0755);
-    ASSERT_TRUE(file.ok());
-    const auto program = SmallProgram();
-    IoSrc source{std::span<const std::byte>(program)};
-    ASSERT_TRUE((*file)->Write(source).ok());
+    WriteProgram(walk);
     const Status created = kernel_.CreateInit({.argv = {"prog"},
                                                .path = "/prog",
                                                .root = root,
@@ -61,6 +56,15 @@ class ProcessTest : public testing::Test {
     ASSERT_TRUE(created.ok()) << created.error().code();
     init_ = kernel_.FindTask(1);
     ASSERT_TRUE(init_);
+  }
+
+  // And closes it: what is open for writing cannot be executed.
+  void WriteProgram(const WalkContext& walk) {
+    const auto file = kernel_.vfs().Open(walk, "/prog", OpenFlags(O_CREAT | O_WRONLY), 0755);
+    ASSERT_TRUE(file.ok());
+    const auto program = SmallProgram();
+    IoSrc source{std::span<const std::byte>(program)};
+    ASSERT_TRUE((*file)->Write(source).ok());
   }
 
   fake::FakeThread& ThreadOf(Task& task) { return static_cast<fake::FakeThread&>(task.thread()); }
