@@ -152,7 +152,6 @@ void TaskBuilder::Commit(Task& task, LoadedProgram program, const Credentials& c
   Kernel& kernel = task.kernel();
   ThreadGroup& group = task.group();
   if (task.fds_->ref_count() > 1) task.UnshareFds();
-  task.fds_->CloseOnExec();
   std::shared_ptr<ProcessTimers> timers;
   {
     absl::MutexLock lock(&task.refs_mu_);
@@ -185,7 +184,9 @@ void TaskBuilder::Commit(Task& task, LoadedProgram program, const Credentials& c
     }
     kernel.WakeVforkParentLocked(task);
   }
+  // Last: whoever waits for these to close finds a process that has executed.
   task.set_creds(creds);
+  task.fds_->CloseOnExec();
   if (timers) timers->OnExec();
   // A SIGKILL may have hit the old process while the new one took its place.
   absl::MutexLock lock(&kernel.mu());
