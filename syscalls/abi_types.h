@@ -85,6 +85,15 @@ static_assert(sizeof(DirentHeader) == 18);
 struct Iovec {
   uint64_t base = 0, length = 0;
 };
+// struct msghdr, in words.
+struct MessageHeader {
+  uint64_t name = 0;
+  uint32_t name_length = 0, padding = 0;
+  uint64_t iov = 0, iov_length = 0;
+  uint64_t control = 0, control_length = 0;
+  uint32_t flags = 0, more_padding = 0;
+};
+static_assert(sizeof(MessageHeader) == 56);
 struct OpenHow {
   uint64_t flags = 0, mode = 0, resolve = 0;
 };

@@ -88,22 +88,21 @@ Result<int64_t> Getrandom(Task& task, UserAddr buffer, uint64_t size, uint32_t f
   return static_cast<int64_t>(done);
 }
 
-Status Getrusage(Task& task, int who, UserPtr<abi::Rusage> out) {
-  int64_t cpu_ns = 0;
+Result<Control> Getrusage(Task& task, int who, UserPtr<abi::Rusage> out) {
   switch (who) {
     case RUSAGE_SELF:
-      cpu_ns = static_cast<int64_t>(sentry::ProcessCpuNs(task.kernel(), task.group()));
-      break;
-    case RUSAGE_CHILDREN:
-      cpu_ns = static_cast<int64_t>(sentry::ChildrenCpuNs(task.kernel(), task.group()));
-      break;
     case RUSAGE_THREAD:
-      cpu_ns = static_cast<int64_t>(task.CpuTimeNs());
-      break;
+      // The host knows best what its process has used.
+      return Control::Continue();
+    case RUSAGE_CHILDREN: {
+      const auto cpu_ns =
+          static_cast<int64_t>(sentry::ChildrenCpuNs(task.kernel(), task.group()));
+      TRY(task.mem().Write(out, abi::Rusage{.utime = ToTimeval(cpu_ns)}));
+      return Control::Return(0);
+    }
     default:
       return Errno(EINVAL);
   }
-  return task.mem().Write(out, abi::Rusage{.utime = ToTimeval(cpu_ns)});
 }
 
 namespace {

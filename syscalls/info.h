@@ -12,7 +12,7 @@ Status Sethostname(Task& task, UserAddr name, int length);
 Status Setdomainname(Task& task, UserAddr name, int length);
 Status Sysinfo(Task& task, UserPtr<abi::Sysinfo> out);
 Result<int64_t> Getrandom(Task& task, UserAddr buffer, uint64_t size, uint32_t flags);
-Status Getrusage(Task& task, int who, UserPtr<abi::Rusage> out);
+Result<Control> Getrusage(Task& task, int who, UserPtr<abi::Rusage> out);
 Status Getrlimit(Task& task, uint32_t resource, UserPtr<abi::Rlimit> out);
 Status Setrlimit(Task& task, uint32_t resource, UserPtr<const abi::Rlimit> value);
 Status Prlimit64(Task& task, int pid, uint32_t resource, UserPtr<const abi::Rlimit> value,

@@ -20,6 +20,7 @@
 #include "syscalls/process.h"
 #include "syscalls/rw.h"
 #include "syscalls/signal.h"
+#include "syscalls/socket.h"
 #include "syscalls/stat.h"
 #include "syscalls/thread.h"
 #include "syscalls/time.h"
@@ -47,7 +48,9 @@ constexpr Binding kBindings[] = {
     On<Pwrite64>(18), On<Readv>(19), On<Writev>(20), On<Access>(21), On<Pipe>(22), On<Select>(23),
     On<SchedYield>(24), On<Mremap>(25), On<Msync>(26), On<Mincore>(27), On<Madvise>(28),
     On<Dup>(32), On<Dup2>(33), On<Pause>(34), On<Nanosleep>(35), On<Getitimer>(36), On<Alarm>(37),
-    On<Setitimer>(38), On<Getpid>(39), On<Sendfile>(40), On<Clone>(56), On<Fork>(57), On<Vfork>(58),
+    On<Setitimer>(38), On<Getpid>(39), On<Sendfile>(40), On<Sendto>(44), On<Recvfrom>(45), On<Sendmsg>(46), On<Recvmsg>(47),
+    On<Shutdown>(48), On<Getsockname>(51), On<Getsockname>(52), On<Socketpair>(53),
+    On<Getsockopt>(55), On<Clone>(56), On<Fork>(57), On<Vfork>(58),
     On<Execve>(59), On<Exit>(60), On<Wait4>(61), On<Kill>(62), On<Uname>(63), On<Fcntl>(72),
     On<Flock>(73), On<Fsync>(74),
     On<Fsync>(75),  // fdatasync: there is no metadata that could be left out.

@@ -42,6 +42,7 @@ struct HostThread : RefCounted {
   size_t slot = 0;
   bool ended = false;  // No call-backs any more.
   bool in_callback = false;
+  pthread_t caller{};        // The worker, while in_callback.
   pthread_t death_caller{};  // Valid while in_death_callback.
   bool in_death_callback = false;
   bool interrupt_pending = false;
@@ -57,6 +58,7 @@ struct HostThread : RefCounted {
   bool awaited = false;
   std::optional<seccomp_notif> inbox;
   absl::CondVar arrived;
+  absl::CondVar idle;  // Signalled when a call-back has ended.
 
   // The last answer, for hosts that lose answers to interrupted callers (before Linux 6.18).
   struct {

@@ -102,6 +102,7 @@ Ref<HostThread> Systrap::Route(const seccomp_notif& notification) {
   }
   if (thread.process->killed || thread.ended) return nullptr;
   thread.in_callback = true;
+  thread.caller = pthread_self();
   return it->second;
 }
 
@@ -122,6 +123,7 @@ void Systrap::Serve(const seccomp_notif& notification) {
 void Systrap::LeaveCallback(HostThread& thread) {
   absl::MutexLock lock(&mu_);
   thread.in_callback = false;
+  thread.idle.SignalAll();
 }
 
 void Systrap::ServeSyscall(HostThread& thread, const seccomp_notif& notification) {
@@ -269,6 +271,7 @@ void Systrap::ReportDeath(pid_t pid, int wait_status) {
     thread->guest->OnHostDeath(wait_status);
     absl::MutexLock lock(&mu_);
     thread->in_death_callback = false;
+    thread->idle.SignalAll();
   }
 }
 

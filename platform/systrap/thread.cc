@@ -8,13 +8,15 @@ namespace platform::systrap {
 StubThread::~StubThread() {
   absl::MutexLock lock(&platform_.mu());
   HostThread& host = *host_;
-  // The reaper may be telling this thread's guest of its death right now, unless it is the reaper
-  // that destroys it.
-  if (!(host.in_death_callback && pthread_equal(host.death_caller, pthread_self()))) {
-    const auto told = [&host] { return !host.in_death_callback; };
-    platform_.mu().Await(absl::Condition(&told));
-  }
+  // A worker may be about to call the guest, or the reaper to tell it of its death: it has to be
+  // there until they are done, unless it is one of them that destroys it.
   host.ended = true;
+  const auto busy = [&host] {
+    const pthread_t self = pthread_self();
+    return (host.in_callback && !pthread_equal(host.caller, self)) ||
+           (host.in_death_callback && !pthread_equal(host.death_caller, self));
+  };
+  while (busy()) host.idle.Wait(&platform_.mu());
   host.guest = nullptr;
   platform_.Unregister(host);
 }

@@ -79,6 +79,14 @@ def run_once(command, deadline):
     return data.decode(errors="replace").splitlines(), why, tail
 
 
+# What a platform cannot do yet, with the reason. Shown in every run; to be emptied.
+PENDING = {
+    "ptrace": {
+        "Fault.UnmappedAddress": "ptrace(2) does not tell whether a fault was a write",
+    },
+}
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--sandbox")
@@ -107,6 +115,9 @@ def main():
     excluded = [excluded] if excluded else []
 
     passed, failed, skipped = [], [], []
+    for case, why in PENDING.get(args.platform, {}).items():
+        print(f"{prefix}skipped {case}: {why}")
+        excluded.append(case)
     deadline = time.monotonic() + args.seconds
     while True:
         gtest_filter = (pattern or "*") + ("-" + ":".join(excluded) if excluded else "")
