@@ -61,6 +61,7 @@ class HandlersTest : public testing::Test {
     const auto program = SmallProgram();
     sentry::IoSrc source{std::span<const std::byte>(program)};
     ASSERT_TRUE((*file)->Write(source).ok());
+    *file = nullptr;  // What is open for writing cannot be executed.
     ASSERT_TRUE(kernel_
                     .CreateInit({.argv = {"prog"},
                                  .path = "/prog",
