@@ -33,11 +33,12 @@ struct Binding {
   uint16_t nr = 0;
   Handler handler = nullptr;
   bool needs_context = false;
+  bool bound = false;  // gcc cannot compare `handler` with nullptr while compiling under UBSan.
 };
 
 template <auto Fn>
 constexpr Binding On(uint16_t nr) {
-  return {nr, &Adapter<Fn>::Call, Adapter<Fn>::kNeedsContext};
+  return {nr, &Adapter<Fn>::Call, Adapter<Fn>::kNeedsContext, true};
 }
 
 constexpr Binding kBindings[] = {
@@ -119,9 +120,9 @@ constexpr int FirstMismatch() {
   for (const AbiRow& row : abi::kRows) {
     const Binding& binding = kJoined[row.nr];
     const bool real = row.support == Support::kFull || row.support == Support::kPartial;
-    if (real != (binding.handler != nullptr)) return row.nr;
+    if (real != binding.bound) return row.nr;
     const bool context = row.disposition == platform::Disposition::kContext;
-    if (binding.handler != nullptr && context != binding.needs_context) return row.nr;
+    if (binding.bound && context != binding.needs_context) return row.nr;
   }
   return -1;
 }

@@ -57,6 +57,14 @@ SignalTimer::Setting SignalTimer::Set(const Setting& setting, Base base) {
   return old;
 }
 
+void SignalTimer::Disarm() {
+  absl::MutexLock lock(&mu_);
+  next_ns_ = 0;
+  interval_ns_ = 0;
+  overrun_ = 0;
+  TimerQueue::Get().Cancel(*this);
+}
+
 SignalTimer::Setting SignalTimer::Get() {
   const int64_t now = Now();
   absl::MutexLock lock(&mu_);

@@ -49,7 +49,8 @@ class SignalTimer final : public Alarm {
   // Of the last signal sent.
   int overrun() ABSL_LOCKS_EXCLUDED(mu_);
   // Nothing is sent afterwards, apart from what is being sent right now.
-  void Disarm() { Set({}, Base::kRelative); }
+  // Without a look at the clock: allowed under Kernel::mu().
+  void Disarm() ABSL_LOCKS_EXCLUDED(mu_);
 
   void OnAlarm() override ABSL_LOCKS_EXCLUDED(mu_);
 
