@@ -203,4 +203,18 @@ TEST_P(EveryCallFromInside, IsAnsweredAsTheTableSays) {
 INSTANTIATE_TEST_SUITE_P(Sandbox, EveryCallFromInside, testing::Values("systrap", "ptrace"),
                          [](const auto& info) { return std::string(info.param); });
 
+// The place where the filter trusts what runs cannot be written, moved or taken away. A hole there
+// once let an application put its own code where every call was allowed.
+TEST_P(EveryCallFromInside, CannotReachTheStubRegion) {
+  const std::string command =
+      std::string(SANDBOX_BINARY) + " do --platform=" + GetParam() + " " + STUB_REGION_BINARY;
+  FILE* pipe = popen(command.c_str(), "r");
+  ASSERT_NE(pipe, nullptr);
+  std::string output;
+  char line[128];
+  while (fgets(line, sizeof(line), pipe) != nullptr) output += line;
+  pclose(pipe);
+  EXPECT_EQ(output, "done\n");
+}
+
 }  // namespace
