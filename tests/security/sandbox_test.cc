@@ -1,7 +1,7 @@
 // A running sandbox from outside and from inside: how its processes are locked down, and what
 // becomes of every system call that an application makes.
-#include <fcntl.h>
 #include <dirent.h>
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
