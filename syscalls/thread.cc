@@ -243,7 +243,8 @@ Result<Unit> Setpriority(Task& task, int which, int who, int value) {
 }
 
 namespace {
-constexpr int kIoprioProcess = 1, kIoprioGroup = 2, kIoprioUser = 3, kIoprioClassShift = 13;
+// 2, a process group, lies between them.
+constexpr int kIoprioProcess = 1, kIoprioUser = 3, kIoprioClassShift = 13;
 }
 
 Result<int64_t> IoprioGet(Task& task, int which, int who) {
