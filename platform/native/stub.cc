@@ -11,6 +11,25 @@ constexpr uint64_t kStrictRestoreSs = 4;  // UC_STRICT_RESTORE_SS
 
 }  // namespace
 
+prctl_mm_map BreakMap(uint64_t start, uint64_t stack_top) {
+  static_assert(kBatchStruct + sizeof(prctl_mm_map) <= 0x1000);
+  // The kernel wants every field in order and inside the address space; only the break matters.
+  return {.start_code = 0x10000,
+          .end_code = 0x20000,
+          .start_data = 0x20000,
+          .end_data = 0x20000,
+          .start_brk = start,
+          .brk = start,
+          .start_stack = stack_top - 16,
+          .arg_start = 0x10000,
+          .arg_end = 0x10000,
+          .env_start = 0x10000,
+          .env_end = 0x10000,
+          .auxv = nullptr,
+          .auxv_size = 0,
+          .exe_fd = ~__u32{0}};
+}
+
 void LoadRegisters(const MachineContext& m, Registers& r) {
   r = Registers{.r15 = m.r15,
                 .r14 = m.r14,

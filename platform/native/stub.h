@@ -2,6 +2,8 @@
 #ifndef PLATFORM_NATIVE_STUB_H_
 #define PLATFORM_NATIVE_STUB_H_
 
+#include <linux/prctl.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -67,6 +69,9 @@ struct UserContext {
   uint64_t mask = 0;
 };
 static_assert(sizeof(MachineContext) == 256 && sizeof(UserContext) == 304);
+
+// The argument of prctl(PR_SET_MM_MAP) that places the break at `start`.
+prctl_mm_map BreakMap(uint64_t start, uint64_t stack_top);
 
 void LoadRegisters(const MachineContext& machine, Registers& regs);
 void StoreRegisters(const Registers& regs, MachineContext& machine);

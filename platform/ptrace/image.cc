@@ -66,21 +66,7 @@ Status PtraceImage::Flush() {
 
 bool PtraceImage::SetBreak(uint64_t start, uint64_t stack_top) {
   if (!Flush().ok()) return false;
-  // The kernel wants every field in order and inside the address space; only the break matters.
-  const prctl_mm_map map{.start_code = 0x10000,
-                         .end_code = 0x20000,
-                         .start_data = 0x20000,
-                         .end_data = 0x20000,
-                         .start_brk = start,
-                         .brk = start,
-                         .start_stack = stack_top - 16,
-                         .arg_start = 0x10000,
-                         .arg_end = 0x10000,
-                         .env_start = 0x10000,
-                         .env_end = 0x10000,
-                         .auxv = nullptr,
-                         .auxv_size = 0,
-                         .exe_fd = ~__u32{0}};
+  const prctl_mm_map map = native::BreakMap(start, stack_top);
   const uint64_t at = native::SlotAddress(0) + native::kBatchStruct;
   if (!process_->space().WriteObject(at, map)) return false;
   return tracee_.Call(SYS_prctl, {PR_SET_MM, PR_SET_MM_MAP, at, sizeof(map)}).ok();

@@ -206,8 +206,7 @@ Status StubContext::Exec(Image& image) {
     return Errno(EIO);
   }
   platform_.Unregister(thread_);
-  const bool shared = thread_.process->space->ref_count() > 2;
-  if (shared) thread_.process->space->FreeSlot(thread_.slot);
+  thread_.process->space->FreeSlot(thread_.slot);
   platform_.KillLocked(*thread_.process);
   thread_.process = parked.process;
   thread_.tid = parked.process->pid;
