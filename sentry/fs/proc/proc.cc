@@ -28,6 +28,8 @@ class SelfLink final : public PseudoInode {
   const Kind kind_;
 };
 
+constexpr int64_t kFirstProcess = 256;  // Positions in the listing: above those of what is fixed.
+
 // The root: what is fixed, and a directory for each process.
 class Root final : public PseudoDirectory {
  public:
@@ -67,7 +69,8 @@ class Root final : public PseudoDirectory {
       const Subject subject{.kernel = &kernel_, .tgid = pid};
       entries.push_back({.name = absl::StrCat(pid),
                          .ino = subject.Node(S_IFDIR, kSlotDirectories).ino,
-                         .type = DirEntryType(S_IFDIR)});
+                         .type = DirEntryType(S_IFDIR),
+                         .next = kFirstProcess + pid});
     }
     return kOk;
   }

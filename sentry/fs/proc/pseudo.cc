@@ -53,8 +53,8 @@ class TextFile final : public SeekableFile {
   std::string text_ ABSL_GUARDED_BY(text_mu_);
 };
 
-// Positions are places in the list, made anew for each call: entries that vanish in between may
-// move others past a reader, as in Linux's /proc.
+// The list is made anew for each call: a position says which entries have been told, so that a
+// reader may close descriptors or end processes as it goes.
 class PseudoDirectoryFile final : public DirectoryFile {
  public:
   PseudoDirectoryFile(Ref<Inode> inode, OpenFlags flags)
@@ -66,11 +66,13 @@ class PseudoDirectoryFile final : public DirectoryFile {
                                   {.name = "..", .ino = directory.node().ino, .type = DT_DIR}};
     TRY(directory.List(entries));
     absl::MutexLock lock(&position_mu_);
-    while (position_ >= 0 && static_cast<size_t>(position_) < entries.size()) {
-      DirEntry& entry = entries[static_cast<size_t>(position_)];
-      entry.next = position_ + 1;
+    int64_t place = 0;
+    for (DirEntry& entry : entries) {
+      ++place;
+      if (entry.next == 0) entry.next = place;
+      if (entry.next <= position_) continue;
       if (!add(entry)) return kOk;
-      ++position_;
+      position_ = entry.next;
     }
     return kOk;
   }

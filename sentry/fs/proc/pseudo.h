@@ -59,7 +59,10 @@ class PseudoDirectory : public PseudoInode {
   Result<Ref<Inode>> Lookup(std::string_view name) final { return Find(name); }
   Result<Ref<File>> Open(OpenFlags flags) override;
   virtual Result<Ref<Inode>> Find(std::string_view name) = 0;
-  // Appends the names in it, without "." and "..", in a stable order.
+  // Appends the names in it, without "." and "..". An entry's `next` is a position that stays its own
+  // while others come and go, above kFirstPosition and rising; 0 stands for its place in the list,
+  // which does where nothing vanishes.
+  static constexpr int64_t kFirstPosition = 2;
   virtual Status List(std::vector<DirEntry>& entries) = 0;
 };
 

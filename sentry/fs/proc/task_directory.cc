@@ -1,4 +1,5 @@
 // /proc/PID and /proc/PID/task.
+#include <algorithm>
 #include <charconv>
 #include <utility>
 
@@ -173,13 +174,21 @@ class ThreadsDirectory final : public PseudoDirectory {
   }
   Status List(std::vector<DirEntry>& entries) override {
     const Ref<ThreadGroup> group = TRY(subject_.Group());
-    absl::MutexLock lock(&subject_.kernel->mu());
-    for (const Task* task : group->tasks) {
+    std::vector<Pid> tids;
+    {
+      absl::MutexLock lock(&subject_.kernel->mu());
+      for (const Task* task : group->tasks) tids.push_back(task->tid());
+      // A zombie still shows its leader.
+      if (tids.empty()) tids.push_back(group->id);
+    }
+    std::sort(tids.begin(), tids.end());
+    for (const Pid tid : tids) {
       Subject thread = subject_;
-      thread.tid = task->tid();
+      thread.tid = tid;
       entries.push_back({.name = absl::StrCat(thread.tid),
                          .ino = thread.Node(S_IFDIR, kSlotDirectories).ino,
-                         .type = DirEntryType(S_IFDIR)});
+                         .type = DirEntryType(S_IFDIR),
+                         .next = kFirstPosition + tid});
     }
     return kOk;
   }

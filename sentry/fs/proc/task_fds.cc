@@ -100,7 +100,8 @@ class FdDirectory final : public PseudoDirectory {
       const int number = static_cast<int>(fd);
       entries.push_back({.name = absl::StrCat(number),
                          .ino = subject_.Node(type, slot + static_cast<uint64_t>(number)).ino,
-                         .type = DirEntryType(type)});
+                         .type = DirEntryType(type),
+                         .next = kFirstPosition + 1 + number});
     }
     return kOk;
   }
