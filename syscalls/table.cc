@@ -11,6 +11,7 @@
 #include "syscalls/dir.h"
 #include "syscalls/exec.h"
 #include "syscalls/fd.h"
+#include "syscalls/futex.h"
 #include "syscalls/ids.h"
 #include "syscalls/info.h"
 #include "syscalls/memory.h"
@@ -94,8 +95,10 @@ constexpr Binding kBindings[] = {
     On<Prlimit64>(302), On<Syncfs>(306), On<Getcpu>(309), On<Renameat2>(316), On<Getrandom>(318),
     On<MemfdCreate>(319), On<Execveat>(322), On<Membarrier>(324), On<Mlock2>(325),
     On<CopyFileRange>(326), On<Preadv2>(327), On<Pwritev2>(328), On<Statx>(332),
+    On<Rseq>(334),
     On<PidfdSendSignal>(424), On<PidfdOpen>(434), On<Clone3>(435), On<CloseRange>(436),
-    On<Openat2>(437), On<Faccessat2>(439), On<EpollPwait2>(441), On<Fchmodat2>(452),
+    On<Openat2>(437), On<Faccessat2>(439), On<EpollPwait2>(441), On<FutexWaitv>(449),
+    On<Fchmodat2>(452), On<FutexWake>(454), On<FutexWait>(455), On<FutexRequeue>(456),
     // clang-format on
 };
 

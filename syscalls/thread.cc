@@ -1,7 +1,5 @@
 #include "syscalls/thread.h"
 
-#include <linux/futex.h>
-#include <linux/membarrier.h>
 #include <sched.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -18,7 +16,6 @@
 namespace syscalls {
 namespace {
 
-constexpr size_t kRobustListSize = 24;
 constexpr int kCapSysNice = 23;
 constexpr int kMaxRealTime = 99;
 constexpr int kResetOnFork = 0x40000000;
@@ -55,46 +52,12 @@ Result<int64_t> SetTidAddress(Task& task, Context& context, uint64_t address) {
   return task.tid();
 }
 
-Result<Unit> SetRobustList(Task& task, uint64_t head, size_t size) {
-  if (size != kRobustListSize) return Errno(EINVAL);
-  task.robust_list = head;
-  return kOk;
-}
+// The host thread's own: its kernel keeps the area up to date, and restarts what it interrupts before
+// the stub sees the signal. Processes and threads of clone and execve inherit it as Linux has it.
+Control Rseq(Task& task) { return Control::Continue(); }
 
-Result<Unit> GetRobustList(Task& task, int tid, UserPtr<uint64_t> head, UserPtr<uint64_t> size) {
-  const Ref<Task> target = TRY(Target(task, tid));
-  if (&target->group() != &task.group()) return Errno(EPERM);
-  TRY(task.mem().Write(size, uint64_t{kRobustListSize}));
-  return task.mem().Write(head, target->robust_list);
-}
-
-Control Futex(Task& task, uint64_t address, int operation) {
-  switch (operation & FUTEX_CMD_MASK) {
-    case FUTEX_WAIT:
-    case FUTEX_WAKE:
-    case FUTEX_REQUEUE:
-    case FUTEX_CMP_REQUEUE:
-    case FUTEX_WAKE_OP:
-    case FUTEX_WAIT_BITSET:
-    case FUTEX_WAKE_BITSET:
-      // Words of the caller's own memory and numbers: nothing the host may not see.
-      return Control::Continue();
-    default:
-      // Priority inheritance writes thread ids, and the host's are not the sandbox's.
-      return Control::Fail(Errno(ENOSYS));
-  }
-}
-
-Result<Unit> FutexWaitv(Task& task) { return Errno(ENOSYS); }
-Result<Unit> Rseq(Task& task) { return Errno(ENOSYS); }
-
-Control Membarrier(Task& task, int command, uint32_t flags, int cpu) {
-  // Concerns the caller's own process, whose threads are the host's.
-  constexpr int kHarmless = MEMBARRIER_CMD_GLOBAL | MEMBARRIER_CMD_PRIVATE_EXPEDITED |
-                            MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED;
-  if ((command & ~kHarmless) != 0 || flags != 0) return Control::Fail(Errno(EINVAL));
-  return Control::Continue();
-}
+// Concerns memory and threads of the caller's own process, which are the host's.
+Control Membarrier(Task& task) { return Control::Continue(); }
 
 Result<Unit> SchedYield(Task& task) {
   sched_yield();

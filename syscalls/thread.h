@@ -1,4 +1,4 @@
-// Threads: their identity towards the host, scheduling, futexes.
+// Threads: their identity towards the host, scheduling.
 #ifndef SYSCALLS_THREAD_H_
 #define SYSCALLS_THREAD_H_
 
@@ -13,14 +13,8 @@ namespace syscalls {
 
 // Disposition context: the host clears the word and wakes its waiters when the thread ends.
 Result<int64_t> SetTidAddress(Task& task, Context& context, uint64_t address);
-Result<Unit> SetRobustList(Task& task, uint64_t head, size_t size);
-Result<Unit> GetRobustList(Task& task, int tid, UserPtr<uint64_t> head, UserPtr<uint64_t> size);
-
-// Direct for the plain operations; what arrives here is not.
-Control Futex(Task& task, uint64_t address, int operation);
-Result<Unit> FutexWaitv(Task& task);
-Result<Unit> Rseq(Task& task);
-Control Membarrier(Task& task, int command, uint32_t flags, int cpu);
+Control Rseq(Task& task);
+Control Membarrier(Task& task);
 
 Result<Unit> SchedYield(Task& task);
 Result<int64_t> SchedGetaffinity(Task& task, int tid, uint32_t size, UserAddr mask);

@@ -218,6 +218,9 @@ bool GuestThread::Continue() {
       tracee_.Exit();
       return false;
     }
+    case Next::kHalt:
+      host_->AwaitKilled();
+      return false;
     case Next::kDie:
       host_->Kill();
       return false;
@@ -290,7 +293,7 @@ void GuestThread::Obey(const Verdict& verdict, GuestContext& context) {
       next_ = Next::kExit;
       return;
     case Verdict::Kind::kGone:
-      next_ = Next::kDie;
+      next_ = Next::kHalt;
       return;
   }
 }
@@ -307,7 +310,7 @@ void GuestThread::Apply(const Verdict& verdict, const SyscallArgs& call) {
       next_ = Next::kExit;
       return;
     case Verdict::Kind::kGone:
-      next_ = Next::kDie;
+      next_ = Next::kHalt;
       return;
   }
 }

@@ -48,6 +48,7 @@ class GuestThread final : public RefCounted {
     kExecute,  // The host executes the call in whose front it stands.
     kExit,     // The thread ends.
     kDie,      // Its process has been killed.
+    kHalt,     // It stands still until its process is killed, which is under way.
   };
 
   GuestThread(Ref<Core> core, Guest& guest) : core_(std::move(core)), guest_(guest) {}

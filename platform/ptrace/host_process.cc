@@ -28,6 +28,11 @@ void HostProcess::Kill() {
   killed_ = true;
 }
 
+void HostProcess::AwaitKilled() {
+  absl::MutexLock lock(&mu_);
+  mu_.Await(absl::Condition(&killed_));
+}
+
 void HostProcess::Interrupt(pid_t tid) {
   absl::MutexLock lock(&mu_);
   if (killed_ || std::find(tids_.begin(), tids_.end(), tid) == tids_.end()) return;

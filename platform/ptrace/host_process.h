@@ -14,8 +14,9 @@
 
 namespace platform::ptrace {
 
-// Shared by the tracers of its threads. Thread-safe; nothing here blocks. No signal goes to a
-// number that may have been used again, because numbers are given back to the host only in here.
+// Shared by the tracers of its threads. Thread-safe; nothing but AwaitKilled blocks. No signal goes
+// to a number that may have been used again, because numbers are given back to the host only in
+// here.
 class HostProcess final : public RefCounted {
  public:
   HostProcess(pid_t tgid, Ref<native::NativeAddressSpace> space);
@@ -26,6 +27,7 @@ class HostProcess final : public RefCounted {
   // True once the sentry has killed it.
   bool killed() const ABSL_LOCKS_EXCLUDED(mu_);
   void Kill() ABSL_LOCKS_EXCLUDED(mu_);
+  void AwaitKilled() ABSL_LOCKS_EXCLUDED(mu_);
   // STUB_INTERRUPT_SIGNAL to one of its threads.
   void Interrupt(pid_t tid) ABSL_LOCKS_EXCLUDED(mu_);
 

@@ -1,4 +1,5 @@
 // From a notification to a call-back and back.
+#include <linux/futex.h>
 #include <signal.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -15,6 +16,34 @@ SyscallArgs ToArgs(const seccomp_data& data) {
   SyscallArgs call{.nr = static_cast<uint32_t>(data.nr), .ip = data.instruction_pointer};
   for (int i = 0; i < 6; ++i) call.args[i] = data.args[i];
   return call;
+}
+
+// The sentry's last answer to a thread.
+struct Answer {
+  uint64_t ip = 0;
+  int64_t value = 0;
+};
+
+// Whether the thread was interrupted in a wait that the host executed. Puts it in front of the
+// instruction, where the host has left one without a timeout; one with a timeout it has ended with
+// EINTR, because a handler runs, the stub's.
+bool IsInterruptedWait(native::NativeAddressSpace& space, const Answer& last, Registers& regs) {
+  constexpr uint64_t kInstruction = 0x050f, kSyscallSize = 2;
+  constexpr uint64_t kFutexWaitv = 449, kFutexWait = 455;
+  uint16_t code = 0;
+  if (regs.rax == SYS_futex || regs.rax == kFutexWaitv || regs.rax == kFutexWait) {
+    return space.ReadObject(regs.rip, code) && code == kInstruction;
+  }
+  const uint64_t command = regs.rsi & static_cast<uint64_t>(FUTEX_CMD_MASK) & 0xffffffff;
+  if (static_cast<int64_t>(regs.rax) != -EINTR || regs.r10 == 0 ||
+      (command != FUTEX_WAIT && command != FUTEX_WAIT_BITSET) ||
+      (last.ip == regs.rip && last.value == -EINTR)) {
+    return false;
+  }
+  if (!space.ReadObject(regs.rip - kSyscallSize, code) || code != kInstruction) return false;
+  regs.rip -= kSyscallSize;
+  regs.rax = SYS_futex;
+  return true;
 }
 
 SyscallArgs ToArgs(const Registers& r) {
@@ -199,6 +228,7 @@ void Systrap::ServeEvent(HostThread& thread, const seccomp_notif& notification) 
     verdict = thread.guest->OnContextSyscall(ToArgs(context.regs), context);
   } else if (event == STUB_INTERRUPT_SIGNAL) {
     bool restartable = false;
+    Answer last_reply;
     {
       absl::MutexLock lock(&mu_);
       thread.interrupt_pending = false;
@@ -209,11 +239,9 @@ void Systrap::ServeEvent(HostThread& thread, const seccomp_notif& notification) 
         context.regs.rax = static_cast<uint64_t>(last.value);
       }
       thread.last_reply.valid = false;
+      last_reply = {.ip = last.ip, .value = last.value};
     }
-    if (context.regs.rax == SYS_futex) {
-      uint16_t code = 0;
-      restartable = thread.process->space->ReadObject(context.regs.rip, code) && code == 0x050f;
-    }
+    restartable = IsInterruptedWait(*thread.process->space, last_reply, context.regs);
     verdict = thread.guest->OnInterrupt(context, restartable);
   } else if (fault) {
     verdict = thread.guest->OnFault(info, context);

@@ -26,8 +26,8 @@ void Recompute(Credentials& creds, const Credentials& before, bool set_id) {
     file_effective = creds.euid == 0;
   }
   if (set_id || file_effective) creds.ambient = 0;
-  creds.permitted = (before.inheritable & file_inheritable) | (file_permitted & creds.bounding) |
-                    creds.ambient;
+  creds.permitted =
+      (before.inheritable & file_inheritable) | (file_permitted & creds.bounding) | creds.ambient;
   creds.effective = file_effective ? creds.permitted : creds.ambient;
 }
 
@@ -83,6 +83,8 @@ Status TaskBuilder::Exec(Task& task, platform::Context& context, ExecArgs args) 
   Status replaced = EndOtherTasks(task);
   if (replaced.ok()) {
     if (HoldsRobustLocks(task)) ReleaseRobustLocks(task, context);
+    task.robust_list = 0;
+    kernel.pi_futexes().OwnerDied(task, /*ends=*/false);
     context.regs = loaded.registers;
     replaced = context.Exec(*loaded.image);
   }
@@ -147,8 +149,7 @@ void TaskBuilder::TakeLeadership(Task& task) {
   group.leader = &task;
 }
 
-void TaskBuilder::Commit(Task& task, LoadedProgram program, const Credentials& creds,
-                         bool secure) {
+void TaskBuilder::Commit(Task& task, LoadedProgram program, const Credentials& creds, bool secure) {
   Kernel& kernel = task.kernel();
   ThreadGroup& group = task.group();
   if (task.fds_->ref_count() > 1) task.UnshareFds();

@@ -32,26 +32,44 @@ void Kernel::BeginGroupExitLocked(ThreadGroup& group, int wait_status, AfterUnlo
   for (Task* task : group.tasks) {
     if (task->thread_) task->final_cpu_ns_ = task->thread_->CpuTimeNs();
   }
+  // Locks that outlive the process have to be given up first: the last task then kills it.
+  const auto holds = [](const Task* task) { return task->robust_list != 0; };
+  if (std::none_of(group.tasks.begin(), group.tasks.end(), holds)) KillHostLocked(group);
+  for (Task* task : group.tasks) KillTaskLocked(*task, after);
+}
+
+void Kernel::KillHostLocked(ThreadGroup& group) {
+  group.host_gone = true;
   // All live tasks share one host process.
   for (Task* task : group.tasks) {
     if (!task->thread_) continue;
     task->thread_->KillProcess();
     break;
   }
-  for (Task* task : group.tasks) KillTaskLocked(*task, after);
 }
 
 void Kernel::KillTaskLocked(Task& task, AfterUnlock& after) {
-  const uint32_t before = task.life_.fetch_or(Task::kKilled);
+  const bool await = task.robust_list != 0 && !task.group().host_gone && task.thread_;
+  uint32_t before = task.life_.load();
+  uint32_t wanted;
+  do {
+    wanted = before | Task::kKilled;
+    if (before == 0 && await) wanted |= Task::kAwaited;
+  } while (!task.life_.compare_exchange_weak(before, wanted));
   task.sleeper_.Interrupt();
   task.state_cv_.SignalAll();
   // With a call-back under way, its end finishes the task.
-  const bool finish_here = before == 0;
-  if (finish_here) after.Finish(Ref<Task>::Share(task));
+  if (before != 0) return;
+  if (await) {
+    task.thread_->Interrupt();
+  } else {
+    after.Finish(Ref<Task>::Share(task));
+  }
 }
 
 void Kernel::FinishTask(Task& task, From from) {
   const Ref<Task> self = Ref<Task>::Share(task);
+  pi_futexes_.OwnerDied(task, /*ends=*/true);
   ReleaseResources(task);
   std::unique_ptr<platform::Thread> thread;
   {
@@ -62,6 +80,8 @@ void Kernel::FinishTask(Task& task, From from) {
       uint64_t& total = task.group().dead_cpu_ns;
       total = std::max({total, task.final_cpu_ns_, task.thread_->CpuTimeNs()});
     }
+    const ThreadGroup& group = task.group();
+    if (group.exiting && group.tasks.size() == 1 && !group.host_gone) KillHostLocked(task.group());
     thread = std::move(task.thread_);
     Task* executing = task.group().exec_task;
     if (executing != nullptr && executing != &task && thread) {

@@ -15,6 +15,7 @@
 #include "platform/api/platform.h"
 #include "sentry/fs/vfs.h"
 #include "sentry/task/credentials.h"
+#include "sentry/task/pi_futex.h"
 #include "sentry/task/signal.h"
 #include "sentry/task/syscall_dispatch.h"
 #include "sentry/task/task.h"
@@ -43,6 +44,7 @@ class Kernel {
   Vfs& vfs() { return vfs_; }
   absl::Mutex& mu() const ABSL_LOCK_RETURNED(mu_) { return mu_; }
   const Options& options() const { return options_; }
+  PiFutexes& pi_futexes() { return pi_futexes_; }
 
   // The first process. Fails like execve(2); `error` says what could not be executed.
   struct InitProcess {
@@ -141,6 +143,7 @@ class Kernel {
   void BeginGroupExitLocked(ThreadGroup& group, int wait_status, AfterUnlock& after)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void KillTaskLocked(Task& task, AfterUnlock& after) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void KillHostLocked(ThreadGroup& group) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // The end of a task, once for each. Inside one of its own call-backs its thread outlives it.
   void FinishTask(Task& task, From from) ABSL_LOCKS_EXCLUDED(mu_);
   void ReleaseResources(Task& task) ABSL_LOCKS_EXCLUDED(mu_);
@@ -166,6 +169,7 @@ class Kernel {
   const Options options_;
   Vfs vfs_;
   const Ref<Mm> no_memory_;  // Of tasks that have exited.
+  PiFutexes pi_futexes_;
   mutable absl::Mutex mu_;
   absl::flat_hash_map<Pid, Ref<Task>> tasks_ ABSL_GUARDED_BY(mu_);
   absl::flat_hash_map<Pid, Ref<ThreadGroup>> groups_ ABSL_GUARDED_BY(mu_);

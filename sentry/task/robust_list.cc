@@ -13,8 +13,8 @@ constexpr uint64_t kPiBit = 1;  // In pointers to entries: a priority-inheritanc
 
 // struct robust_list_head.
 struct Head {
-  uint64_t next = 0;  // The head's own address when the list is empty.
-  int64_t offset = 0;  // From an entry to its futex word.
+  uint64_t next = 0;     // The head's own address when the list is empty.
+  int64_t offset = 0;    // From an entry to its futex word.
   uint64_t pending = 0;  // Being locked or unlocked, perhaps not in the list.
 };
 
@@ -68,13 +68,14 @@ class Walk {
 }  // namespace
 
 bool HoldsRobustLocks(Task& task) {
-  if (task.robust_list == 0) return false;
-  const auto head = task.mem().Read(UserPtr<Head>{UserAddr{task.robust_list}});
-  return head.ok() && ((head->next & ~kPiBit) != task.robust_list || head->pending != 0);
+  const uint64_t address = task.robust_list;
+  if (address == 0) return false;
+  const auto head = task.mem().Read(UserPtr<Head>{UserAddr{address}});
+  return head.ok() && ((head->next & ~kPiBit) != address || head->pending != 0);
 }
 
 void ReleaseRobustLocks(Task& task, platform::Context& context) {
-  const uint64_t head = std::exchange(task.robust_list, 0);
+  const uint64_t head = task.robust_list.exchange(0);
   if (head != 0) Walk(task, context).Run(head);
 }
 

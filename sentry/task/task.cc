@@ -160,10 +160,19 @@ bool Task::Enter() {
   return true;
 }
 
-platform::Verdict Task::Leave(platform::Verdict verdict) {
+platform::Verdict Task::Leave(platform::Verdict verdict, platform::Context* context) {
   t_current = nullptr;
+  // Looked at first: when it is killed after this, whoever does it sees no call-back or awaits one.
+  if (killed() && !ReleaseLocksAtEnd(context)) {
+    return {.kind = platform::Verdict::Kind::kReturn, .value = -EINTR};
+  }
   // Not killed: from here on somebody else may end the task at any time.
-  const uint32_t before = life_.fetch_and(~kInCallback);
+  uint32_t before = life_.load();
+  do {
+    if ((before & kKilled) != 0 && robust_list != 0 && !ReleaseLocksAtEnd(context)) {
+      return {.kind = platform::Verdict::Kind::kReturn, .value = -EINTR};
+    }
+  } while (!life_.compare_exchange_weak(before, before & ~kInCallback));
   if ((before & kKilled) == 0) return verdict;
   const bool finish = (before & kStarting) == 0;
   const bool own_end = verdict.kind == platform::Verdict::Kind::kExitThread;
@@ -175,11 +184,38 @@ platform::Verdict Task::Leave(platform::Verdict verdict) {
   return {.kind = platform::Verdict::Kind::kGone};
 }
 
+bool Task::ReleaseLocksAtEnd(platform::Context* context) {
+  if (!HoldsRobustLocks(*this)) {
+    robust_list = 0;
+    return true;
+  }
+  if (context == nullptr && AwaitCallback()) return false;
+  if (context != nullptr) ReleaseRobustLocks(*this, *context);
+  robust_list = 0;
+  return true;
+}
+
+bool Task::AwaitCallback() {
+  absl::MutexLock lock(&kernel_.mu());
+  if (group_->host_gone || !thread_) return false;
+  life_.fetch_or(kAwaited);
+  life_.fetch_and(~kInCallback);
+  thread_->Interrupt();
+  return true;
+}
+
 // "Gone" lets the platform end the process. While another task executes a new program in it, that
 // would be too early.
-platform::Verdict Task::Gone() {
+platform::Verdict Task::Gone(platform::Context* context) {
   const Ref<ThreadGroup> group = group_;
-  kernel_.AwaitExec(*group);
+  Kernel& kernel = kernel_;
+  if ((life_.fetch_and(~kAwaited) & kAwaited) != 0) {
+    if (!ReleaseLocksAtEnd(context)) {
+      return {.kind = platform::Verdict::Kind::kReturn, .value = -EINTR};
+    }
+    kernel.FinishTask(*this, Kernel::From::kCallback);
+  }
+  kernel.AwaitExec(*group);
   return {.kind = platform::Verdict::Kind::kGone};
 }
 
@@ -190,14 +226,14 @@ platform::Verdict Task::OnSyscall(const platform::SyscallArgs& call) {
 
 platform::Verdict Task::OnContextSyscall(const platform::SyscallArgs& call,
                                          platform::Context& context) {
-  if (!Enter()) return Gone();
+  if (!Enter()) return Gone(&context);
   platform::Verdict verdict = kernel_.dispatcher().Dispatch(*this, call, &context);
   // rt_sigreturn answers with whatever rax was when the signal came: not a result of its own.
   if (call.nr != SYS_rt_sigreturn) verdict = FilterRestart(verdict, call);
   if (verdict.kind == platform::Verdict::Kind::kReturn) {
     context.regs.rax = static_cast<uint64_t>(verdict.value);
   }
-  return Leave(verdict);
+  return Leave(verdict, &context);
 }
 
 platform::Verdict Task::FilterRestart(platform::Verdict verdict,
@@ -227,41 +263,53 @@ void Task::ApplyRestart(platform::Registers& regs, bool restartable, const Signa
     regs.rax = static_cast<uint64_t>(-int64_t{EINTR});
     return;
   }
-  const bool eintr = action != nullptr && (code == kRestartNoHand.code() ||
-                                           code == kRestartBlock.code() ||
-                                           (code == kRestartSys.code() && !restart_flag));
+  const bool eintr =
+      action != nullptr && (code == kRestartNoHand.code() || code == kRestartBlock.code() ||
+                            (code == kRestartSys.code() && !restart_flag));
   if (eintr) return;  // Which rax says already.
   regs.rip -= kSyscallSize;
   regs.rax = code == kRestartBlock.code() ? SYS_restart_syscall : restart_nr_;
 }
 
 platform::Verdict Task::OnInterrupt(platform::Context& context, bool restartable_syscall) {
-  if (!Enter()) return Gone();
+  if (!Enter()) return Gone(&context);
   sleeper_.ClearInterrupt();  // First: what is sent from now on interrupts again.
   // An exit that came to have its locks released, which takes a context; it is made again.
   if (restart_code_ == kRestartNoIntr.code() &&
       (restart_nr_ == SYS_exit || restart_nr_ == SYS_exit_group)) {
     ReleaseRobustLocks(*this, context);
   }
+  if (deferred_call && restart_code_ == kRestartNoIntr.code()) RunDeferredCall(context);
   DeliverSignals(context, restartable_syscall);
-  return Leave({});
+  return Leave({}, &context);
+}
+
+void Task::RunDeferredCall(platform::Context& context) {
+  const auto call = std::exchange(deferred_call, nullptr);
+  const platform::Verdict verdict =
+      FilterRestart(call(*this, context), {.nr = restart_nr_, .args = {}, .ip = 0});
+  context.regs.rax = static_cast<uint64_t>(verdict.value);
 }
 
 platform::Verdict Task::OnFault(const siginfo_t& info, platform::Context& context) {
-  if (!Enter()) return Gone();
+  if (!Enter()) return Gone(&context);
   restart_code_ = 0;
   sleeper_.ClearInterrupt();
   ForceSignal(info);
   DeliverSignals(context, /*restartable=*/false);
-  return Leave({});
+  return Leave({}, &context);
 }
 
 void Task::OnHostDeath(int wait_status) {
-  if (killed()) return;
   AfterUnlock after(kernel_, Kernel::From::kHostDeath);
   absl::MutexLock lock(&kernel_.mu());
+  group_->host_gone = true;
   const int signal = wait_status & 0x7f;
   kernel_.BeginGroupExitLocked(*group_, signal != 0 ? signal : wait_status, after);
+  // Call-backs that were awaited do not come.
+  for (Task* task : group_->tasks) {
+    if ((task->life_.fetch_and(~kAwaited) & kAwaited) != 0) after.Finish(Ref<Task>::Share(*task));
+  }
 }
 
 }  // namespace sentry

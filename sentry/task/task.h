@@ -99,7 +99,8 @@ class Task final : public RefCounted, public platform::Guest {
 
   SignalStack signal_stack;          // Own.
   uint64_t clear_child_tid = 0;      // Own. The host does the clearing.
-  uint64_t robust_list = 0;          // Own.
+  std::atomic<uint64_t> robust_list{0};  // Own; get_robust_list(2) looks.
+  bool futexes_released = false;     // It has ended. Guarded by PiFutexes' lock.
   std::string comm;                  // Guarded by Kernel::mu(); at most 15 bytes.
   int pdeath_signal = 0;             // Guarded by Kernel::mu().
   bool keep_caps = false;            // Own.
@@ -112,6 +113,9 @@ class Task final : public RefCounted, public platform::Guest {
   std::optional<cpu_set_t> affinity;
   // For kRestartBlock: what restart_syscall(2) does. Own.
   std::function<platform::Verdict(Task&)> restart_block;
+  // A call that turned out to want the thread's context: answered with kRestartNoIntr, it is carried
+  // out by the OnInterrupt that follows. Own.
+  std::function<platform::Verdict(Task&, platform::Context&)> deferred_call;
 
   // platform::Guest.
   platform::Verdict OnSyscall(const platform::SyscallArgs& call) override;
@@ -128,21 +132,30 @@ class Task final : public RefCounted, public platform::Guest {
   // Bits of `life_`. A task is finished exactly once: by its own call-back when that ends after
   // kKilled was set, by whoever set kKilled when no call-back was under way.
   // kStarting counts as a call-back: between becoming visible and Thread::Start.
-  static constexpr uint32_t kInCallback = 1, kKilled = 2, kStarting = 4;
+  // kAwaited, with kKilled: the next call-back finishes the task, because its robust locks have to be
+  // given up by a thread that stands still.
+  static constexpr uint32_t kInCallback = 1, kKilled = 2, kStarting = 4, kAwaited = 8;
 
-  platform::Verdict Gone();
+  // Of a call-back that finds the task killed.
+  platform::Verdict Gone(platform::Context* context = nullptr);
+  // At the end of the last call-back: gives up robust locks. False when that takes another call-back,
+  // with a context.
+  bool ReleaseLocksAtEnd(platform::Context* context);
+  // Makes the next call-back the last; false when none can come any more.
+  bool AwaitCallback() ABSL_LOCKS_EXCLUDED(kernel_.mu());
   // What surrounds every call-back.
   bool Enter();
-  platform::Verdict Leave(platform::Verdict verdict);
+  platform::Verdict Leave(platform::Verdict verdict, platform::Context* context = nullptr);
   // Clears a bit of life_; true when the caller is the one who has to finish the task.
   bool LeaveState(uint32_t bit) {
     const uint32_t before = life_.fetch_and(~bit);
-    return (before & kKilled) != 0 && (before & (kInCallback | kStarting)) == bit;
+    return (before & kKilled) != 0 && (before & (kInCallback | kStarting | kAwaited)) == bit;
   }
   bool killed() const { return (life_.load() & kKilled) != 0; }
 
   // Remembers a restart code and hides it; see restart.h.
   platform::Verdict FilterRestart(platform::Verdict verdict, const platform::SyscallArgs& call);
+  void RunDeferredCall(platform::Context& context);
   // Decides how the interrupted call goes on; `action` is the handler about to run, or nullptr.
   void ApplyRestart(platform::Registers& regs, bool restartable, const SignalAction* action);
 
