@@ -349,7 +349,9 @@ TEST_F(RobustMutex, KilledWhileItWorks) {
       }
     });
     EXPECT_TRUE(Eventually([&] { return *ready == 1; }));
-    for (int i = 0; i < round * 100; ++i) sched_yield();
+    for (int i = 0; i < round * 2000; ++i) {
+      asm volatile("");
+    }
     kill(child, SIGKILL);
     const timespec until = At(CLOCK_REALTIME, 5000);
     const int result = pthread_mutex_timedlock(mutex, &until);
