@@ -43,6 +43,8 @@ struct Config {
   std::vector<Volume> volumes;
   std::string hostname = "sandbox";
   bool strace = false;
+  bool no_syscall_patching = false;
+  bool patch_eagerly = false;
   bool debug = false;
   bool debug_startup = false;
   std::string log;  // A file; standard error when empty.

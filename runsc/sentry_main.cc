@@ -89,9 +89,15 @@ struct ChosenPlatform {
   std::unique_ptr<platform::Platform> platform;
 };
 
-absl::StatusOr<ChosenPlatform> CreatePlatform(PlatformKind wanted, int proc_fd) {
-  if (wanted == PlatformKind::kSystrap) {
-    auto systrap = platform::systrap::CreateSystrap({.filter = kStubFilter, .proc_fd = proc_fd});
+absl::StatusOr<ChosenPlatform> CreatePlatform(const Config& config, int proc_fd) {
+  if (config.platform == PlatformKind::kSystrap) {
+    // --strace shows every call; some of the patched ones never get here.
+    const bool patch = !config.no_syscall_patching && !config.strace;
+    auto systrap = platform::systrap::CreateSystrap(
+        {.filter = kStubFilter,
+         .proc_fd = proc_fd,
+         .patch_calls_of = patch ? &kDispositions : nullptr,
+         .patch_eagerly = config.patch_eagerly});
     if (systrap.ok()) return ChosenPlatform{PlatformKind::kSystrap, *std::move(systrap)};
     LOG_WARNING("platform systrap does not work on this host (%s): using ptrace, which is slower",
                 strerror(systrap.error().code()));
@@ -268,7 +274,7 @@ absl::Status StartControlThread(Control& control) {
 Failure RunProgram(SentryStart& start) {
   UniqueFd proc;
   if (absl::Status s = LockDown(start, proc); !s.ok()) return SetUpFailed(s);
-  absl::StatusOr<ChosenPlatform> chosen = CreatePlatform(start.config.platform, proc.get());
+  absl::StatusOr<ChosenPlatform> chosen = CreatePlatform(start.config, proc.get());
   proc.reset();  // The zygote has it; the sentry must not.
   if (!chosen.ok()) return SetUpFailed(chosen.status());
   StartupMark("sentry: platform created");

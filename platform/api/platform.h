@@ -28,6 +28,7 @@ struct SyscallArgs {
   uint64_t nr = 0;
   uint64_t args[6] = {};
   uint64_t ip = 0;  // Of the instruction after the call.
+  bool operator==(const SyscallArgs&) const = default;
 };
 
 // What becomes of a call that a Guest was asked about.

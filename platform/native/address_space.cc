@@ -42,6 +42,7 @@ Result<std::string> NativeAddressSpace::HostMaps() {
     std::from_chars(line.data(), line.data() + line.size(), start, 16);
     // The stub's own; the kernel's vsyscall page lies above it.
     if (start >= STUB_REGION_START && start < STUB_REGION_END) continue;
+    if (start >= SITE_TABLE && start < SITE_TABLE + SITE_TABLE_SIZE) continue;
     text += line;
   }
   return text;
@@ -56,6 +57,11 @@ void NativeAddressSpace::RemoveThread(pid_t tid) {
   absl::MutexLock lock(&mu_);
   const auto it = std::find(tids_.begin(), tids_.end(), tid);
   if (it != tids_.end()) tids_.erase(it);
+}
+
+size_t NativeAddressSpace::ThreadCount() const {
+  absl::MutexLock lock(&mu_);
+  return tids_.size();
 }
 
 Result<Slot> NativeAddressSpace::AllocateSlot() {

@@ -42,6 +42,7 @@ class NativeAddressSpace final : public AddressSpace {
   // The memory is reached through any live thread that uses it.
   void AddThread(pid_t tid) ABSL_LOCKS_EXCLUDED(mu_);
   void RemoveThread(pid_t tid) ABSL_LOCKS_EXCLUDED(mu_);
+  size_t ThreadCount() const ABSL_LOCKS_EXCLUDED(mu_);
 
   // EAGAIN when the process has as many threads as there are slots.
   Result<Slot> AllocateSlot() ABSL_LOCKS_EXCLUDED(mu_);

@@ -21,10 +21,13 @@
 //   +0      the batch of host calls to make (struct Batch in stub.h)
 //   +0x1000 a frame for rt_sigreturn, where the thread was not interrupted by a signal
 //   +0x4000 the stack on which the host delivers signals
-//   (the mailbox of patched calls will be mapped here too, shared with the sentry)
-#define STUB_SLOT_SIZE 0x8000
+//   +0x8000 the mailbox of a thread with patched calls, shared with the sentry; mapped on demand
+#define STUB_SLOT_SIZE 0x10000
 #define STUB_SLOT_FRAME 0x1000
 #define STUB_SLOT_STACK 0x4000
+#define STUB_SLOT_USED 0x8000  // So much is memory of the slot's own.
+#define STUB_SLOT_MAILBOX 0x8000
+#define STUB_MAILBOX_SIZE 0x1000
 
 // The call number by which the stub reports to the sentry. Not a Linux call, and not an x32 one.
 #define STUB_NOTIFY_CALL 0x2b000001
@@ -33,11 +36,50 @@
 #define STUB_EVENT_PARKED 0x100      // A fresh stub from the zygote.
 #define STUB_EVENT_CHILD 0x101       // A new thread or process of clone.
 #define STUB_EVENT_BATCH_DONE 0x102  // Second argument: the result of the last call made.
+#define STUB_EVENT_MAILBOX 0x103     // The thread waits for the answer in its mailbox.
 
 // What the sentry answers.
 #define STUB_COMMAND_RESUME 0       // rt_sigreturn to the frame.
 #define STUB_COMMAND_BATCH 1        // Make the calls of the batch, then report.
 #define STUB_COMMAND_LEAVE_SETUP 2  // Take the set-up copy away, then as RESUME.
+
+// In a batch: not a call but a store of the second argument to the first, the third says of how many
+// bytes (1 or 2). What others may execute meanwhile must not change piecemeal.
+#define STUB_STORE_CALL 0x2b000002
+
+// Patched calls. `mov $nr,%eax; syscall` becomes `jmp *[0x050fXXXX]`, whose last two bytes still are
+// the syscall instruction: there is a table at 0x050f0000, one record for each site. A table is the
+// process's own, read-only and executable.
+#define SITE_TABLE 0x050f0000
+#define SITE_TABLE_SIZE 0x10000
+#define SITE_RECORD_SIZE 64
+// The first record is the header: where the code of records goes on.
+#define SITE_HEADER_CALL 0   // Asks the sentry through the mailbox.
+#define SITE_HEADER_LOCAL 8  // Looks for an answer in the mailbox first.
+// The others (struct SiteRecord):
+#define SITE_CODE 8     // What the site jumps to.
+#define SITE_RETURN 32  // The instruction behind the call.
+#define SITE_TAIL 40    // The syscall instruction itself.
+#define SITE_NUMBER 48  // Of the call.
+#define SITE_LOCAL 56   // Offset of a known answer in the mailbox.
+
+// struct Mailbox.
+#define MAILBOX_POLLED 0  // Its own address while the sentry looks at it, or 0.
+#define MAILBOX_STATE 64
+#define MAILBOX_NUMBER 72
+#define MAILBOX_RETURN 80
+#define MAILBOX_FLAGS 88
+#define MAILBOX_RECORD 96
+#define MAILBOX_ARGS 104
+#define MAILBOX_VALUE 152
+#define MAILBOX_PATIENCE 8  // How often to look for an answer before a call is withdrawn.
+#define MAILBOX_LOCAL 256   // Known answers, each plus one; 0 is none.
+
+// Bits of the state. Whoever clears POSTED has the call.
+#define MAILBOX_POSTED_BIT 0
+#define MAILBOX_POSTED 1
+#define MAILBOX_DONE 2
+#define MAILBOX_REFUSED 4  // With DONE: make the call in the ordinary way.
 
 // The one host signal that the sentry sends to stubs.
 #define STUB_INTERRUPT_SIGNAL 63

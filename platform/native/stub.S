@@ -56,8 +56,8 @@ sandbox_stub_handler:
     jz .Lresume
     ud2
 
-// struct Batch at %r15: count, then {nr, six arguments, unused} each. The sixth argument of clone,
-// which Linux does not use, is the child's frame.
+// struct Batch at %r15: count, then {nr, six arguments, has mailbox} each. The sixth argument of
+// clone, which Linux does not use, is the child's frame.
 .Lbatch:
     movq 0(%r15), %rbp
     leaq 64(%r15), %rbx
@@ -72,7 +72,10 @@ sandbox_stub_handler:
     movq 32(%rbx), %r10
     movq 40(%rbx), %r8
     movq 48(%rbx), %r9
+    movq 56(%rbx), %r14
     movq %rax, %r13
+    cmpq $STUB_STORE_CALL, %rax
+    je .Lstore
     syscall
     movq %rax, %r14
     cmpq $56, %r13              // clone: the child goes its own way.
@@ -85,6 +88,15 @@ sandbox_stub_handler:
     addq $64, %rbx
     decq %rbp
     jmp .Lnext_call
+.Lstore:
+    xorl %eax, %eax
+    cmpq $1, %rdx
+    je .Lstore_byte
+    movw %si, (%rdi)
+    jmp .Lparent
+.Lstore_byte:
+    movb %sil, (%rdi)
+    jmp .Lparent
 .Lbatch_done:
     movl $STUB_EVENT_BATCH_DONE, %r13d
     jmp .Lreport
@@ -94,11 +106,16 @@ sandbox_stub_handler:
     movq %r9, %r12
     movq %rsp, %r15
     andq $-STUB_SLOT_SIZE, %r15
+    testq %r14, %r14            // The parent's mailbox is not the child's.
+    jz .Lno_mailbox
+    xorl %eax, %eax
+    wrgsbase %rax
+.Lno_mailbox:
     subq $32, %rsp
     leaq STUB_SLOT_STACK(%r15), %rax
     movq %rax, 0(%rsp)          // ss_sp
     movq $0, 8(%rsp)            // ss_flags
-    movq $(STUB_SLOT_SIZE - STUB_SLOT_STACK), 16(%rsp)
+    movq $(STUB_SLOT_USED - STUB_SLOT_STACK), 16(%rsp)
     movl $131, %eax             // sigaltstack; refused in a forked child, which has it already.
     movq %rsp, %rdi
     xorl %esi, %esi
@@ -254,6 +271,8 @@ sandbox_stub_wait_for_tracer:
 sandbox_stub_syscall:
     syscall
     jmp .Lwait_for_tracer
+
+#include "platform/native/fast_path.S"
 
     .globl sandbox_stub_end
     .hidden sandbox_stub_end

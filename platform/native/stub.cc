@@ -66,7 +66,7 @@ UserContext MakeFrame(const Registers& regs, uint64_t slot) {
   UserContext frame;
   frame.flags = kSigcontextSs | kStrictRestoreSs;
   // rt_sigreturn(2) restores the alternate stack from the frame.
-  frame.stack = {.base = slot + STUB_SLOT_STACK, .size = STUB_SLOT_SIZE - STUB_SLOT_STACK};
+  frame.stack = {.base = slot + STUB_SLOT_STACK, .size = STUB_SLOT_USED - STUB_SLOT_STACK};
   StoreRegisters(regs, frame.machine);
   frame.machine.cs = 0x33;
   frame.machine.ss = 0x2b;

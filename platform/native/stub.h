@@ -4,6 +4,7 @@
 
 #include <linux/prctl.h>
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -18,6 +19,12 @@ extern const char sandbox_stub_handler[];
 extern const char sandbox_stub_zygote[];
 extern const char sandbox_stub_wait_for_tracer[];
 extern const char sandbox_stub_syscall[];
+extern const char sandbox_stub_fast_call[];
+extern const char sandbox_stub_fast_local[];
+extern const char sandbox_stub_fast_posted[];
+extern const char sandbox_stub_fast_out[];
+extern const char sandbox_stub_fast_slow[];
+extern const char sandbox_stub_fast_end[];
 }
 
 namespace platform::native {
@@ -31,7 +38,7 @@ inline bool InStub(uint64_t ip, uint64_t copy) { return ip > copy && ip <= copy 
 struct BatchCall {
   uint64_t nr = 0;
   uint64_t args[6] = {};
-  uint64_t unused = 0;
+  uint64_t has_mailbox = 0;  // Of clone: the caller has one, which the child must not use.
 };
 struct BatchHeader {
   uint64_t count = 0;
@@ -69,6 +76,44 @@ struct UserContext {
   uint64_t mask = 0;
 };
 static_assert(sizeof(MachineContext) == 256 && sizeof(UserContext) == 304);
+
+// A record of the table of patched sites, see layout.h.
+struct SiteRecord {
+  uint64_t entry;    // The address of `code`: what the patched site jumps through.
+  uint8_t code[24];  // Loads %r11 with the address of the record and goes on as the header says.
+  uint64_t after;    // The instruction behind the call.
+  uint64_t tail;     // The syscall instruction.
+  uint64_t nr;
+  uint64_t local;
+};
+static_assert(sizeof(SiteRecord) == SITE_RECORD_SIZE && offsetof(SiteRecord, code) == SITE_CODE &&
+              offsetof(SiteRecord, after) == SITE_RETURN &&
+              offsetof(SiteRecord, tail) == SITE_TAIL && offsetof(SiteRecord, nr) == SITE_NUMBER &&
+              offsetof(SiteRecord, local) == SITE_LOCAL);
+inline constexpr size_t kMaxSites = SITE_TABLE_SIZE / SITE_RECORD_SIZE;
+
+// A page shared by a thread with patched calls and the sentry, which trusts nothing in it.
+struct alignas(64) Mailbox {
+  std::atomic<uint64_t> polled;
+  std::atomic<uint64_t> patience;
+  alignas(64) std::atomic<uint64_t> state;
+  uint64_t nr;
+  uint64_t after;
+  uint64_t flags;  // %ax after lahf and seto.
+  uint64_t record;
+  uint64_t args[6];
+  uint64_t value;
+  alignas(256) std::atomic<uint64_t> local[32];
+};
+static_assert(offsetof(Mailbox, state) == MAILBOX_STATE &&
+              offsetof(Mailbox, patience) == MAILBOX_PATIENCE &&
+              offsetof(Mailbox, nr) == MAILBOX_NUMBER &&
+              offsetof(Mailbox, after) == MAILBOX_RETURN &&
+              offsetof(Mailbox, flags) == MAILBOX_FLAGS &&
+              offsetof(Mailbox, record) == MAILBOX_RECORD &&
+              offsetof(Mailbox, args) == MAILBOX_ARGS &&
+              offsetof(Mailbox, value) == MAILBOX_VALUE &&
+              offsetof(Mailbox, local) == MAILBOX_LOCAL && sizeof(Mailbox) <= STUB_MAILBOX_SIZE);
 
 // The argument of prctl(PR_SET_MM_MAP) that places the break at `start`.
 prctl_mm_map BreakMap(uint64_t start, uint64_t stack_top);

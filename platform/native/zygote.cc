@@ -129,7 +129,7 @@ class ZygoteBody {
     }
     constexpr int kMseal = 462;  // Best effort: Linux 6.10.
     syscall(kMseal, STUB_CODE, STUB_CODE_SIZE, 0);
-    return map(SlotAddress(0), STUB_SLOT_SIZE, PROT_READ | PROT_WRITE, MAP_FIXED);
+    return map(SlotAddress(0), STUB_SLOT_USED, PROT_READ | PROT_WRITE, MAP_FIXED);
   }
 
   // To a random place right below the stub, so that the rest of the address space is in one piece.
@@ -180,7 +180,7 @@ class ZygoteBody {
     }
     const stack_t stack{.ss_sp = reinterpret_cast<void*>(SlotAddress(0) + STUB_SLOT_STACK),
                         .ss_flags = 0,
-                        .ss_size = STUB_SLOT_SIZE - STUB_SLOT_STACK};
+                        .ss_size = STUB_SLOT_USED - STUB_SLOT_STACK};
     // Until a stub runs the application nothing interrupts it: its first frame has an empty mask.
     const uint64_t all = ~uint64_t{0};
     return sigaltstack(&stack, nullptr) == 0 &&
@@ -222,7 +222,7 @@ class ZygoteBody {
   [[noreturn]] void Enter() {
     // What the entry takes, in memory that survives the switch, in the order of the loads below.
     auto* values = reinterpret_cast<uint64_t*>(SlotAddress(0) + kBatchStruct);
-    values[0] = SlotAddress(1) - 64;  // The stack.
+    values[0] = SlotAddress(0) + STUB_SLOT_USED - 64;  // The stack.
     values[1] = static_cast<uint64_t>(control_);
     values[2] = options_.notify ? 1 : 0;
     values[3] = keep_start_;

@@ -1,5 +1,6 @@
 #include "platform/systrap/context.h"
 
+#include <asm/prctl.h>
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -79,6 +80,7 @@ Result<uint64_t> StubContext::RunCall(uint64_t nr, std::span<const uint64_t, 6> 
     BatchCall call;
   } batch;
   batch.call.nr = nr;
+  batch.call.has_mailbox = thread_.mailbox != nullptr ? 1 : 0;
   std::copy(args.begin(), args.end(), batch.call.args);
   if (!space().WriteObject(SlotAddress(thread_.slot), batch)) return Errno(EIO);
   SetAwaited(true);
@@ -116,7 +118,22 @@ Result<uint64_t> StubContext::FollowCall(uint64_t nr, std::span<const uint64_t, 
   return Errno(EIO);
 }
 
+// The base of %gs is the application's until a mailbox takes it, which the application does not see.
+void StubContext::NoteSegmentBase(uint64_t base) {
+  if (base == SlotAddress(thread_.slot) + STUB_SLOT_MAILBOX) return;
+  absl::MutexLock lock(&platform_.mu());
+  thread_.uses_gs = base != 0;
+  platform_.DetachMailboxLocked(thread_);
+}
+
 Result<uint64_t> StubContext::HostCall(const HostCallRequest& request) {
+  if (request.nr == SYS_arch_prctl && request.args[0] == ARCH_SET_GS) {
+    NoteSegmentBase(request.args[1]);
+  } else if (request.nr == SYS_arch_prctl && request.args[0] == ARCH_GET_GS && thread_.mailbox) {
+    const uint64_t none = 0;
+    if (!space().WriteObject(request.args[1], none)) return Errno(EFAULT);
+    return uint64_t{0};
+  }
   if (request.host_fd >= 0) {
     TRY(platform_.listener().Inject(notification_, request.host_fd, request.guest_fd));
   }
@@ -133,7 +150,7 @@ Result<uint64_t> StubContext::HostCall(const HostCallRequest& request) {
 Status StubContext::PrepareSlot(native::Slot slot) {
   if (slot.mapped) return kOk;
   const uint64_t args[6] = {SlotAddress(slot.index),
-                            STUB_SLOT_SIZE,
+                            STUB_SLOT_USED,
                             PROT_READ | PROT_WRITE,
                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
                             ~uint64_t{0},
@@ -165,7 +182,7 @@ Result<std::unique_ptr<Thread>> StubContext::Clone(const CloneRequest& request, 
   uint64_t flags = request.flags & (CLONE_SETTLS | CLONE_CHILD_CLEARTID);
   flags |= thread ? CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM
                   : (request.flags & CLONE_VM) | CLONE_PARENT | SIGCHLD;
-  const uint64_t args[6] = {flags,       shares_memory ? base + STUB_SLOT_SIZE - 64 : 0,
+  const uint64_t args[6] = {flags,       shares_memory ? base + STUB_SLOT_USED - 64 : 0,
                             0,           request.child_tid,
                             request.tls, base + STUB_SLOT_FRAME};
   Result<uint64_t> tid = [&]() -> Result<uint64_t> {
@@ -183,12 +200,14 @@ Result<std::unique_ptr<Thread>> StubContext::Clone(const CloneRequest& request, 
   child->tid = static_cast<pid_t>(*tid);
   child->slot = slot.index;
   child->resume_command = STUB_COMMAND_RESUME;
+  child->uses_gs = thread_.uses_gs;
   absl::MutexLock lock(&platform_.mu());
   if (thread) {
     child->process = thread_.process;
   } else {
     child->process = MakeRef<HostProcess>(
-        child->tid, shares_memory ? thread_.process->space : space().Fork(slot.index));
+        child->tid, shares_memory ? thread_.process->space : space().Fork(slot.index),
+        shares_memory ? thread_.process->sites : thread_.process->sites->Fork());
     child->process->descriptors = thread_.process->descriptors;
     platform_.AddProcess(child->process);
   }
@@ -206,6 +225,8 @@ Status StubContext::Exec(Image& image) {
     return Errno(EIO);
   }
   platform_.Unregister(thread_);
+  platform_.DetachMailboxLocked(thread_);
+  thread_.uses_gs = false;
   thread_.process->space->FreeSlot(thread_.slot);
   platform_.KillLocked(*thread_.process);
   thread_.process = parked.process;

@@ -16,6 +16,7 @@
 #include "platform/api/platform.h"
 #include "platform/native/address_space.h"
 #include "platform/native/zygote.h"
+#include "platform/systrap/fast_path.h"
 #include "platform/systrap/listener.h"
 
 namespace platform::systrap {
@@ -24,10 +25,11 @@ class Systrap;
 
 // A stub. Everything but the constants is guarded by Systrap::mu().
 struct HostProcess : RefCounted {
-  HostProcess(pid_t pid, Ref<native::NativeAddressSpace> space)
-      : pid(pid), space(std::move(space)) {}
+  HostProcess(pid_t pid, Ref<native::NativeAddressSpace> space, Ref<Sites> sites)
+      : pid(pid), space(std::move(space)), sites(std::move(sites)) {}
   const pid_t pid;
   const Ref<native::NativeAddressSpace> space;
+  const Ref<Sites> sites;  // Of the same memory.
   bool killed = false;  // By us: its threads get no call-backs any more.
   bool reaped = false;
   std::set<int> descriptors;  // Injected and not closed yet.
@@ -60,6 +62,26 @@ struct HostThread : RefCounted {
   absl::CondVar arrived;
   absl::CondVar idle;  // Signalled when a call-back has ended.
 
+  // Patched calls. The mailbox is mapped and the thread knows of it; it is looked at while `polled`.
+  native::Mailbox* mailbox = nullptr;
+  bool polled = false;
+  int missed = 0;         // Calls that came the slow way all the same.
+  bool uses_gs = false;   // The application has set %gs: there is no place for a mailbox's address.
+  // A notification that came while a call by mailbox was being handled, and one by which the thread
+  // waits for its answer.
+  std::optional<seccomp_notif> late;
+  std::optional<uint64_t> asleep;
+  // Found, but not told: an interrupt is on its way and tells it.
+  std::optional<MailAnswer> answer;
+  // A call by mailbox that the host is to execute: it is made again as an ordinary one.
+  std::optional<SyscallArgs> approved;
+  // A site to be patched at the next interrupt: the address behind its call, and the number.
+  std::optional<Sites::Record> patch;
+  // How many calls have come since `window`. Only the worker in charge uses these.
+  uint32_t calls = 0;
+  int64_t window = 0;
+  bool busy = false;
+
   // The last answer, for hosts that lose answers to interrupted callers (before Linux 6.18).
   struct {
     bool valid = false;
@@ -69,9 +91,17 @@ struct HostThread : RefCounted {
   } last_reply;
 };
 
+// A thread whose mailbox is looked at.
+struct Polled {
+  Ref<HostThread> thread;
+  native::Mailbox* box = nullptr;
+};
+
 class Systrap final : public Platform {
  public:
-  Systrap(std::unique_ptr<native::Zygote> zygote, Listener listener, Layout layout);
+  // `pool` is nullptr without patched calls.
+  Systrap(std::unique_ptr<native::Zygote> zygote, Listener listener, Layout layout,
+          const DispositionTable& dispositions, std::unique_ptr<MailboxPool> pool, bool eager);
   ~Systrap() override;
 
   // Platform.
@@ -86,6 +116,7 @@ class Systrap final : public Platform {
   absl::Mutex& mu() ABSL_LOCK_RETURNED(mu_) { return mu_; }
   const Listener& listener() const { return listener_; }
   native::Zygote& zygote() const { return *zygote_; }
+  MailboxPool* pool() const { return pool_.get(); }
 
   // Enters a thread and takes over a notification that came before it was known.
   void Register(HostThread& thread) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -95,12 +126,19 @@ class Systrap final : public Platform {
   void InterruptLocked(HostThread& thread) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void ResumeIfReadyLocked(HostThread& thread) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
+  // The sentry stops looking at a thread's mailbox; the thread forgets it.
+  void StopPollingLocked(HostThread& thread) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void DetachMailboxLocked(HostThread& thread) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
   // The next notification of a registered thread that is awaited; EIO when it died instead.
   Result<seccomp_notif> Await(HostThread& thread) ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
   struct Worker {
     bool leader = false;
+    // Of the spinner, while it looks at mailboxes: which ones.
+    std::vector<Polled>* polled = nullptr;
+    bool blocked = false;  // It let go of them, because its handler waits.
   };
   static thread_local Worker* current_;
 
@@ -116,6 +154,7 @@ class Systrap final : public Platform {
   // Hands a notification to who waits for it, or keeps it for later; otherwise the thread is marked
   // as being in a call-back and returned.
   Ref<HostThread> Route(const seccomp_notif& notification) ABSL_LOCKS_EXCLUDED(mu_);
+  void ServeOne(HostThread& thread, const seccomp_notif& notification);
   void ServeSyscall(HostThread& thread, const seccomp_notif& notification);
   void ServeEvent(HostThread& thread, const seccomp_notif& notification);
   void FinishSyscall(HostThread& thread, const seccomp_notif& notification, const Verdict& verdict)
@@ -123,12 +162,37 @@ class Systrap final : public Platform {
   void FinishContext(HostThread& thread, class StubContext& context, const Verdict& verdict)
       ABSL_LOCKS_EXCLUDED(mu_);
   void EndThread(HostThread& thread) ABSL_LOCKS_EXCLUDED(mu_);
-  void LeaveCallback(HostThread& thread) ABSL_LOCKS_EXCLUDED(mu_);
+  // Ends a call-back, unless a notification has come meanwhile: then that is next.
+  std::optional<seccomp_notif> LeaveCallback(HostThread& thread) ABSL_LOCKS_EXCLUDED(mu_);
   void ReportDeath(pid_t pid, int wait_status) ABSL_LOCKS_EXCLUDED(mu_);
+
+  // patching.cc: whether a busy thread's calls should come by mailbox; called between a call and its
+  // answer.
+  void Observe(HostThread& thread, const SyscallArgs& call) ABSL_LOCKS_EXCLUDED(mu_);
+  void Patch(class StubContext& context, HostThread& thread, const Sites::Record& site)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  Status AttachMailbox(StubContext& context, HostThread& thread) ABSL_LOCKS_EXCLUDED(mu_);
+  Status WriteSite(StubContext& context, HostThread& thread, const Sites::Record& site)
+      ABSL_LOCKS_EXCLUDED(mu_);
+
+  // spinner.cc
+  static void* SpinnerMain(void* self);
+  void SpinnerLoop() ABSL_LOCKS_EXCLUDED(mu_);
+  // Looks at mailboxes until there is nothing to do.
+  void Spin(Worker& worker) ABSL_LOCKS_EXCLUDED(mu_);
+  void StopPolling(std::vector<Polled>& set) ABSL_LOCKS_EXCLUDED(mu_);
+  void RequestPollingLocked(HostThread& thread) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // True when there was a call.
+  bool TryMailbox(const Polled& polled) ABSL_LOCKS_EXCLUDED(mu_);
+  void FinishMail(HostThread& thread, native::Mailbox& box, const SyscallArgs& call,
+                  const Verdict& verdict) ABSL_LOCKS_EXCLUDED(mu_);
 
   const std::unique_ptr<native::Zygote> zygote_;
   const Listener listener_;
   const Layout layout_;
+  const DispositionTable dispositions_;
+  const std::unique_ptr<MailboxPool> pool_;
+  const bool eager_;  // For tests: patches at the first call, and never tires of looking.
 
   absl::Mutex mu_;  // A leaf for the sentry: no call-back runs under it.
   absl::flat_hash_map<pid_t, Ref<HostThread>> threads_ ABSL_GUARDED_BY(mu_);
@@ -142,6 +206,17 @@ class Systrap final : public Platform {
   absl::CondVar follower_wake_;
   absl::CondVar stop_wake_;  // For Run, when there is no zygote whose death wakes it.
   bool stopped_ ABSL_GUARDED_BY(mu_) = false;
+
+  bool spinner_exists_ ABSL_GUARDED_BY(mu_) = false;
+  bool spinning_ ABSL_GUARDED_BY(mu_) = false;
+  absl::CondVar spinner_wake_;
+  std::vector<Polled> to_poll_ ABSL_GUARDED_BY(mu_);
+  std::atomic<bool> more_to_poll_{false};
+  std::atomic<bool> spin_no_more_{false};  // The stubs do better without.
+  // After a spell that did not pay: not before this time (CLOCK_MONOTONIC), and how long the next
+  // pause is.
+  int64_t spin_not_before_ ABSL_GUARDED_BY(mu_) = 0;
+  int64_t spin_pause_ ABSL_GUARDED_BY(mu_) = 0;
 };
 
 // The platform::Thread that the sentry owns.

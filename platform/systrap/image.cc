@@ -22,7 +22,8 @@ constexpr int kFirstDescriptor = 3;
 
 StubImage::StubImage(Systrap& platform, pid_t pid)
     : platform_(platform),
-      process_(MakeRef<HostProcess>(pid, MakeRef<native::NativeAddressSpace>(platform.zygote()))),
+      process_(MakeRef<HostProcess>(pid, MakeRef<native::NativeAddressSpace>(platform.zygote()),
+                                    MakeRef<Sites>(platform.pool()))),
       waiting_(MakeRef<HostThread>(nullptr)) {
   (void)*process_->space->AllocateSlot();  // Slot 0, mapped by the zygote.
   waiting_->process = process_;

@@ -75,6 +75,7 @@ void Systrap::Unregister(HostThread& thread) {
     thread.process->space->RemoveThread(thread.tid);
     threads_.erase(it);
   }
+  StopPollingLocked(thread);
 }
 
 void Systrap::AddProcess(Ref<HostProcess> process) {
@@ -119,6 +120,19 @@ Ref<HostThread> Systrap::Route(const seccomp_notif& notification) {
     return nullptr;
   }
   HostThread& thread = *it->second;
+  if (thread.in_callback && !thread.awaited) {
+    // It has given up waiting for the answer in its mailbox, or a signal has interrupted that; or the
+    // answer to its last notification was quicker than the end of the call-back.
+    const bool asleep = native::InStub(notification.data.instruction_pointer, STUB_CODE) &&
+                        notification.data.nr == STUB_NOTIFY_CALL &&
+                        notification.data.args[0] == STUB_EVENT_MAILBOX;
+    if (asleep) {
+      thread.asleep = notification.id;
+    } else {
+      thread.late = notification;
+    }
+    return nullptr;
+  }
   if (thread.awaited) {
     thread.inbox = notification;
     thread.arrived.Signal();
@@ -138,26 +152,46 @@ Ref<HostThread> Systrap::Route(const seccomp_notif& notification) {
 void Systrap::Serve(const seccomp_notif& notification) {
   const Ref<HostThread> thread = Route(notification);
   if (!thread) return;
+  ServeOne(*thread, notification);
+  while (const auto next = LeaveCallback(*thread)) ServeOne(*thread, *next);
+}
+
+void Systrap::ServeOne(HostThread& thread, const seccomp_notif& notification) {
   if (!native::InStub(notification.data.instruction_pointer, STUB_CODE)) {
-    ServeSyscall(*thread, notification);
+    ServeSyscall(thread, notification);
   } else if (notification.data.nr == STUB_NOTIFY_CALL) {
-    ServeEvent(*thread, notification);
+    ServeEvent(thread, notification);
   } else {
     // An application that jumped into the stub.
     listener_.Reply(notification.id, -EPERM);
   }
-  LeaveCallback(*thread);
 }
 
-void Systrap::LeaveCallback(HostThread& thread) {
+std::optional<seccomp_notif> Systrap::LeaveCallback(HostThread& thread) {
   absl::MutexLock lock(&mu_);
+  if (thread.asleep.has_value()) listener_.Reply(*std::exchange(thread.asleep, std::nullopt), 0);
+  auto next = std::exchange(thread.late, std::nullopt);
+  if (next.has_value() && !thread.ended && !thread.process->killed) return next;
   thread.in_callback = false;
   thread.idle.SignalAll();
+  return std::nullopt;
 }
 
 void Systrap::ServeSyscall(HostThread& thread, const seccomp_notif& notification) {
   const SyscallArgs call = ToArgs(notification.data);
+  // What was allowed by mailbox has to be the same call; what is another is judged anew.
+  const auto approved = std::exchange(thread.approved, std::nullopt);
+  if (approved.has_value() && *approved == call) {
+    FinishSyscall(thread, notification, {.kind = Verdict::Kind::kContinue});
+    return;
+  }
   const Verdict verdict = thread.guest->OnSyscall(call);
+  if (pool_ != nullptr) {
+    if (verdict.kind == Verdict::Kind::kReturn && thread.mailbox != nullptr) {
+      UpdateLocal(*thread.mailbox, call.nr, verdict.value);
+    }
+    if (verdict.kind == Verdict::Kind::kReturn) Observe(thread, call);
+  }
   FinishSyscall(thread, notification, verdict);
 }
 
@@ -212,6 +246,11 @@ void Systrap::ServeEvent(HostThread& thread, const seccomp_notif& notification) 
   StubContext context(*this, thread, notification.id, args[2]);
   siginfo_t info{};
   const int event = static_cast<int>(args[0]);
+  if (event == STUB_EVENT_MAILBOX) {
+    // Nothing is being handled any more: the answer is there, or an interrupt brings it.
+    listener_.Reply(notification.id, 0);
+    return;
+  }
   const bool fault =
       event == SIGSEGV || event == SIGBUS || event == SIGFPE || event == SIGILL || event == SIGTRAP;
   if (!context.Load() || (fault && !thread.process->space->ReadObject(args[1], info))) {
@@ -223,6 +262,14 @@ void Systrap::ServeEvent(HostThread& thread, const seccomp_notif& notification) 
     thread.guest->OnHostDeath(SIGSEGV);
     return;
   }
+  std::optional<Sites::Record> patch;
+  if (pool_ != nullptr) {
+    absl::MutexLock lock(&mu_);
+    UnwindFastPath(context.regs, *thread.process->sites, thread.mailbox,
+                   std::exchange(thread.answer, std::nullopt));
+    if (event == STUB_INTERRUPT_SIGNAL) patch = std::exchange(thread.patch, std::nullopt);
+  }
+  if (patch.has_value()) Patch(context, thread, *patch);
   Verdict verdict;
   if (event == SIGSYS) {
     verdict = thread.guest->OnContextSyscall(ToArgs(context.regs), context);

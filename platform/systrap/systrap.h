@@ -14,6 +14,9 @@ namespace platform::systrap {
 struct SystrapOptions {
   const FilterProgram& filter;  // BuildFilter of the table in use; must outlive the call only.
   int proc_fd = -1;             // Borrowed; see native::Zygote::Options.
+  // Of the same table. Without them every call is a notification.
+  const DispositionTable* patch_calls_of = nullptr;
+  bool patch_eagerly = false;  // At the first call of each site: for tests.
 };
 
 // Forks the zygote: call while the process has one thread, and before its own seccomp program is

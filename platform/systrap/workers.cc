@@ -18,8 +18,15 @@ constexpr int kMaxIdleFollowers = 8;
 
 thread_local Systrap::Worker* Systrap::current_ = nullptr;
 
-Systrap::Systrap(std::unique_ptr<native::Zygote> zygote, Listener listener, Layout layout)
-    : zygote_(std::move(zygote)), listener_(std::move(listener)), layout_(layout) {}
+Systrap::Systrap(std::unique_ptr<native::Zygote> zygote, Listener listener, Layout layout,
+                 const DispositionTable& dispositions, std::unique_ptr<MailboxPool> pool,
+                 bool eager)
+    : zygote_(std::move(zygote)),
+      listener_(std::move(listener)),
+      layout_(layout),
+      dispositions_(dispositions),
+      pool_(std::move(pool)),
+      eager_(eager) {}
 
 Systrap::~Systrap() = default;
 
@@ -86,6 +93,10 @@ void Systrap::WorkerLoop() {
 
 void Systrap::EnterBlocking() {
   Worker* worker = current_;
+  if (worker != nullptr && worker->polled != nullptr && !worker->blocked) {
+    worker->blocked = true;
+    StopPolling(*worker->polled);
+  }
   if (worker == nullptr || !worker->leader) return;
   bool spawn = false;
   {

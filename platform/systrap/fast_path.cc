@@ -1,0 +1,240 @@
+#include "platform/systrap/fast_path.h"
+
+#include <cpuid.h>
+#include <fcntl.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cstring>
+
+#include "absl/time/clock.h"
+
+namespace platform::systrap {
+
+using native::Mailbox;
+using native::StubAddress;
+
+namespace {
+
+constexpr size_t kMaxMailboxes = 4096;
+// Sites that are watched in one address space; programs have some hundreds.
+constexpr size_t kMaxKnownSites = 2048;
+
+constexpr uint64_t kFlagsMask = 0x8d5;  // OF, SF, ZF, AF, PF, CF.
+
+// From lahf and seto, see fast_path.S.
+uint64_t RestoreFlags(uint64_t eflags, uint64_t saved) {
+  const uint64_t low = saved >> 8 & 0xd5;
+  const uint64_t overflow = (saved & 1) << 11;
+  return (eflags & ~kFlagsMask) | low | overflow;
+}
+
+bool Between(uint64_t ip, const char* from, const char* to) {
+  return ip >= StubAddress(from, STUB_CODE) && ip < StubAddress(to, STUB_CODE);
+}
+
+bool InTable(uint64_t ip) { return ip >= SITE_TABLE && ip < SITE_TABLE + SITE_TABLE_SIZE; }
+
+void BeforeCall(Registers& regs, uint64_t after, uint64_t nr) {
+  constexpr uint64_t kSyscallSize = 2;
+  regs.rip = after - kSyscallSize;
+  regs.rax = nr;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<MailboxPool>> MailboxPool::Create() {
+  constexpr size_t kSize = kMaxMailboxes * STUB_MAILBOX_SIZE;
+  UniqueFd fd(memfd_create("mailboxes", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  if (!fd.valid()) return Errno::Last();
+  if (ftruncate(fd.get(), kSize) != 0) return Errno::Last();
+  if (fcntl(fd.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
+    return Errno::Last();
+  }
+  void* pages = mmap(nullptr, kSize, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0);
+  if (pages == MAP_FAILED) return Errno::Last();
+  return std::unique_ptr<MailboxPool>(
+      new MailboxPool(std::move(fd), static_cast<std::byte*>(pages)));
+}
+
+MailboxPool::~MailboxPool() { munmap(pages_, kMaxMailboxes * STUB_MAILBOX_SIZE); }
+
+Result<size_t> MailboxPool::Allocate() {
+  absl::MutexLock lock(&mu_);
+  if (!free_.empty()) {
+    const size_t index = free_.back();
+    free_.pop_back();
+    return index;
+  }
+  if (used_ == kMaxMailboxes) return Errno(EAGAIN);
+  return used_++;
+}
+
+void MailboxPool::Free(size_t index) {
+  absl::MutexLock lock(&mu_);
+  free_.push_back(index);
+}
+
+Mailbox& MailboxPool::at(size_t index) const {
+  return *reinterpret_cast<Mailbox*>(pages_ + index * STUB_MAILBOX_SIZE);
+}
+
+uint64_t MailboxPool::Patience() {
+  absl::MutexLock lock(&mu_);
+  if (patience_ == 0) {
+    constexpr int kProbes = 500;
+    constexpr int64_t kPatienceNs = 8000;
+    const int64_t start = absl::GetCurrentTimeNanos();
+    for (int i = 0; i < kProbes; ++i) __builtin_ia32_pause();
+    const int64_t ns = std::max<int64_t>(absl::GetCurrentTimeNanos() - start, kProbes);
+    patience_ = static_cast<uint64_t>(std::max<int64_t>(kPatienceNs * kProbes / ns, 16));
+  }
+  return patience_;
+}
+
+Sites::~Sites() {
+  for (const auto& [slot, index] : mailboxes_) pool_->Free(index);
+}
+
+Ref<Sites> Sites::Fork() const {
+  auto copy = MakeRef<Sites>(pool_);
+  copy->table = table;
+  copy->sites_ = sites_;
+  copy->records_ = records_;
+  return copy;
+}
+
+Sites::Site* Sites::Find(uint64_t after) {
+  const auto it = sites_.find(after);
+  if (it != sites_.end()) return &it->second;
+  if (sites_.size() >= kMaxKnownSites) return nullptr;
+  return &sites_[after];
+}
+
+size_t Sites::AddRecord(uint64_t after, uint64_t nr) {
+  if (records_.size() >= native::kMaxSites) return 0;
+  records_.push_back({.after = after, .nr = nr});
+  return records_.size() - 1;
+}
+
+const Sites::Record* Sites::RecordAt(uint64_t address) const {
+  if (!InTable(address)) return nullptr;
+  const size_t index = (address - SITE_TABLE) / SITE_RECORD_SIZE;
+  return index > 0 && index < records_.size() ? &records_[index] : nullptr;
+}
+
+std::optional<size_t> Sites::MailboxOf(size_t slot) const {
+  const auto it = mailboxes_.find(slot);
+  return it == mailboxes_.end() ? std::nullopt : std::optional<size_t>(it->second);
+}
+
+bool CpuHasFastPath() {
+  constexpr unsigned long kFsGsBase = 2;  // HWCAP2_FSGSBASE: the kernel lets it be used.
+  unsigned a, b, c, d;
+  if ((getauxval(AT_HWCAP2) & kFsGsBase) == 0) return false;
+  if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0 || (b & bit_BMI2) == 0) return false;
+  return __get_cpuid(0x80000001, &a, &b, &c, &d) != 0 && (c & bit_LAHF_LM) != 0;
+}
+
+std::optional<size_t> LocalIndex(uint64_t nr) {
+  switch (nr) {
+    case SYS_getpid:
+      return 0;
+    case SYS_gettid:
+      return 1;
+    case SYS_getuid:
+      return 2;
+    case SYS_geteuid:
+      return 3;
+    case SYS_getgid:
+      return 4;
+    case SYS_getegid:
+      return 5;
+    default:
+      return std::nullopt;
+  }
+}
+
+void UpdateLocal(Mailbox& box, uint64_t nr, int64_t value) {
+  switch (nr) {
+    case SYS_setuid:
+    case SYS_setgid:
+    case SYS_setreuid:
+    case SYS_setregid:
+    case SYS_setresuid:
+    case SYS_setresgid:
+      for (const int call : {SYS_getuid, SYS_geteuid, SYS_getgid, SYS_getegid}) {
+        box.local[*LocalIndex(static_cast<uint64_t>(call))].store(0, std::memory_order_relaxed);
+      }
+      return;
+    default:
+      if (const auto index = LocalIndex(nr); index.has_value() && value >= 0) {
+        box.local[*index].store(static_cast<uint64_t>(value) + 1, std::memory_order_relaxed);
+      }
+  }
+}
+
+bool IsPatchable(std::span<const uint8_t, kSiteSize> code, uint64_t nr) {
+  constexpr uint8_t kMovEax = 0xb8;
+  uint32_t immediate;
+  std::memcpy(&immediate, code.data() + 1, sizeof(immediate));
+  return code[0] == kMovEax && immediate == nr && code[5] == 0x0f && code[6] == 0x05;
+}
+
+std::array<uint8_t, kSiteSize> PatchedCode(size_t record) {
+  const uint64_t address = SITE_TABLE + record * SITE_RECORD_SIZE;
+  static_assert(SITE_TABLE >> 16 == 0x050f);  // Whose bytes are those of syscall.
+  return {0xff, 0x24, 0x25, static_cast<uint8_t>(address), static_cast<uint8_t>(address >> 8),
+          0x0f, 0x05};
+}
+
+native::SiteRecord MakeRecord(size_t index, uint64_t after, uint64_t nr) {
+  const auto address = static_cast<uint32_t>(SITE_TABLE + index * SITE_RECORD_SIZE);
+  const auto local = LocalIndex(nr);
+  const uint32_t next = SITE_TABLE + (local.has_value() ? SITE_HEADER_LOCAL : SITE_HEADER_CALL);
+  native::SiteRecord record{.entry = address + SITE_CODE,
+                            .code = {0x41, 0xbb, 0, 0, 0, 0,          // mov $address,%r11d
+                                     0xff, 0x24, 0x25, 0, 0, 0, 0},   // jmp *next
+                            .after = after,
+                            .tail = after - 2,
+                            .nr = nr,
+                            .local = MAILBOX_LOCAL + 8 * local.value_or(0)};
+  std::memcpy(record.code + 2, &address, sizeof(address));
+  std::memcpy(record.code + 9, &next, sizeof(next));
+  return record;
+}
+
+void UnwindFastPath(Registers& regs, const Sites& sites, Mailbox* box,
+                    const std::optional<MailAnswer>& answer) {
+  const uint64_t ip = regs.rip;
+  const bool in_record = InTable(ip);
+  if (in_record || Between(ip, sandbox_stub_fast_local, sandbox_stub_fast_posted) ||
+      Between(ip, sandbox_stub_fast_slow, sandbox_stub_fast_end)) {
+    const Sites::Record* record = sites.RecordAt(in_record ? ip : regs.r11);
+    if (record != nullptr) BeforeCall(regs, record->after, record->nr);
+    return;
+  }
+  if (ip == StubAddress(sandbox_stub_fast_out, STUB_CODE)) {
+    regs.rip = regs.r11;
+    return;
+  }
+  if (box == nullptr || !Between(ip, sandbox_stub_fast_posted, sandbox_stub_fast_out)) return;
+  const uint64_t after = box->after;
+  const uint64_t nr = box->nr;
+  const uint64_t state = box->state.exchange(0, std::memory_order_acq_rel);
+  regs.eflags = RestoreFlags(regs.eflags, box->flags);
+  regs.rdi = box->args[0];
+  MailAnswer result{.value = static_cast<int64_t>(box->value),
+                    .refused = (state & MAILBOX_REFUSED) != 0};
+  if (answer.has_value()) result = *answer;
+  if ((answer.has_value() || (state & MAILBOX_DONE) != 0) && !result.refused) {
+    regs.rip = after;
+    regs.rax = static_cast<uint64_t>(result.value);
+  } else {
+    BeforeCall(regs, after, nr);
+  }
+}
+
+}  // namespace platform::systrap

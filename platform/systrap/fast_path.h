@@ -1,0 +1,121 @@
+// Patched call sites and mailboxes: calls without a notification. See README.md.
+#ifndef PLATFORM_SYSTRAP_FAST_PATH_H_
+#define PLATFORM_SYSTRAP_FAST_PATH_H_
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "base/ref.h"
+#include "base/result.h"
+#include "base/unique_fd.h"
+#include "platform/api/disposition.h"
+#include "platform/api/platform.h"
+#include "platform/native/stub.h"
+
+namespace platform::systrap {
+
+// The memory of all mailboxes, one page each: mapped here as a whole, and page by page in stubs.
+// Thread-safe.
+class MailboxPool {
+ public:
+  // Before the sentry's own seccomp program is installed.
+  static Result<std::unique_ptr<MailboxPool>> Create();
+  ~MailboxPool();
+
+  Result<size_t> Allocate() ABSL_LOCKS_EXCLUDED(mu_);
+  void Free(size_t index) ABSL_LOCKS_EXCLUDED(mu_);
+  native::Mailbox& at(size_t index) const;
+  uint64_t offset(size_t index) const { return index * uint64_t{STUB_MAILBOX_SIZE}; }
+  int fd() const { return fd_.get(); }
+  // How often a stub looks for an answer before it gives up, about 8 us.
+  uint64_t Patience() ABSL_LOCKS_EXCLUDED(mu_);
+
+ private:
+  MailboxPool(UniqueFd fd, std::byte* pages) : fd_(std::move(fd)), pages_(pages) {}
+  const UniqueFd fd_;
+  std::byte* const pages_;
+  absl::Mutex mu_;  // Leaf.
+  std::vector<size_t> free_ ABSL_GUARDED_BY(mu_);
+  size_t used_ ABSL_GUARDED_BY(mu_) = 0;
+  uint64_t patience_ ABSL_GUARDED_BY(mu_) = 0;
+};
+
+// What has been patched in one address space. Guarded by Systrap::mu().
+class Sites : public RefCounted {
+ public:
+  explicit Sites(MailboxPool* pool) : pool_(pool) {}
+  // Runs when no host process has this memory any more: only then may a page serve another one.
+  ~Sites() override;
+
+  // A forked child's: its memory holds the same table, but no mailboxes.
+  Ref<Sites> Fork() const;
+
+  enum class State : uint8_t { kCold, kPatched, kHopeless };
+  struct Site {
+    State state = State::kCold;
+    uint32_t calls = 0;  // While its threads were busy.
+  };
+  // By the address behind the instruction; nullptr when too many are known already.
+  Site* Find(uint64_t after);
+
+  // A record for a new site; 0 when the table is full.
+  size_t AddRecord(uint64_t after, uint64_t nr);
+  struct Record {
+    uint64_t after = 0;
+    uint64_t nr = 0;
+  };
+  // Of a record's address, or of one in it; nullptr if there is none.
+  const Record* RecordAt(uint64_t address) const;
+
+  enum class Table : uint8_t { kNone, kMapped, kImpossible };
+  Table table = Table::kNone;
+
+  // The mailbox mapped at a slot.
+  std::optional<size_t> MailboxOf(size_t slot) const;
+  void SetMailbox(size_t slot, size_t index) { mailboxes_[slot] = index; }
+
+ private:
+  MailboxPool* const pool_;
+  absl::flat_hash_map<uint64_t, Site> sites_;
+  std::vector<Record> records_{Record{}};  // The first is the table's header.
+  absl::flat_hash_map<size_t, size_t> mailboxes_;  // By slot.
+};
+
+// Whether this machine has the instructions that the stub's fast path is made of.
+bool CpuHasFastPath();
+
+// Calls that may come by mailbox: those that are always answered here.
+constexpr bool IsMailable(const DispositionTable& table, uint64_t nr) {
+  constexpr uint64_t kExit = 60, kExitGroup = 231, kRestartSyscall = 219;
+  if (nr >= kMaxSyscalls || nr == kExit || nr == kExitGroup || nr == kRestartSyscall) return false;
+  return table[nr] == Disposition::kEmulate || table[nr] == Disposition::kLocal;
+}
+
+// Where the mailbox keeps the answer of a call that stays the same while the thread does not change
+// it itself, or nothing.
+std::optional<size_t> LocalIndex(uint64_t nr);
+// Keeps what a call has shown, and forgets what it may have changed.
+void UpdateLocal(native::Mailbox& box, uint64_t nr, int64_t value);
+
+// The site's seven bytes, `mov $nr,%eax; syscall`, and what they become.
+inline constexpr size_t kSiteSize = 7;
+bool IsPatchable(std::span<const uint8_t, kSiteSize> code, uint64_t nr);
+std::array<uint8_t, kSiteSize> PatchedCode(size_t record);
+native::SiteRecord MakeRecord(size_t index, uint64_t after, uint64_t nr);
+
+// Puts a thread that was interrupted in the fast path in front of its call or behind it. `answer` is
+// what the sentry has found but not yet told.
+struct MailAnswer {
+  int64_t value = 0;
+  bool refused = false;
+};
+void UnwindFastPath(Registers& regs, const Sites& sites, native::Mailbox* box,
+                    const std::optional<MailAnswer>& answer);
+
+}  // namespace platform::systrap
+
+#endif  // PLATFORM_SYSTRAP_FAST_PATH_H_
