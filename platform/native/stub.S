@@ -77,12 +77,12 @@ sandbox_stub_handler:
     cmpq $STUB_STORE_CALL, %rax
     je .Lstore
     syscall
-    movq %rax, %r14
     cmpq $56, %r13              // clone: the child goes its own way.
     jne .Lparent
     testq %rax, %rax
     jz .Lchild
 .Lparent:
+    movq %rax, %r14
     cmpq $-4095, %rax           // Stop at the first failure.
     jae .Lbatch_done
     addq $64, %rbx
