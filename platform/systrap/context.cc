@@ -1,6 +1,5 @@
 #include "platform/systrap/context.h"
 
-#include <asm/prctl.h>
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -118,22 +117,7 @@ Result<uint64_t> StubContext::FollowCall(uint64_t nr, std::span<const uint64_t, 
   return Errno(EIO);
 }
 
-// The base of %gs is the application's until a mailbox takes it, which the application does not see.
-void StubContext::NoteSegmentBase(uint64_t base) {
-  if (base == SlotAddress(thread_.slot) + STUB_SLOT_MAILBOX) return;
-  absl::MutexLock lock(&platform_.mu());
-  thread_.uses_gs = base != 0;
-  platform_.DetachMailboxLocked(thread_);
-}
-
 Result<uint64_t> StubContext::HostCall(const HostCallRequest& request) {
-  if (request.nr == SYS_arch_prctl && request.args[0] == ARCH_SET_GS) {
-    NoteSegmentBase(request.args[1]);
-  } else if (request.nr == SYS_arch_prctl && request.args[0] == ARCH_GET_GS && thread_.mailbox) {
-    const uint64_t none = 0;
-    if (!space().WriteObject(request.args[1], none)) return Errno(EFAULT);
-    return uint64_t{0};
-  }
   if (request.host_fd >= 0) {
     TRY(platform_.listener().Inject(notification_, request.host_fd, request.guest_fd));
   }

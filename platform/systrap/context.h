@@ -27,7 +27,6 @@ class StubContext final : public Context {
  private:
   native::NativeAddressSpace& space() const { return *thread_.process->space; }
   Result<uint64_t> RunCall(uint64_t nr, std::span<const uint64_t, 6> args);
-  void NoteSegmentBase(uint64_t base);
   void SetAwaited(bool awaited);
   Result<uint64_t> FollowCall(uint64_t nr, std::span<const uint64_t, 6> args);
   Status PrepareSlot(native::Slot slot);

@@ -171,6 +171,10 @@ class Systrap final : public Platform {
   void Observe(HostThread& thread, const SyscallArgs& call) ABSL_LOCKS_EXCLUDED(mu_);
   void Patch(class StubContext& context, HostThread& thread, const Sites::Record& site)
       ABSL_LOCKS_EXCLUDED(mu_);
+  // The base of %gs is the application's until a mailbox takes it, which the application does not
+  // see. True when that answers an approved arch_prctl(2).
+  bool AnswerSegmentBase(HostThread& thread, const seccomp_notif& notification)
+      ABSL_LOCKS_EXCLUDED(mu_);
   Status AttachMailbox(StubContext& context, HostThread& thread) ABSL_LOCKS_EXCLUDED(mu_);
   Status WriteSite(StubContext& context, HostThread& thread, const Sites::Record& site)
       ABSL_LOCKS_EXCLUDED(mu_);

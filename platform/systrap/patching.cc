@@ -154,6 +154,21 @@ void Systrap::Patch(StubContext& context, HostThread& thread, const Sites::Recor
   if (!patched) known->state = done.ok() ? Sites::State::kPatched : Sites::State::kHopeless;
 }
 
+bool Systrap::AnswerSegmentBase(HostThread& thread, const seccomp_notif& notification) {
+  const auto* args = notification.data.args;
+  if (args[0] == ARCH_SET_GS) {
+    absl::MutexLock lock(&mu_);
+    thread.uses_gs = args[1] != 0;
+    DetachMailboxLocked(thread);
+    return false;
+  }
+  if (args[0] != ARCH_GET_GS || thread.mailbox == nullptr) return false;
+  const uint64_t none = 0;
+  const bool written = thread.process->space->WriteObject(args[1], none);
+  listener_.Reply(notification.id, written ? 0 : -EFAULT);
+  return true;
+}
+
 Status Systrap::AttachMailbox(StubContext& context, HostThread& thread) {
   const uint64_t address = SlotAddress(thread.slot) + STUB_SLOT_MAILBOX;
   std::optional<size_t> index;

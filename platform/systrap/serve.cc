@@ -217,6 +217,8 @@ void Systrap::FinishSyscall(HostThread& thread, const seccomp_notif& notificatio
       } else if (notification.data.nr == SYS_close) {
         absl::MutexLock lock(&mu_);
         thread.process->descriptors.erase(static_cast<int>(notification.data.args[0]));
+      } else if (notification.data.nr == SYS_arch_prctl && AnswerSegmentBase(thread, notification)) {
+        return;
       }
       listener_.Continue(notification.id);
       return;

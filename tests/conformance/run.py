@@ -91,6 +91,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--sandbox")
     parser.add_argument("--platform", default="native")
+    parser.add_argument("--flag", action="append", default=[], help="another one for the sandbox")
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("binary")
     args, extra = parser.parse_known_args()
@@ -100,7 +101,8 @@ def main():
 
     command = []
     if args.sandbox:
-        command = [os.path.abspath(args.sandbox), "do", f"--platform={args.platform}"]
+        command = [os.path.abspath(args.sandbox), "do", f"--platform={args.platform}",
+                   *args.flag]
         if binary.startswith("/tmp/"):  # Inside, /tmp is a fresh one.
             folder = os.path.dirname(binary)
             command.append(f"--volume={folder}:{folder}:ro")
