@@ -105,15 +105,12 @@ struct alignas(64) Mailbox {
   uint64_t value;
   alignas(256) std::atomic<uint64_t> local[32];
 };
-static_assert(offsetof(Mailbox, state) == MAILBOX_STATE &&
-              offsetof(Mailbox, patience) == MAILBOX_PATIENCE &&
-              offsetof(Mailbox, nr) == MAILBOX_NUMBER &&
-              offsetof(Mailbox, after) == MAILBOX_RETURN &&
-              offsetof(Mailbox, flags) == MAILBOX_FLAGS &&
-              offsetof(Mailbox, record) == MAILBOX_RECORD &&
-              offsetof(Mailbox, args) == MAILBOX_ARGS &&
-              offsetof(Mailbox, value) == MAILBOX_VALUE &&
-              offsetof(Mailbox, local) == MAILBOX_LOCAL && sizeof(Mailbox) <= STUB_MAILBOX_SIZE);
+static_assert(
+    offsetof(Mailbox, state) == MAILBOX_STATE && offsetof(Mailbox, patience) == MAILBOX_PATIENCE &&
+    offsetof(Mailbox, nr) == MAILBOX_NUMBER && offsetof(Mailbox, after) == MAILBOX_RETURN &&
+    offsetof(Mailbox, flags) == MAILBOX_FLAGS && offsetof(Mailbox, record) == MAILBOX_RECORD &&
+    offsetof(Mailbox, args) == MAILBOX_ARGS && offsetof(Mailbox, value) == MAILBOX_VALUE &&
+    offsetof(Mailbox, local) == MAILBOX_LOCAL && sizeof(Mailbox) <= STUB_MAILBOX_SIZE);
 
 // The argument of prctl(PR_SET_MM_MAP) that places the break at `start`.
 prctl_mm_map BreakMap(uint64_t start, uint64_t stack_top);

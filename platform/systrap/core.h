@@ -30,7 +30,7 @@ struct HostProcess : RefCounted {
   const pid_t pid;
   const Ref<native::NativeAddressSpace> space;
   const Ref<Sites> sites;  // Of the same memory.
-  bool killed = false;  // By us: its threads get no call-backs any more.
+  bool killed = false;     // By us: its threads get no call-backs any more.
   bool reaped = false;
   std::set<int> descriptors;  // Injected and not closed yet.
 };
@@ -62,11 +62,12 @@ struct HostThread : RefCounted {
   absl::CondVar arrived;
   absl::CondVar idle;  // Signalled when a call-back has ended.
 
-  // Patched calls. The mailbox is mapped and the thread knows of it; it is looked at while `polled`.
+  // Patched calls. The mailbox is mapped and the thread knows of it; it is looked at while
+  // `polled`.
   native::Mailbox* mailbox = nullptr;
   bool polled = false;
-  int missed = 0;         // Calls that came the slow way all the same.
-  bool uses_gs = false;   // The application has set %gs: there is no place for a mailbox's address.
+  int missed = 0;        // Calls that came the slow way all the same.
+  bool uses_gs = false;  // The application has set %gs: there is no place for a mailbox's address.
   // A notification that came while a call by mailbox was being handled, and one by which the thread
   // waits for its answer.
   std::optional<seccomp_notif> late;
@@ -166,8 +167,8 @@ class Systrap final : public Platform {
   std::optional<seccomp_notif> LeaveCallback(HostThread& thread) ABSL_LOCKS_EXCLUDED(mu_);
   void ReportDeath(pid_t pid, int wait_status) ABSL_LOCKS_EXCLUDED(mu_);
 
-  // patching.cc: whether a busy thread's calls should come by mailbox; called between a call and its
-  // answer.
+  // patching.cc: whether a busy thread's calls should come by mailbox; called between a call and
+  // its answer.
   void Observe(HostThread& thread, const SyscallArgs& call) ABSL_LOCKS_EXCLUDED(mu_);
   void Patch(class StubContext& context, HostThread& thread, const Sites::Record& site)
       ABSL_LOCKS_EXCLUDED(mu_);

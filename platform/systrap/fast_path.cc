@@ -195,8 +195,8 @@ native::SiteRecord MakeRecord(size_t index, uint64_t after, uint64_t nr) {
   const auto local = LocalIndex(nr);
   const uint32_t next = SITE_TABLE + (local.has_value() ? SITE_HEADER_LOCAL : SITE_HEADER_CALL);
   native::SiteRecord record{.entry = address + SITE_CODE,
-                            .code = {0x41, 0xbb, 0, 0, 0, 0,          // mov $address,%r11d
-                                     0xff, 0x24, 0x25, 0, 0, 0, 0},   // jmp *next
+                            .code = {0x41, 0xbb, 0, 0, 0, 0,         // mov $address,%r11d
+                                     0xff, 0x24, 0x25, 0, 0, 0, 0},  // jmp *next
                             .after = after,
                             .tail = after - 2,
                             .nr = nr,

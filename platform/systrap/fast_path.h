@@ -81,7 +81,7 @@ class Sites : public RefCounted {
  private:
   MailboxPool* const pool_;
   absl::flat_hash_map<uint64_t, Site> sites_;
-  std::vector<Record> records_{Record{}};  // The first is the table's header.
+  std::vector<Record> records_{Record{}};          // The first is the table's header.
   absl::flat_hash_map<size_t, size_t> mailboxes_;  // By slot.
 };
 
@@ -107,8 +107,8 @@ bool IsPatchable(std::span<const uint8_t, kSiteSize> code, uint64_t nr);
 std::array<uint8_t, kSiteSize> PatchedCode(size_t record);
 native::SiteRecord MakeRecord(size_t index, uint64_t after, uint64_t nr);
 
-// Puts a thread that was interrupted in the fast path in front of its call or behind it. `answer` is
-// what the sentry has found but not yet told.
+// Puts a thread that was interrupted in the fast path in front of its call or behind it. `answer`
+// is what the sentry has found but not yet told.
 struct MailAnswer {
   int64_t value = 0;
   bool refused = false;

@@ -145,7 +145,8 @@ void Systrap::Patch(StubContext& context, HostThread& thread, const Sites::Recor
   }
   if (done.ok() && !patched) done = WriteSite(context, thread, site);
   if (!done.ok()) {
-    LOG_DEBUG("call %llu at %llx is not patched: errno %d", (unsigned long long)site.nr, (unsigned long long)site.after, done.error().code());
+    LOG_DEBUG("the site of call %d is left as it is: errno %d", static_cast<int>(site.nr),
+              done.error().code());
   }
   absl::MutexLock lock(&mu_);
   Sites::Site* known = thread.process->sites->Find(site.after);
@@ -182,21 +183,19 @@ Status Systrap::AttachMailbox(StubContext& context, HostThread& thread) {
   }
   if (!index.has_value()) {
     index = TRY(pool_->Allocate());
-    const auto mapped = context.HostCall({.nr = SYS_mmap,
-                                          .args = {address, STUB_MAILBOX_SIZE,
-                                                   PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
-                                                   static_cast<uint64_t>(guest_fd),
-                                                   pool_->offset(*index)},
-                                          .host_fd = pool_->fd(),
-                                          .guest_fd = guest_fd});
+    const auto mapped = context.HostCall(
+        {.nr = SYS_mmap,
+         .args = {address, STUB_MAILBOX_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+                  static_cast<uint64_t>(guest_fd), pool_->offset(*index)},
+         .host_fd = pool_->fd(),
+         .guest_fd = guest_fd});
     // What could be mapped all the same is not given to another process.
     if (!mapped.ok()) return mapped.error();
     absl::MutexLock lock(&mu_);
     thread.process->sites->SetMailbox(thread.slot, *index);
   }
   // A forked child must not share it.
-  TRY(context.HostCall(
-      {.nr = SYS_madvise, .args = {address, STUB_MAILBOX_SIZE, MADV_DONTFORK}}));
+  TRY(context.HostCall({.nr = SYS_madvise, .args = {address, STUB_MAILBOX_SIZE, MADV_DONTFORK}}));
   Mailbox& box = pool_->at(*index);
   std::memset(static_cast<void*>(&box), 0, sizeof(box));
   box.patience.store(pool_->Patience(), std::memory_order_relaxed);

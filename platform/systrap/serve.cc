@@ -121,8 +121,8 @@ Ref<HostThread> Systrap::Route(const seccomp_notif& notification) {
   }
   HostThread& thread = *it->second;
   if (thread.in_callback && !thread.awaited) {
-    // It has given up waiting for the answer in its mailbox, or a signal has interrupted that; or the
-    // answer to its last notification was quicker than the end of the call-back.
+    // It has given up waiting for the answer in its mailbox, or a signal has interrupted that; or
+    // the answer to its last notification was quicker than the end of the call-back.
     const bool asleep = native::InStub(notification.data.instruction_pointer, STUB_CODE) &&
                         notification.data.nr == STUB_NOTIFY_CALL &&
                         notification.data.args[0] == STUB_EVENT_MAILBOX;
@@ -217,7 +217,8 @@ void Systrap::FinishSyscall(HostThread& thread, const seccomp_notif& notificatio
       } else if (notification.data.nr == SYS_close) {
         absl::MutexLock lock(&mu_);
         thread.process->descriptors.erase(static_cast<int>(notification.data.args[0]));
-      } else if (notification.data.nr == SYS_arch_prctl && AnswerSegmentBase(thread, notification)) {
+      } else if (notification.data.nr == SYS_arch_prctl &&
+                 AnswerSegmentBase(thread, notification)) {
         return;
       }
       listener_.Continue(notification.id);

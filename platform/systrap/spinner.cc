@@ -1,6 +1,6 @@
-// The thread that looks at mailboxes while a core is idle anyway. It stops after tens of microseconds
-// without a call, and as soon as it is in the way of others: an idle sandbox costs nothing, and a
-// busy machine little.
+// The thread that looks at mailboxes while a core is idle anyway. It stops after tens of
+// microseconds without a call, and as soon as it is in the way of others: an idle sandbox costs
+// nothing, and a busy machine little.
 #include <pthread.h>
 #include <sched.h>
 #include <sys/prctl.h>
@@ -172,8 +172,7 @@ void Systrap::Spin(Worker& worker) {
   absl::MutexLock lock(&mu_);
   spinning_ = false;
   const bool good = eager_ || (served >= kWorthwhile && !crowded &&
-                              !spin_no_more_.load(std::memory_order_relaxed));
-  LOG_DEBUG("spinner: %llu calls in %lld us, lost %lld us, blocked %d no more %d", (unsigned long long)served, (long long)(Now()-start)/1000, (long long)lost/1000, worker.blocked, spin_no_more_.load());
+                               !spin_no_more_.load(std::memory_order_relaxed));
   spin_pause_ = good ? 0 : std::clamp(2 * spin_pause_, kFirstPauseNs, kLongestPauseNs);
   if (spin_not_before_ != INT64_MAX) spin_not_before_ = Now() + spin_pause_;
 }
@@ -198,9 +197,8 @@ bool Systrap::TryMailbox(const Polled& polled) {
   }
   const SyscallArgs call = ToArgs(box);
   // Only a stub that has been tampered with posts anything else.
-  const Verdict verdict = IsMailable(dispositions_, call.nr)
-                              ? thread.guest->OnSyscall(call)
-                              : Verdict{.value = -ENOSYS};
+  const Verdict verdict = IsMailable(dispositions_, call.nr) ? thread.guest->OnSyscall(call)
+                                                             : Verdict{.value = -ENOSYS};
   FinishMail(thread, box, call, verdict);
   while (const auto next = LeaveCallback(thread)) ServeOne(thread, *next);
   return true;

@@ -24,15 +24,16 @@ Result<std::unique_ptr<Platform>> CreateSystrap(const SystrapOptions& options) {
     if (created.ok()) pool = *std::move(created);
   }
   static constexpr DispositionTable kNone{};
-  std::unique_ptr<native::Zygote> zygote = TRY(native::Zygote::Create(
-      {.filter = std::span(options.filter.code).first(options.filter.size), .notify = true, .proc_fd = options.proc_fd}));
+  std::unique_ptr<native::Zygote> zygote = TRY(
+      native::Zygote::Create({.filter = std::span(options.filter.code).first(options.filter.size),
+                              .notify = true,
+                              .proc_fd = options.proc_fd}));
   Listener listener(zygote->TakeListener());
   TRY(listener.Prepare());
   return std::unique_ptr<Platform>(
-      std::make_unique<Systrap>(
-      std::move(zygote), std::move(listener), native::NativeLayout(),
-      options.patch_calls_of != nullptr ? *options.patch_calls_of : kNone, std::move(pool),
-      options.patch_eagerly));
+      std::make_unique<Systrap>(std::move(zygote), std::move(listener), native::NativeLayout(),
+                                options.patch_calls_of != nullptr ? *options.patch_calls_of : kNone,
+                                std::move(pool), options.patch_eagerly));
 }
 
 }  // namespace platform::systrap

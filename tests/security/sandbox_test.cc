@@ -209,18 +209,31 @@ TEST_P(EveryCallFromInside, IsAnsweredAsTheTableSays) {
 INSTANTIATE_TEST_SUITE_P(Sandbox, EveryCallFromInside, testing::Values("systrap", "ptrace"),
                          [](const auto& info) { return std::string(info.param); });
 
-// The place where the filter trusts what runs cannot be written, moved or taken away. A hole there
-// once let an application put its own code where every call was allowed.
-TEST_P(EveryCallFromInside, CannotReachTheStubRegion) {
-  const std::string command =
-      std::string(SANDBOX_BINARY) + " do --platform=" + GetParam() + " " + STUB_REGION_BINARY;
+// What a command prints.
+std::string OutputOf(const std::string& command) {
   FILE* pipe = popen(command.c_str(), "r");
-  ASSERT_NE(pipe, nullptr);
+  if (pipe == nullptr) return "(popen failed)";
   std::string output;
   char line[128];
   while (fgets(line, sizeof(line), pipe) != nullptr) output += line;
   pclose(pipe);
-  EXPECT_EQ(output, "done\n");
+  return output;
+}
+
+// The place where the filter trusts what runs cannot be written, moved or taken away. A hole there
+// once let an application put its own code where every call was allowed.
+TEST_P(EveryCallFromInside, CannotReachTheStubRegion) {
+  EXPECT_EQ(OutputOf(std::string(SANDBOX_BINARY) + " do --platform=" + GetParam() + " " +
+                     STUB_REGION_BINARY),
+            "done\n");
+}
+
+// Mailboxes are the application's to write to, and the stub's code is its own to jump to.
+TEST(Systrap, SurvivesApplicationsThatTurnAgainstTheirStub) {
+  for (const char* flag : {"", " --patch-eagerly"}) {
+    EXPECT_EQ(OutputOf(std::string(SANDBOX_BINARY) + flag + " do " + HOSTILE_STUB_BINARY), "done\n")
+        << flag;
+  }
 }
 
 }  // namespace

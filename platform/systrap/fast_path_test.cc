@@ -1,0 +1,165 @@
+#include "platform/systrap/fast_path.h"
+
+#include <gtest/gtest.h>
+#include <sys/syscall.h>
+
+#include <cstring>
+
+namespace platform::systrap {
+namespace {
+
+using native::StubAddress;
+
+constexpr uint64_t kAfter = 0x7f0000001007;
+
+class Unwind : public testing::Test {
+ protected:
+  Unwind() {
+    std::memset(static_cast<void*>(&box_), 0, sizeof(box_));
+    record_ = SITE_TABLE + sites_->AddRecord(kAfter, SYS_lseek) * SITE_RECORD_SIZE;
+    box_.after = kAfter;
+    box_.nr = SYS_lseek;
+    box_.args[0] = 3;
+    box_.value = 77;
+  }
+  Registers At(uint64_t ip) {
+    Registers regs;
+    regs.rip = ip;
+    regs.r11 = record_;
+    regs.rdi = 99;
+    regs.rax = 1234;
+    regs.eflags = 0x202;
+    return regs;
+  }
+  static uint64_t Fast(const char* label, uint64_t offset = 0) {
+    return StubAddress(label, STUB_CODE) + offset;
+  }
+  void Run(Registers& regs, std::optional<MailAnswer> answer = std::nullopt) {
+    UnwindFastPath(regs, *sites_, &box_, answer);
+  }
+
+  const Ref<Sites> sites_ = MakeRef<Sites>(nullptr);
+  native::Mailbox box_;
+  uint64_t record_;
+};
+
+TEST_F(Unwind, LeavesTheProgramsOwnCodeAlone) {
+  Registers regs = At(0x401000);
+  Run(regs);
+  EXPECT_EQ(regs.rip, 0x401000u);
+  EXPECT_EQ(regs.rax, 1234u);
+}
+
+TEST_F(Unwind, BeforeThePostTheCallHasNotBeenMade) {
+  for (const uint64_t ip : {record_ + SITE_CODE, record_ + SITE_CODE + 6,
+                            Fast(sandbox_stub_fast_local), Fast(sandbox_stub_fast_call, 4),
+                            Fast(sandbox_stub_fast_posted) - 1, Fast(sandbox_stub_fast_slow)}) {
+    Registers regs = At(ip);
+    Run(regs);
+    EXPECT_EQ(regs.rip, kAfter - 2) << std::hex << ip;
+    EXPECT_EQ(regs.rax, uint64_t{SYS_lseek});
+    EXPECT_EQ(regs.rdi, 99u);
+    EXPECT_EQ(regs.eflags, 0x202u);
+  }
+}
+
+TEST_F(Unwind, APostedCallIsTakenBack) {
+  box_.state = MAILBOX_POSTED;
+  box_.flags = 0x0101;  // CF and OF.
+  Registers regs = At(Fast(sandbox_stub_fast_posted));
+  Run(regs);
+  EXPECT_EQ(regs.rip, kAfter - 2);
+  EXPECT_EQ(regs.rax, uint64_t{SYS_lseek});
+  EXPECT_EQ(regs.rdi, 3u);
+  EXPECT_EQ(regs.eflags, 0x202u | 0x801u);
+  EXPECT_EQ(box_.state, 0u);
+}
+
+TEST_F(Unwind, AnAnsweredCallIsFinished) {
+  box_.state = MAILBOX_DONE;
+  Registers regs = At(Fast(sandbox_stub_fast_posted, 5));
+  Run(regs);
+  EXPECT_EQ(regs.rip, kAfter);
+  EXPECT_EQ(regs.rax, 77u);
+  EXPECT_EQ(box_.state, 0u);
+}
+
+TEST_F(Unwind, AnAnswerThatWasNotToldIsToldNow) {
+  Registers regs = At(Fast(sandbox_stub_fast_posted, 5));
+  Run(regs, MailAnswer{.value = -EINTR});
+  EXPECT_EQ(regs.rip, kAfter);
+  EXPECT_EQ(static_cast<int64_t>(regs.rax), -EINTR);
+}
+
+TEST_F(Unwind, ARefusedCallIsMadeAgain) {
+  box_.state = MAILBOX_DONE | MAILBOX_REFUSED;
+  Registers regs = At(Fast(sandbox_stub_fast_posted, 5));
+  Run(regs);
+  EXPECT_EQ(regs.rip, kAfter - 2);
+  Registers other = At(Fast(sandbox_stub_fast_posted, 5));
+  Run(other, MailAnswer{.refused = true});
+  EXPECT_EQ(other.rip, kAfter - 2);
+}
+
+TEST_F(Unwind, AtTheLastJumpEverythingIsDone) {
+  Registers regs = At(Fast(sandbox_stub_fast_out));
+  regs.r11 = kAfter;
+  Run(regs);
+  EXPECT_EQ(regs.rip, kAfter);
+  EXPECT_EQ(regs.rax, 1234u);
+}
+
+TEST_F(Unwind, ForgedRecordsAreNobodysSites) {
+  for (const uint64_t forged : {uint64_t{0}, uint64_t{SITE_TABLE}, record_ + SITE_RECORD_SIZE,
+                                uint64_t{SITE_TABLE + SITE_TABLE_SIZE}, ~uint64_t{0}}) {
+    Registers regs = At(Fast(sandbox_stub_fast_call));
+    regs.r11 = forged;
+    Run(regs);
+    EXPECT_EQ(regs.rip, Fast(sandbox_stub_fast_call)) << std::hex << forged;
+  }
+}
+
+TEST(Site, OnlyTheKnownFormIsPatched) {
+  const uint8_t good[] = {0xb8, 8, 0, 0, 0, 0x0f, 0x05};
+  const uint8_t other_number[] = {0xb8, 9, 0, 0, 0, 0x0f, 0x05};
+  const uint8_t no_move[] = {0x89, 8, 0, 0, 0, 0x0f, 0x05};
+  const uint8_t no_call[] = {0xb8, 8, 0, 0, 0, 0x0f, 0x0b};
+  EXPECT_TRUE(IsPatchable(good, SYS_lseek));
+  EXPECT_FALSE(IsPatchable(other_number, SYS_lseek));
+  EXPECT_FALSE(IsPatchable(no_move, SYS_lseek));
+  EXPECT_FALSE(IsPatchable(no_call, SYS_lseek));
+}
+
+TEST(Site, KeepsItsLastInstruction) {
+  const auto code = PatchedCode(5);
+  const uint8_t expected[] = {0xff, 0x24, 0x25, 0x40, 0x01, 0x0f, 0x05};  // jmp *0x050f0140
+  EXPECT_EQ(std::memcmp(code.data(), expected, sizeof(expected)), 0);
+}
+
+TEST(Sites, TableAndWatchListAreBounded) {
+  const auto sites = MakeRef<Sites>(nullptr);
+  size_t records = 0;
+  while (sites->AddRecord(kAfter + records, 1) != 0) ++records;
+  EXPECT_EQ(records, native::kMaxSites - 1);
+  size_t known = 0;
+  while (sites->Find(kAfter + known) != nullptr) ++known;
+  EXPECT_LE(known, 10000u);
+  EXPECT_NE(sites->Find(kAfter), nullptr);
+}
+
+TEST(Local, ChangesOfIdsAreForgotten) {
+  native::Mailbox box;
+  std::memset(static_cast<void*>(&box), 0, sizeof(box));
+  UpdateLocal(box, SYS_getuid, 0);
+  UpdateLocal(box, SYS_getpid, 17);
+  EXPECT_EQ(box.local[*LocalIndex(SYS_getuid)], 1u);
+  EXPECT_EQ(box.local[*LocalIndex(SYS_getpid)], 18u);
+  UpdateLocal(box, SYS_setresuid, -EPERM);
+  EXPECT_EQ(box.local[*LocalIndex(SYS_getuid)], 0u);
+  EXPECT_EQ(box.local[*LocalIndex(SYS_getpid)], 18u);
+  UpdateLocal(box, SYS_getppid, 5);  // Changes without the thread's doing.
+  EXPECT_FALSE(LocalIndex(SYS_getppid).has_value());
+}
+
+}  // namespace
+}  // namespace platform::systrap
