@@ -53,8 +53,7 @@ class StringReader {
   // The string at `address` if the window holds all of it.
   std::optional<std::string_view> Find(uint64_t address) const {
     if (address - base_ >= size_) return std::nullopt;
-    const std::string_view rest =
-        std::string_view(window_.data(), size_).substr(address - base_);
+    const std::string_view rest = std::string_view(window_.data(), size_).substr(address - base_);
     const size_t end = rest.find('\0');
     if (end == std::string_view::npos) return std::nullopt;
     return rest.substr(0, end);
@@ -72,8 +71,8 @@ Result<std::vector<uint64_t>> ReadPointers(Task& task, UserPtr<const uint64_t> f
   std::vector<uint64_t> pointers;
   std::array<uint64_t, 64> some;
   for (;;) {
-    const size_t bytes = task.mem().ReadSome((from + pointers.size()).addr,
-                                             std::as_writable_bytes(std::span(some)));
+    const size_t bytes =
+        task.mem().ReadSome((from + pointers.size()).addr, std::as_writable_bytes(std::span(some)));
     const size_t count = bytes / sizeof(uint64_t);
     if (count == 0) return Errno(EFAULT);
     for (const uint64_t pointer : std::span(some).first(count)) {
@@ -104,8 +103,7 @@ Result<std::vector<std::string>> ReadStrings(Task& task, UserPtr<const uint64_t>
 
 Control Execute(Task& task, Context& context, ExecArgs args, UserPtr<const uint64_t> argv,
                 UserPtr<const uint64_t> envp) {
-  uint64_t budget =
-      std::clamp(task.Limit(RLIMIT_STACK) / 4, kMinArguments, kMaxArguments);
+  uint64_t budget = std::clamp(task.Limit(RLIMIT_STACK) / 4, kMinArguments, kMaxArguments);
   Result<std::vector<std::string>> arguments = ReadStrings(task, argv, budget);
   if (!arguments.ok()) return Control::Fail(arguments.error());
   Result<std::vector<std::string>> environment = ReadStrings(task, envp, budget);
@@ -204,7 +202,22 @@ Result<int64_t> Clone3(Task& task, Context& context, UserAddr args, size_t size)
     return Errno(EINVAL);
   }
   if ((raw.stack == 0) != (raw.stack_size == 0)) return Errno(EINVAL);
-  if (raw.set_tid_size != 0) return Errno(EPERM);  // Choosing pids is for checkpoints.
+  if ((raw.flags & CLONE_INTO_CGROUP) != 0 &&
+      (raw.cgroup > INT32_MAX || size < CLONE_ARGS_SIZE_VER2)) {
+    return Errno(EINVAL);
+  }
+  std::vector<sentry::Pid> set_tid;
+  if (raw.set_tid_size != 0) {
+    set_tid = TRY(
+        task.mem().ReadArray(UserPtr<const sentry::Pid>{UserAddr{raw.set_tid}}, raw.set_tid_size));
+    // One level of pid namespaces, and its numbers are for who restores checkpoints.
+    constexpr int kCapSysAdmin = 21, kCapCheckpointRestore = 40;
+    if (set_tid.size() > 1 || set_tid[0] < 1) return Errno(EINVAL);
+    if (!task.creds().HasCapability(kCapSysAdmin) &&
+        !task.creds().HasCapability(kCapCheckpointRestore)) {
+      return Errno(EPERM);
+    }
+  }
   return DoClone(task, context,
                  {.flags = raw.flags,
                   .pidfd = raw.pidfd,
@@ -212,7 +225,8 @@ Result<int64_t> Clone3(Task& task, Context& context, UserAddr args, size_t size)
                   .parent_tid = raw.parent_tid,
                   .exit_signal = static_cast<int>(raw.exit_signal),
                   .stack = raw.stack == 0 ? 0 : raw.stack + raw.stack_size,
-                  .tls = raw.tls});
+                  .tls = raw.tls,
+                  .set_tid = std::move(set_tid)});
 }
 
 Result<int64_t> Fork(Task& task, Context& context) {
@@ -227,8 +241,7 @@ Result<Unit> Unshare(Task& task, uint64_t flags) {
   constexpr uint64_t kNamespaces = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER |
                                    CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWCGROUP | CLONE_NEWTIME;
   constexpr uint64_t kProcess = CLONE_THREAD | CLONE_SIGHAND | CLONE_VM;
-  constexpr uint64_t kKnown =
-      kNamespaces | kProcess | CLONE_FS | CLONE_FILES | CLONE_SYSVSEM;
+  constexpr uint64_t kKnown = kNamespaces | kProcess | CLONE_FS | CLONE_FILES | CLONE_SYSVSEM;
   if ((flags & ~kKnown) != 0) return Errno(EINVAL);
   if ((flags & kNamespaces) != 0) return Errno(EPERM);
   if ((flags & kProcess) != 0) {

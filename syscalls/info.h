@@ -17,7 +17,7 @@ Status Getrlimit(Task& task, uint32_t resource, UserPtr<abi::Rlimit> out);
 Status Setrlimit(Task& task, uint32_t resource, UserPtr<const abi::Rlimit> value);
 Status Prlimit64(Task& task, int pid, uint32_t resource, UserPtr<const abi::Rlimit> value,
                  UserPtr<abi::Rlimit> old);
-Status Getcpu(Task& task, UserPtr<uint32_t> cpu, UserPtr<uint32_t> node);
+Control Getcpu(Task& task);
 Result<int64_t> Syslog(Task& task, int type, UserAddr buffer, int length);
 
 }  // namespace syscalls

@@ -18,8 +18,10 @@
 #include "syscalls/open.h"
 #include "syscalls/path.h"
 #include "syscalls/poll.h"
+#include "syscalls/priority.h"
 #include "syscalls/process.h"
 #include "syscalls/rw.h"
+#include "syscalls/sched.h"
 #include "syscalls/signal.h"
 #include "syscalls/socket.h"
 #include "syscalls/stat.h"
@@ -92,7 +94,8 @@ constexpr Binding kBindings[] = {
     On<TimerfdCreate>(283), On<Eventfd>(284), On<Fallocate>(285), On<TimerfdSettime>(286),
     On<TimerfdGettime>(287), On<Signalfd4>(289), On<Eventfd2>(290), On<EpollCreate1>(291),
     On<Dup3>(292), On<Pipe2>(293), On<Preadv>(295), On<Pwritev>(296), On<RtTgsigqueueinfo>(297),
-    On<Prlimit64>(302), On<Syncfs>(306), On<Getcpu>(309), On<Renameat2>(316), On<Getrandom>(318),
+    On<Prlimit64>(302), On<Syncfs>(306), On<Getcpu>(309), On<SchedSetattr>(314), On<SchedGetattr>(315),
+    On<Renameat2>(316), On<Getrandom>(318),
     On<MemfdCreate>(319), On<Execveat>(322), On<Membarrier>(324), On<Mlock2>(325),
     On<CopyFileRange>(326), On<Preadv2>(327), On<Pwritev2>(328), On<Statx>(332),
     On<Rseq>(334),

@@ -1,10 +1,7 @@
-// Threads: their identity towards the host, scheduling.
+// Threads: what of them is the host's.
 #ifndef SYSCALLS_THREAD_H_
 #define SYSCALLS_THREAD_H_
 
-#include <time.h>
-
-#include <cstddef>
 #include <cstdint>
 
 #include "syscalls/syscall.h"
@@ -15,21 +12,6 @@ namespace syscalls {
 Result<int64_t> SetTidAddress(Task& task, Context& context, uint64_t address);
 Control Rseq(Task& task);
 Control Membarrier(Task& task);
-
-Result<Unit> SchedYield(Task& task);
-Result<int64_t> SchedGetaffinity(Task& task, int tid, uint32_t size, UserAddr mask);
-Control SchedSetaffinity(Task& task, int tid, uint32_t size, UserAddr mask);
-Result<Unit> SchedGetparam(Task& task, int tid, UserPtr<int> param);
-Result<Unit> SchedSetparam(Task& task, int tid, UserPtr<const int> param);
-Result<int64_t> SchedGetscheduler(Task& task, int tid);
-Result<Unit> SchedSetscheduler(Task& task, int tid, int policy, UserPtr<const int> param);
-Result<int64_t> SchedGetPriorityMax(Task& task, int policy);
-Result<int64_t> SchedGetPriorityMin(Task& task, int policy);
-Result<Unit> SchedRrGetInterval(Task& task, int tid, UserPtr<timespec> interval);
-Result<int64_t> Getpriority(Task& task, int which, int who);
-Result<Unit> Setpriority(Task& task, int which, int who, int value);
-Result<int64_t> IoprioGet(Task& task, int which, int who);
-Result<Unit> IoprioSet(Task& task, int which, int who, int priority);
 
 }  // namespace syscalls
 

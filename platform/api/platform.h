@@ -9,6 +9,7 @@
 #ifndef PLATFORM_API_PLATFORM_H_
 #define PLATFORM_API_PLATFORM_H_
 
+#include <sched.h>
 #include <signal.h>
 
 #include <cstddef>
@@ -155,6 +156,9 @@ class Thread {
   // this thread's process, as far as its own limits allow. Children inherit it; execve's new process
   // does not. `value` in bytes of the application's. Callable from any thread, with locks held.
   virtual Status SetHostLimit(int resource, uint64_t value) { return Errno(EOPNOTSUPP); }
+  // Binds this thread to CPUs. Threads and processes that it clones inherit it; execve's new process
+  // does not. Callable from any thread, with locks held.
+  virtual Status SetAffinity(const cpu_set_t& cpus) { return Errno(EOPNOTSUPP); }
   // The host's thread id, for logs only.
   virtual int host_tid() const = 0;
 };

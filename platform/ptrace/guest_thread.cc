@@ -344,6 +344,11 @@ void GuestThread::End() {
   LeaveGuest();
 }
 
+Status GuestThread::SetAffinity(const cpu_set_t& cpus) {
+  absl::MutexLock lock(&mu_);
+  return process_ && !ended_ ? process_->SetAffinity(tid_, cpus) : Status(Errno(ESRCH));
+}
+
 uint64_t GuestThread::CpuTimeNs() {
   absl::MutexLock lock(&mu_);
   if (!process_) return 0;

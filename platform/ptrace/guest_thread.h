@@ -35,6 +35,7 @@ class GuestThread final : public RefCounted {
   AddressSpace& address_space() const ABSL_LOCKS_EXCLUDED(mu_);
   uint64_t CpuTimeNs() ABSL_LOCKS_EXCLUDED(mu_);
   Status SetHostLimit(int resource, uint64_t value) ABSL_LOCKS_EXCLUDED(mu_);
+  Status SetAffinity(const cpu_set_t& cpus) ABSL_LOCKS_EXCLUDED(mu_);
   int host_tid() const ABSL_LOCKS_EXCLUDED(mu_);
   // No call-back is under way when it returns, and none comes any more.
   void ReleaseGuest() ABSL_LOCKS_EXCLUDED(mu_);
@@ -117,6 +118,7 @@ class PtraceThread final : public Thread {
   Status SetHostLimit(int resource, uint64_t value) override {
     return thread_->SetHostLimit(resource, value);
   }
+  Status SetAffinity(const cpu_set_t& cpus) override { return thread_->SetAffinity(cpus); }
   int host_tid() const override { return thread_->host_tid(); }
 
  private:

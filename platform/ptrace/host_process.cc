@@ -39,6 +39,12 @@ void HostProcess::Interrupt(pid_t tid) {
   syscall(SYS_tgkill, tgid_, tid, STUB_INTERRUPT_SIGNAL);
 }
 
+Status HostProcess::SetAffinity(pid_t tid, const cpu_set_t& cpus) {
+  absl::MutexLock lock(&mu_);
+  if (std::find(tids_.begin(), tids_.end(), tid) == tids_.end()) return Errno(ESRCH);
+  return sched_setaffinity(tid, sizeof(cpus), &cpus) == 0 ? Status(kOk) : Errno::Last();
+}
+
 void HostProcess::AddThread(pid_t tid) {
   absl::MutexLock lock(&mu_);
   tids_.push_back(tid);

@@ -2,6 +2,7 @@
 #ifndef PLATFORM_PTRACE_HOST_PROCESS_H_
 #define PLATFORM_PTRACE_HOST_PROCESS_H_
 
+#include <sched.h>
 #include <sys/types.h>
 
 #include <cstdint>
@@ -30,6 +31,9 @@ class HostProcess final : public RefCounted {
   void AwaitKilled() ABSL_LOCKS_EXCLUDED(mu_);
   // STUB_INTERRUPT_SIGNAL to one of its threads.
   void Interrupt(pid_t tid) ABSL_LOCKS_EXCLUDED(mu_);
+
+  // See platform::Thread::SetAffinity.
+  Status SetAffinity(pid_t tid, const cpu_set_t& cpus) ABSL_LOCKS_EXCLUDED(mu_);
 
   void AddThread(pid_t tid) ABSL_LOCKS_EXCLUDED(mu_);
   // Collects the thread and its wait status if it is dead by now. False while it is not.

@@ -237,6 +237,7 @@ class StubThread final : public Thread {
   AddressSpace& address_space() override;
   uint64_t CpuTimeNs() override;
   Status SetHostLimit(int resource, uint64_t value) override;
+  Status SetAffinity(const cpu_set_t& cpus) override;
   int host_tid() const override;
 
  private:

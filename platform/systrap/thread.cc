@@ -1,3 +1,4 @@
+#include <sched.h>
 #include <time.h>
 
 #include "platform/native/host_limit.h"
@@ -65,6 +66,12 @@ Status StubThread::SetHostLimit(int resource, uint64_t value) {
   absl::MutexLock lock(&platform_.mu());
   if (host_->process->reaped) return Errno(ESRCH);
   return native::SetHostLimit(host_->process->pid, resource, value);
+}
+
+Status StubThread::SetAffinity(const cpu_set_t& cpus) {
+  absl::MutexLock lock(&platform_.mu());
+  if (host_->ended || host_->process->reaped) return Errno(ESRCH);
+  return sched_setaffinity(host_->tid, sizeof(cpus), &cpus) == 0 ? Status(kOk) : Errno::Last();
 }
 
 int StubThread::host_tid() const {

@@ -3,6 +3,7 @@
 #include <sched.h>
 #include <time.h>
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -33,9 +34,13 @@ Status CheckFlags(const CloneArgs& args) {
   if (has(CLONE_SIGHAND) && !has(CLONE_VM)) return Errno(EINVAL);
   if (has(CLONE_THREAD) && (has(CLONE_NEWUSER) || has(CLONE_NEWPID))) return Errno(EINVAL);
   if (has(CLONE_PIDFD) && has(CLONE_DETACHED)) return Errno(EINVAL);
+  if (has(CLONE_PIDFD) && has(CLONE_PARENT_SETTID) && args.pidfd == args.parent_tid) {
+    return Errno(EINVAL);
+  }
   // Namespaces are the sandbox's own and come later: as for a user who may not make any.
   if (has(kNamespaces)) return Errno(EPERM);
-  if (has(CLONE_INTO_CGROUP)) return Errno(EOPNOTSUPP);
+  // There are no control groups, so no descriptor is one.
+  if (has(CLONE_INTO_CGROUP)) return Errno(EBADF);
   return kOk;
 }
 
@@ -129,6 +134,30 @@ Ref<ThreadGroup> TaskBuilder::NewGroup(Task& parent, const CloneArgs& args) {
   return group;
 }
 
+namespace {
+
+// sched_fork().
+void InheritScheduling(const Task& parent, Task& child) {
+  const int nice = parent.nice;
+  child.nice = nice;
+  child.sched_policy = parent.sched_policy.load();
+  child.sched_priority = parent.sched_priority.load();
+  child.sched_runtime = parent.sched_runtime.load();
+  child.sched_deadline = parent.sched_deadline.load();
+  child.sched_period = parent.sched_period.load();
+  if (!parent.sched_reset_on_fork) return;
+  const int policy = parent.sched_policy;
+  if (policy == SCHED_FIFO || policy == SCHED_RR || policy == 6 /* SCHED_DEADLINE */) {
+    child.sched_policy = SCHED_OTHER;
+    child.sched_priority = 0;
+    child.nice = 0;
+  } else {
+    child.nice = std::max(nice, 0);
+  }
+}
+
+}  // namespace
+
 Result<Ref<Task>> TaskBuilder::NewTask(Task& parent, const CloneArgs& args) {
   Kernel& kernel = parent.kernel();
   absl::MutexLock lock(&kernel.mu());
@@ -142,7 +171,8 @@ Result<Ref<Task>> TaskBuilder::NewTask(Task& parent, const CloneArgs& args) {
     return Errno(EAGAIN);
   }
   const bool is_thread = (args.flags & CLONE_THREAD) != 0;
-  const Pid tid = kernel.AllocatePidLocked();
+  const Pid tid = args.set_tid.empty() ? kernel.AllocatePidLocked()
+                                       : TRY(kernel.ClaimPidLocked(args.set_tid.front()));
   Ref<ThreadGroup> group =
       is_thread ? Ref<ThreadGroup>::Share(parent.group()) : NewGroup(parent, args);
   if (!is_thread) group->id = tid;
@@ -150,8 +180,7 @@ Result<Ref<Task>> TaskBuilder::NewTask(Task& parent, const CloneArgs& args) {
   child->creds_ = parent.creds_;
   child->comm = parent.comm;
   child->mask_.store(parent.saved_mask_.value_or(parent.signal_mask()).bits());
-  child->nice = parent.nice.load();
-  child->sched_policy = parent.sched_policy.load();
+  InheritScheduling(parent, *child);
   child->ioprio = parent.ioprio.load();
   child->timer_slack_ns = parent.timer_slack_ns;
   child->affinity = parent.affinity;

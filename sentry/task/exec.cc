@@ -183,6 +183,7 @@ void TaskBuilder::Commit(Task& task, LoadedProgram program, const Credentials& c
       if ((group.host_limits >> resource & 1) == 0) continue;
       task.SetHostLimitLocked(resource, group.limits[static_cast<size_t>(resource)].rlim_cur);
     }
+    if (task.affinity.has_value()) task.SetAffinityLocked(*task.affinity);
     kernel.WakeVforkParentLocked(task);
   }
   // Last: whoever waits for these to close finds a process that has executed.

@@ -82,19 +82,26 @@ Result<Credentials> Kernel::CredentialsOf(Pid tid) {
   return task->creds_;
 }
 
+// A number stays taken while a process group or session has it as its name.
+bool Kernel::IsPidTakenLocked(Pid pid) const {
+  if (tasks_.contains(pid) || groups_.contains(pid)) return true;
+  return std::any_of(groups_.begin(), groups_.end(), [pid](const auto& entry) {
+    const ThreadGroup& group = *entry.second;
+    return group.group == pid || (group.session && group.session->id == pid);
+  });
+}
+
 Pid Kernel::AllocatePidLocked() {
-  // A number stays taken while a process group or session has it as its name.
-  const auto taken = [this](Pid pid) ABSL_NO_THREAD_SAFETY_ANALYSIS {
-    if (tasks_.contains(pid) || groups_.contains(pid)) return true;
-    return std::any_of(groups_.begin(), groups_.end(), [pid](const auto& entry) {
-      const ThreadGroup& group = *entry.second;
-      return group.group == pid || (group.session && group.session->id == pid);
-    });
-  };
   for (;;) {
     last_pid_ = last_pid_ + 1 < kPidMax ? last_pid_ + 1 : kFirstPid;
-    if (!taken(last_pid_)) return last_pid_;
+    if (!IsPidTakenLocked(last_pid_)) return last_pid_;
   }
+}
+
+Result<Pid> Kernel::ClaimPidLocked(Pid pid) {
+  if (pid < 1 || pid >= kPidMax) return Errno(EINVAL);
+  if (IsPidTakenLocked(pid)) return Errno(EEXIST);
+  return pid;
 }
 
 Status Kernel::CreateInit(const InitProcess& init) { return TaskBuilder::CreateInit(*this, init); }

@@ -120,6 +120,9 @@ class Kernel {
   friend class JobControl;
 
   Pid AllocatePidLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // A number of the caller's choice: EINVAL, EEXIST.
+  Result<Pid> ClaimPidLocked(Pid pid) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  bool IsPidTakenLocked(Pid pid) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   Task* FindTaskLocked(Pid tid) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   ThreadGroup* FindGroupLocked(Pid tgid) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 

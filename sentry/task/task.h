@@ -70,6 +70,13 @@ class Task final : public RefCounted, public platform::Guest {
     if (thread_) (void)thread_->SetHostLimit(resource, value);
   }
 
+  // platform::Thread::SetAffinity under Kernel::mu(), from any task.
+  void SetAffinityLocked(const cpu_set_t& cpus) {
+    affinity = cpus;
+    // A host that does not let us leaves a wish that is shown.
+    if (thread_) (void)thread_->SetAffinity(cpus);
+  }
+
   // The credentials, own. Others read a copy through Kernel::CredentialsOf.
   const Credentials& creds() const { return creds_; }
   void set_creds(Credentials creds);
@@ -107,9 +114,11 @@ class Task final : public RefCounted, public platform::Guest {
   // Recorded for getpriority(2), sched_*(2) and prctl(2) only: the host schedules.
   std::atomic<int> nice{0};
   std::atomic<int> sched_policy{0}, sched_priority{0};
+  std::atomic<bool> sched_reset_on_fork{false};
+  std::atomic<uint64_t> sched_runtime{0}, sched_deadline{0}, sched_period{0};
   std::atomic<int> ioprio{0};
   uint64_t timer_slack_ns = 50000;   // Own.
-  // sched_setaffinity(2), empty until set. Recorded only. Guarded by Kernel::mu().
+  // sched_setaffinity(2), empty until set. The host thread has it, too. Guarded by Kernel::mu().
   std::optional<cpu_set_t> affinity;
   // For kRestartBlock: what restart_syscall(2) does. Own.
   std::function<platform::Verdict(Task&)> restart_block;
