@@ -202,6 +202,8 @@ Result<int64_t> Clone3(Task& task, Context& context, UserAddr args, size_t size)
     return Errno(EINVAL);
   }
   if ((raw.stack == 0) != (raw.stack_size == 0)) return Errno(EINVAL);
+  const uint64_t user_end = task.mem().space().user_end();
+  if (raw.stack > user_end || raw.stack_size > user_end - raw.stack) return Errno(EINVAL);
   if ((raw.flags & CLONE_INTO_CGROUP) != 0 &&
       (raw.cgroup > INT32_MAX || size < CLONE_ARGS_SIZE_VER2)) {
     return Errno(EINVAL);

@@ -75,8 +75,10 @@ bool HoldsRobustLocks(Task& task) {
 }
 
 void ReleaseRobustLocks(Task& task, platform::Context& context) {
-  const uint64_t head = task.robust_list.exchange(0);
+  // Forgotten afterwards: until then the process is not killed from elsewhere.
+  const uint64_t head = task.robust_list;
   if (head != 0) Walk(task, context).Run(head);
+  task.robust_list = 0;
 }
 
 }  // namespace sentry
