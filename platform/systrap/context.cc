@@ -1,6 +1,7 @@
 #include "platform/systrap/context.h"
 
 #include <sched.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
@@ -111,9 +112,9 @@ Result<uint64_t> StubContext::FollowCall(uint64_t nr, std::span<const uint64_t, 
     }
     platform_.listener().Continue(next.id);
   }
-  // The application has tampered with its stub.
+  // The application has tampered with its stub. Its death tells the guests of all its threads.
   absl::MutexLock lock(&platform_.mu());
-  platform_.KillLocked(*thread_.process);
+  if (!thread_.process->killed && !thread_.process->reaped) kill(thread_.process->pid, SIGKILL);
   return Errno(EIO);
 }
 
@@ -194,8 +195,10 @@ Result<std::unique_ptr<Thread>> StubContext::Clone(const CloneRequest& request, 
         shares_memory ? thread_.process->sites : thread_.process->sites->Fork());
     child->process->descriptors = thread_.process->descriptors;
     platform_.AddProcess(child->process);
+    if (child->process->reaped) return Errno(EAGAIN);
   }
   if (thread_.process->killed && thread) return Errno(EIO);
+  child->process->slots.insert(slot.index);
   platform_.Register(*child);
   return std::unique_ptr<Thread>(std::make_unique<StubThread>(platform_, child));
 }
@@ -212,6 +215,7 @@ Status StubContext::Exec(Image& image) {
   platform_.DetachMailboxLocked(thread_);
   thread_.uses_gs = false;
   thread_.process->space->FreeSlot(thread_.slot);
+  thread_.process->slots.erase(thread_.slot);
   platform_.KillLocked(*thread_.process);
   thread_.process = parked.process;
   thread_.tid = parked.process->pid;

@@ -33,6 +33,7 @@ struct HostProcess : RefCounted {
   bool killed = false;     // By us: its threads get no call-backs any more.
   bool reaped = false;
   std::set<int> descriptors;  // Injected and not closed yet.
+  std::set<size_t> slots;     // Of its threads, to be freed when it dies: others may share the memory.
 };
 
 // A thread of a stub; survives execve, which gives it another process. Guarded by Systrap::mu().
@@ -122,6 +123,7 @@ class Systrap final : public Platform {
   // Enters a thread and takes over a notification that came before it was known.
   void Register(HostThread& thread) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Unregister(HostThread& thread) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Marked as reaped when it has ended already.
   void AddProcess(Ref<HostProcess> process) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void KillLocked(HostProcess& process) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void InterruptLocked(HostThread& thread) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -166,6 +168,7 @@ class Systrap final : public Platform {
   // Ends a call-back, unless a notification has come meanwhile: then that is next.
   std::optional<seccomp_notif> LeaveCallback(HostThread& thread) ABSL_LOCKS_EXCLUDED(mu_);
   void ReportDeath(pid_t pid, int wait_status) ABSL_LOCKS_EXCLUDED(mu_);
+  void ForgetUnclaimedLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   // patching.cc: whether a busy thread's calls should come by mailbox; called between a call and
   // its answer.
@@ -204,6 +207,8 @@ class Systrap final : public Platform {
   absl::flat_hash_map<pid_t, Ref<HostProcess>> processes_ ABSL_GUARDED_BY(mu_);
   // Notifications of stubs that nobody has claimed yet.
   absl::flat_hash_map<pid_t, seccomp_notif> unclaimed_ ABSL_GUARDED_BY(mu_);
+  // Processes that were gone before they were known.
+  std::set<pid_t> early_deaths_ ABSL_GUARDED_BY(mu_);
   // Received while waiting for another one.
   std::deque<seccomp_notif> deferred_ ABSL_GUARDED_BY(mu_);
   bool leader_active_ ABSL_GUARDED_BY(mu_) = false;

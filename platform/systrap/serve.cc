@@ -80,6 +80,10 @@ void Systrap::Unregister(HostThread& thread) {
 
 void Systrap::AddProcess(Ref<HostProcess> process) {
   const pid_t pid = process->pid;
+  if (early_deaths_.erase(pid) != 0) {
+    process->reaped = true;
+    return;
+  }
   processes_[pid] = std::move(process);
 }
 
@@ -242,6 +246,7 @@ void Systrap::EndThread(HostThread& thread) {
   thread.ended = true;
   Unregister(thread);
   thread.process->space->FreeSlot(thread.slot);
+  thread.process->slots.erase(thread.slot);
 }
 
 void Systrap::ServeEvent(HostThread& thread, const seccomp_notif& notification) {
@@ -325,15 +330,30 @@ void Systrap::FinishContext(HostThread& thread, StubContext& context, const Verd
   }
 }
 
+// Threads that had ended for the sentry, and called once more before they died.
+void Systrap::ForgetUnclaimedLocked() {
+  constexpr size_t kFew = 64;
+  if (unclaimed_.size() < kFew) return;
+  absl::erase_if(unclaimed_, [this](const auto& entry) {
+    return !listener_.IsValid(entry.second.id);
+  });
+}
+
 void Systrap::ReportDeath(pid_t pid, int wait_status) {
   std::vector<Ref<HostThread>> orphans;
   {
     absl::MutexLock lock(&mu_);
     const auto it = processes_.find(pid);
-    if (it == processes_.end()) return;
+    if (it == processes_.end()) {
+      early_deaths_.insert(pid);
+      return;
+    }
     const Ref<HostProcess> process = it->second;
     processes_.erase(it);
     process->reaped = true;
+    for (const size_t slot : process->slots) process->space->FreeSlot(slot);
+    process->slots.clear();
+    ForgetUnclaimedLocked();
     if (!process->killed) {
       for (const auto& [tid, thread] : threads_) {
         if (thread->process == process && thread->guest != nullptr) orphans.push_back(thread);
