@@ -5,7 +5,7 @@
 
 Names are regular expressions. One line for each failing case, with the difference; the last line
 is 'N passed, N failed'. The rows are in table.py, the command line in flags.py, terminals, death
-and ordinary users in life.py.
+and ordinary users in life.py, crowds in scale.py.
 """
 import argparse
 import os
@@ -19,6 +19,7 @@ import time
 import flags
 import harness
 import life
+import scale
 import table
 from harness import Failure, Sandbox, Skip
 
@@ -77,7 +78,7 @@ def main():
     box = Sandbox(os.path.abspath(args.sandbox), args.platform) if args.sandbox else None
     cases = [(row[0], lambda row=row: run_program(box, row[1], row[2] if len(row) > 2 else {}))
              for row in table.PROGRAMS]
-    cases += [(f.__name__, lambda f=f: f(box)) for f in flags.CASES + life.CASES]
+    cases += [(f.__name__, lambda f=f: f(box)) for f in flags.CASES + life.CASES + scale.CASES]
     if args.native_only:
         cases = [(row[0], lambda row=row: compare_native(row)) for row in table.PROGRAMS]
     if args.names:
