@@ -331,7 +331,7 @@ inline constexpr AbiRow kRows[] = {
     Full(270, "pselect6"),
     Full(271, "ppoll"),
     Partial(272, "unshare", "files and working directory; namespaces come later"),
-    Partial(273, "set_robust_list", "not for threads that a signal or another thread ends"),
+    Full(273, "set_robust_list"),
     Full(274, "get_robust_list"),
     Partial(275, "splice", "copies through the sentry"),
     Partial(276, "tee", "copies, at most 64 KiB at once"),
