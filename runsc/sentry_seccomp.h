@@ -92,6 +92,7 @@ inline constexpr SeccompRule kCommon[] = {
     {SYS_gettid, "locks, names of threads", 0, {}},
     {SYS_sched_yield, "spinning", 0, {}},
     {SYS_sched_getaffinity, "whether spinning pays; getcpu(3)", 0, {}},
+    {SYS_sched_setaffinity, "CPUs of stubs' threads, as they asked", 0, {}},
     {SYS_exit, "threads", 0, {}},
     {SYS_exit_group, "the end", 0, {}},
     {SYS_sched_setaffinity, "CPUs of stubs' threads, as they asked", 0, {}},

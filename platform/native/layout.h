@@ -24,6 +24,7 @@
 //   +0x8000 the mailbox of a thread with patched calls, shared with the sentry; mapped on demand
 #define STUB_SLOT_SIZE 0x10000
 #define STUB_SLOT_FRAME 0x1000
+#define STUB_SLOT_HAS_MAILBOX 0xff8  // Behind the batch: not 0 if the mailbox is mapped.
 #define STUB_SLOT_STACK 0x4000
 #define STUB_SLOT_USED 0x8000  // So much is memory of the slot's own.
 #define STUB_SLOT_MAILBOX 0x8000
@@ -42,6 +43,7 @@
 #define STUB_COMMAND_RESUME 0       // rt_sigreturn to the frame.
 #define STUB_COMMAND_BATCH 1        // Make the calls of the batch, then report.
 #define STUB_COMMAND_LEAVE_SETUP 2  // Take the set-up copy away, then as RESUME.
+#define STUB_COMMAND_NOTIFY 3       // To an event by mailbox: report it by a notification.
 
 // In a batch: not a call but a store of the second argument to the first, the third says of how many
 // bytes (1 or 2). What others may execute meanwhile must not change piecemeal.
@@ -74,6 +76,9 @@
 #define MAILBOX_VALUE 152
 #define MAILBOX_PATIENCE 8  // How often to look for an answer before a call is withdrawn.
 #define MAILBOX_LOCAL 256   // Known answers, each plus one; 0 is none.
+// A second one in the same page is for what the stub's signal handler reports: a call may be under
+// way in the first. Number, arguments, value and state are used.
+#define MAILBOX_EVENT 2048
 
 // Bits of the state. Whoever clears POSTED has the call.
 #define MAILBOX_POSTED_BIT 0

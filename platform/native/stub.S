@@ -20,16 +20,23 @@ sandbox_stub_handler:
     movl %edi, %r13d
     movq %rsi, %r14
     cld
+    movq %rsp, %r15
+    andq $-STUB_SLOT_SIZE, %r15
+    cmpq $0, STUB_SLOT_HAS_MAILBOX(%r15)
+    jne .Lreport_by_mailbox
+    jmp .Lnotify
 
 // Reports the event and does what it is told.
 .Lreport:
     movq %rsp, %r15
     andq $-STUB_SLOT_SIZE, %r15
+.Lnotify:
     movl $STUB_NOTIFY_CALL, %eax
     movq %r13, %rdi
     movq %r14, %rsi
     movq %r12, %rdx
     syscall
+.Lobey:
     cmpq $STUB_COMMAND_BATCH, %rax
     je .Lbatch
     cmpq $STUB_COMMAND_LEAVE_SETUP, %rax
@@ -42,6 +49,45 @@ sandbox_stub_handler:
     movl $15, %eax              // rt_sigreturn: its frame begins at the ucontext.
     syscall
     ud2
+
+.Lreport_by_mailbox:
+    leaq STUB_SLOT_MAILBOX(%r15), %rcx
+    cmpq $0, MAILBOX_POLLED(%rcx)
+    je .Lnotify
+    leaq MAILBOX_EVENT(%rcx), %rdx
+    movq %r13, MAILBOX_ARGS(%rdx)
+    movq %r14, MAILBOX_ARGS+8(%rdx)
+    movq %r12, MAILBOX_ARGS+16(%rdx)
+    movq MAILBOX_PATIENCE(%rcx), %rax
+    movq $MAILBOX_POSTED, MAILBOX_STATE(%rdx)
+.Lawait_taking:
+    testl $MAILBOX_DONE, MAILBOX_STATE(%rdx)
+    jnz .Levent_answered
+    pause
+    decq %rax
+    jnz .Lawait_taking
+    lock btrq $MAILBOX_POSTED_BIT, MAILBOX_STATE(%rdx)
+    jc .Lnotify
+    movq MAILBOX_PATIENCE(%rcx), %rax
+.Lawait_answer:
+    testl $MAILBOX_DONE, MAILBOX_STATE(%rdx)
+    jnz .Levent_answered
+    pause
+    decq %rax
+    jnz .Lawait_answer
+    movl $STUB_NOTIFY_CALL, %eax
+    movl $STUB_EVENT_MAILBOX, %edi
+    syscall
+    leaq STUB_SLOT_MAILBOX(%r15), %rcx
+    leaq MAILBOX_EVENT(%rcx), %rdx
+    movl $1, %eax
+    jmp .Lawait_answer
+.Levent_answered:
+    movq MAILBOX_VALUE(%rdx), %rax
+    movq $0, MAILBOX_STATE(%rdx)
+    cmpq $STUB_COMMAND_NOTIFY, %rax
+    je .Lnotify
+    jmp .Lobey
 
 .Lleave_setup:
     movabsq $(STUB_CODE + (.Lclose_setup - sandbox_stub_begin)), %rax
@@ -106,6 +152,7 @@ sandbox_stub_handler:
     movq %r9, %r12
     movq %rsp, %r15
     andq $-STUB_SLOT_SIZE, %r15
+    movq $0, STUB_SLOT_HAS_MAILBOX(%r15)
     testq %r14, %r14            // The parent's mailbox is not the child's.
     jz .Lno_mailbox
     xorl %eax, %eax

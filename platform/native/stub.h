@@ -112,6 +112,11 @@ static_assert(
     offsetof(Mailbox, args) == MAILBOX_ARGS && offsetof(Mailbox, value) == MAILBOX_VALUE &&
     offsetof(Mailbox, local) == MAILBOX_LOCAL && sizeof(Mailbox) <= STUB_MAILBOX_SIZE);
 
+inline Mailbox& EventMailbox(Mailbox& box) {
+  return *reinterpret_cast<Mailbox*>(reinterpret_cast<std::byte*>(&box) + MAILBOX_EVENT);
+}
+static_assert(sizeof(Mailbox) <= MAILBOX_EVENT);
+
 // The argument of prctl(PR_SET_MM_MAP) that places the break at `start`.
 prctl_mm_map BreakMap(uint64_t start, uint64_t stack_top);
 

@@ -40,7 +40,32 @@ void StubContext::Resume() {
     native::StoreRegisters(regs, machine_);
     space().WriteObject(frame_ + kMachineOffset, machine_);
   }
-  platform_.listener().Reply(notification_, STUB_COMMAND_RESUME);
+  Answer(STUB_COMMAND_RESUME);
+}
+
+void StubContext::Answer(int command) {
+  if (by_mail_) {
+    platform_.AnswerEvent(thread_, command);
+  } else {
+    platform_.listener().Reply(notification_, command);
+  }
+}
+
+Status StubContext::EnsureNotification() {
+  if (!by_mail_) return kOk;
+  SetAwaited(true);
+  Answer(STUB_COMMAND_NOTIFY);
+  Result<seccomp_notif> next = platform_.Await(thread_);
+  // It may just have decided to wait asleep.
+  while (next.ok() && next->data.args[0] == STUB_EVENT_MAILBOX) {
+    platform_.listener().Reply(next->id, 0);
+    next = platform_.Await(thread_);
+  }
+  SetAwaited(false);
+  if (!next.ok()) return next.error();
+  notification_ = next->id;
+  by_mail_ = false;
+  return kOk;
 }
 
 Result<std::vector<std::byte>> StubContext::ReadFpState() {
@@ -82,6 +107,7 @@ Result<uint64_t> StubContext::RunCall(uint64_t nr, std::span<const uint64_t, 6> 
   batch.call.nr = nr;
   batch.call.has_mailbox = thread_.mailbox != nullptr ? 1 : 0;
   std::copy(args.begin(), args.end(), batch.call.args);
+  TRY(EnsureNotification());
   if (!space().WriteObject(SlotAddress(thread_.slot), batch)) return Errno(EIO);
   SetAwaited(true);
   platform_.listener().Reply(notification_, STUB_COMMAND_BATCH);
@@ -119,6 +145,7 @@ Result<uint64_t> StubContext::FollowCall(uint64_t nr, std::span<const uint64_t, 
 }
 
 Result<uint64_t> StubContext::HostCall(const HostCallRequest& request) {
+  TRY(EnsureNotification());
   if (request.host_fd >= 0) {
     TRY(platform_.listener().Inject(notification_, request.host_fd, request.guest_fd));
   }
@@ -227,6 +254,7 @@ Status StubContext::Exec(Image& image) {
     platform_.InterruptLocked(thread_);
   }
   notification_ = parked.notification;
+  by_mail_ = false;
   frame_ = SlotAddress(0) + STUB_SLOT_FRAME;
   exec_done_ = true;
   return kOk;

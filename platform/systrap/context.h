@@ -9,8 +9,14 @@ namespace platform::systrap {
 class StubContext final : public Context {
  public:
   // `frame` is the address of the ucontext that the stub resumes.
-  StubContext(Systrap& platform, HostThread& thread, uint64_t notification, uint64_t frame)
-      : platform_(platform), thread_(thread), notification_(notification), frame_(frame) {}
+  // Without a notification the stub waits at the event mailbox.
+  StubContext(Systrap& platform, HostThread& thread, std::optional<uint64_t> notification,
+              uint64_t frame)
+      : platform_(platform),
+        thread_(thread),
+        by_mail_(!notification.has_value()),
+        notification_(notification.value_or(0)),
+        frame_(frame) {}
 
   // Reads the registers. False when the frame is not readable: the guest has broken its stub.
   bool Load();
@@ -28,12 +34,17 @@ class StubContext final : public Context {
   native::NativeAddressSpace& space() const { return *thread_.process->space; }
   Result<uint64_t> RunCall(uint64_t nr, std::span<const uint64_t, 6> args);
   void SetAwaited(bool awaited);
+  // Tells the stub what to do.
+  void Answer(int command);
+  // From here on the stub waits in a notification.
+  Status EnsureNotification();
   Result<uint64_t> FollowCall(uint64_t nr, std::span<const uint64_t, 6> args);
   Status PrepareSlot(native::Slot slot);
   Status WriteChildFrame(uint64_t slot, const Registers& registers);
 
   Systrap& platform_;
   HostThread& thread_;  // Its process changes only here, on the worker in charge.
+  bool by_mail_;
   uint64_t notification_;
   uint64_t frame_;
   Registers loaded_;

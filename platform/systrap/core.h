@@ -67,7 +67,9 @@ struct HostThread : RefCounted {
   // `polled`.
   native::Mailbox* mailbox = nullptr;
   bool polled = false;
-  int missed = 0;        // Calls that came the slow way all the same.
+  // Calls that came the slow way all the same, since when.
+  int missed = 0;
+  int64_t missed_since = 0;
   bool uses_gs = false;  // The application has set %gs: there is no place for a mailbox's address.
   // A notification that came while a call by mailbox was being handled, and one by which the thread
   // waits for its answer.
@@ -133,6 +135,9 @@ class Systrap final : public Platform {
   void StopPollingLocked(HostThread& thread) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void DetachMailboxLocked(HostThread& thread) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
+  // Ends the wait of a stub's handler at the event mailbox.
+  void AnswerEvent(HostThread& thread, int command) ABSL_LOCKS_EXCLUDED(mu_);
+
   // The next notification of a registered thread that is awaited; EIO when it died instead.
   Result<seccomp_notif> Await(HostThread& thread) ABSL_LOCKS_EXCLUDED(mu_);
 
@@ -159,7 +164,9 @@ class Systrap final : public Platform {
   Ref<HostThread> Route(const seccomp_notif& notification) ABSL_LOCKS_EXCLUDED(mu_);
   void ServeOne(HostThread& thread, const seccomp_notif& notification);
   void ServeSyscall(HostThread& thread, const seccomp_notif& notification);
-  void ServeEvent(HostThread& thread, const seccomp_notif& notification);
+  // The stub's handler has reported a signal: by a notification, or by the event mailbox.
+  void ServeEvent(HostThread& thread, std::optional<uint64_t> notification,
+                  std::span<const uint64_t, 3> args);
   void FinishSyscall(HostThread& thread, const seccomp_notif& notification, const Verdict& verdict)
       ABSL_LOCKS_EXCLUDED(mu_);
   void FinishContext(HostThread& thread, class StubContext& context, const Verdict& verdict)
@@ -173,6 +180,7 @@ class Systrap final : public Platform {
   // patching.cc: whether a busy thread's calls should come by mailbox; called between a call and
   // its answer.
   void Observe(HostThread& thread, const SyscallArgs& call) ABSL_LOCKS_EXCLUDED(mu_);
+  static void Count(HostThread& thread);
   void Patch(class StubContext& context, HostThread& thread, const Sites::Record& site)
       ABSL_LOCKS_EXCLUDED(mu_);
   // The base of %gs is the application's until a mailbox takes it, which the application does not
@@ -190,8 +198,11 @@ class Systrap final : public Platform {
   void Spin(Worker& worker) ABSL_LOCKS_EXCLUDED(mu_);
   void StopPolling(std::vector<Polled>& set) ABSL_LOCKS_EXCLUDED(mu_);
   void RequestPollingLocked(HostThread& thread) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // True when there was a call.
+  // True when there was a call, or an event.
   bool TryMailbox(const Polled& polled) ABSL_LOCKS_EXCLUDED(mu_);
+  bool TakeMail(HostThread& thread, native::Mailbox& own, native::Mailbox& box)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  void ServeMail(HostThread& thread, native::Mailbox& box) ABSL_LOCKS_EXCLUDED(mu_);
   void FinishMail(HostThread& thread, native::Mailbox& box, const SyscallArgs& call,
                   const Verdict& verdict) ABSL_LOCKS_EXCLUDED(mu_);
 
@@ -221,6 +232,7 @@ class Systrap final : public Platform {
   bool spinning_ ABSL_GUARDED_BY(mu_) = false;
   absl::CondVar spinner_wake_;
   std::vector<Polled> to_poll_ ABSL_GUARDED_BY(mu_);
+  int busy_cpu_ ABSL_GUARDED_BY(mu_) = -1;  // Where the thread runs that wants to be looked at.
   std::atomic<bool> more_to_poll_{false};
   std::atomic<bool> spin_no_more_{false};  // The stubs do better without.
   // After a spell that did not pay: not before this time (CLOCK_MONOTONIC), and how long the next

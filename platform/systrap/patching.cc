@@ -19,14 +19,15 @@ using native::SlotAddress;
 
 namespace {
 
-// A thread is busy when so many calls come within this time: more than half of it goes by in
+// A thread is busy when so many calls and signals come within this time: a good part of it goes by in
 // notifications then.
 constexpr uint32_t kBusyCalls = 32;
-constexpr int64_t kBusyNs = 800'000;
+constexpr int64_t kBusyNs = 1'300'000;
 // Rewriting a site costs about as much as this many notifications.
 constexpr uint32_t kHotSite = 24;
 // Calls that came the slow way although somebody should have been looking at the mailbox.
-constexpr int kMostMissed = 2;
+constexpr int kMostMissed = 16;
+constexpr int64_t kMissedNs = 1'000'000;
 
 int64_t Now() {
   timespec now;
@@ -49,6 +50,18 @@ std::string ProtectionsAt(std::string_view maps, uint64_t start, size_t size) {
     if (start >= from && start + size <= to) return std::string(parsed.ptr + 1, 4);
   }
   return "";
+}
+
+// Another call has come although somebody should be looking at the mailbox. True when that happens so
+// often that nobody is.
+bool Missed(HostThread& thread) {
+  if (thread.mailbox->polled.load(std::memory_order_relaxed) == 0) return false;
+  const int64_t now = Now();
+  if (now - thread.missed_since > kMissedNs) {
+    thread.missed = 0;
+    thread.missed_since = now;
+  }
+  return ++thread.missed > kMostMissed;
 }
 
 // Makes pages writable for as long as it takes, and tells whether it could.
@@ -105,13 +118,16 @@ Status StoreWhileOthersRun(StubContext& context, uint64_t site,
 
 }  // namespace
 
+void Systrap::Count(HostThread& thread) {
+  if (++thread.calls < kBusyCalls) return;
+  const int64_t now = Now();
+  thread.busy = now - thread.window < kBusyNs;
+  thread.window = now;
+  thread.calls = 0;
+}
+
 void Systrap::Observe(HostThread& thread, const SyscallArgs& call) {
-  if (++thread.calls >= kBusyCalls) {
-    const int64_t now = Now();
-    thread.busy = now - thread.window < kBusyNs;
-    thread.window = now;
-    thread.calls = 0;
-  }
+  Count(thread);
   if ((!thread.busy && !eager_) || !IsMailable(dispositions_, call.nr)) return;
   absl::MutexLock lock(&mu_);
   if (thread.uses_gs || thread.ended || thread.process->sites->table == Sites::Table::kImpossible) {
@@ -122,8 +138,7 @@ void Systrap::Observe(HostThread& thread, const SyscallArgs& call) {
   if (site->state == Sites::State::kPatched && thread.mailbox != nullptr) {
     if (!thread.polled) {
       RequestPollingLocked(thread);
-    } else if (thread.mailbox->polled.load(std::memory_order_relaxed) != 0 &&
-               ++thread.missed > kMostMissed && !eager_) {
+    } else if (Missed(thread) && !eager_) {
       StopPollingLocked(thread);
       spin_no_more_.store(true, std::memory_order_relaxed);
     }
@@ -197,8 +212,12 @@ Status Systrap::AttachMailbox(StubContext& context, HostThread& thread) {
   // A forked child must not share it.
   TRY(context.HostCall({.nr = SYS_madvise, .args = {address, STUB_MAILBOX_SIZE, MADV_DONTFORK}}));
   Mailbox& box = pool_->at(*index);
-  std::memset(static_cast<void*>(&box), 0, sizeof(box));
+  std::memset(static_cast<void*>(&box), 0, STUB_MAILBOX_SIZE);
   box.patience.store(pool_->Patience(), std::memory_order_relaxed);
+  const uint64_t yes = 1;
+  if (!thread.process->space->WriteObject(SlotAddress(thread.slot) + STUB_SLOT_HAS_MAILBOX, yes)) {
+    return Errno(EFAULT);
+  }
   TRY(context.HostCall({.nr = SYS_arch_prctl, .args = {ARCH_SET_GS, address}}));
   absl::MutexLock lock(&mu_);
   thread.mailbox = &box;

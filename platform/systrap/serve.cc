@@ -164,7 +164,8 @@ void Systrap::ServeOne(HostThread& thread, const seccomp_notif& notification) {
   if (!native::InStub(notification.data.instruction_pointer, STUB_CODE)) {
     ServeSyscall(thread, notification);
   } else if (notification.data.nr == STUB_NOTIFY_CALL) {
-    ServeEvent(thread, notification);
+    const SyscallArgs report = ToArgs(notification.data);
+    ServeEvent(thread, notification.id, std::span(report.args).first<3>());
   } else {
     // An application that jumped into the stub.
     listener_.Reply(notification.id, -EPERM);
@@ -249,14 +250,14 @@ void Systrap::EndThread(HostThread& thread) {
   thread.process->slots.erase(thread.slot);
 }
 
-void Systrap::ServeEvent(HostThread& thread, const seccomp_notif& notification) {
-  const auto* args = notification.data.args;
-  StubContext context(*this, thread, notification.id, args[2]);
+void Systrap::ServeEvent(HostThread& thread, std::optional<uint64_t> notification,
+                         std::span<const uint64_t, 3> args) {
+  StubContext context(*this, thread, notification, args[2]);
   siginfo_t info{};
   const int event = static_cast<int>(args[0]);
   if (event == STUB_EVENT_MAILBOX) {
     // Nothing is being handled any more: the answer is there, or an interrupt brings it.
-    listener_.Reply(notification.id, 0);
+    if (notification.has_value()) listener_.Reply(*notification, 0);
     return;
   }
   const bool fault =
@@ -272,6 +273,7 @@ void Systrap::ServeEvent(HostThread& thread, const seccomp_notif& notification) 
   }
   std::optional<Sites::Record> patch;
   if (pool_ != nullptr) {
+    Count(thread);
     absl::MutexLock lock(&mu_);
     UnwindFastPath(context.regs, *thread.process->sites, thread.mailbox,
                    std::exchange(thread.answer, std::nullopt));

@@ -17,6 +17,7 @@ using native::Mailbox;
 namespace {
 
 constexpr int64_t kIdleNs = 50'000;
+constexpr int64_t kFirstIdleNs = 200'000;  // The call under way when it starts is a slow one.
 constexpr int64_t kEagerIdleNs = 2'000'000;
 // Nothing in the loop takes as long: somebody else has been running on this core. A little of that
 // is the host's own business.
@@ -48,6 +49,14 @@ bool OneCpu() {
   return sched_getaffinity(0, sizeof(cpus), &cpus) != 0 || CPU_COUNT(&cpus) < 2;
 }
 
+// The scheduler likes to wake a thread beside its waker, which is where the application runs.
+void KeepAwayFrom(int cpu, const cpu_set_t& allowed) {
+  cpu_set_t others = allowed;
+  if (cpu < 0 || cpu >= CPU_SETSIZE || !CPU_ISSET(cpu, &others)) return;
+  CPU_CLR(cpu, &others);
+  if (CPU_COUNT(&others) > 0) sched_setaffinity(0, sizeof(others), &others);
+}
+
 }  // namespace
 
 void Systrap::RequestPollingLocked(HostThread& thread) {
@@ -72,8 +81,8 @@ void Systrap::RequestPollingLocked(HostThread& thread) {
       }
     }
   }
-  thread.missed = 0;
   thread.polled = true;
+  busy_cpu_ = sched_getcpu();
   to_poll_.push_back({Ref<HostThread>::Share(thread), thread.mailbox});
   more_to_poll_.store(true, std::memory_order_relaxed);
   if (!spinning_) spinner_wake_.Signal();
@@ -109,14 +118,19 @@ void* Systrap::SpinnerMain(void* self) {
 void Systrap::SpinnerLoop() {
   Worker worker;
   current_ = &worker;
+  cpu_set_t allowed;
+  if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0) CPU_ZERO(&allowed);
   for (;;) {
+    int busy = -1;
     {
       absl::MutexLock lock(&mu_);
       while (to_poll_.empty() && !stopped_) spinner_wake_.Wait(&mu_);
       if (stopped_) return;
       spinning_ = true;
       spin_no_more_.store(false, std::memory_order_relaxed);
+      busy = busy_cpu_;
     }
+    if (sched_getcpu() == busy) KeepAwayFrom(busy, allowed);
     Spin(worker);
   }
 }
@@ -131,7 +145,7 @@ void Systrap::Spin(Worker& worker) {
   int64_t last_look = start;
   int64_t last_call = start;
   bool crowded = false;
-  const int64_t patience = eager_ ? kEagerIdleNs : kIdleNs;
+  int64_t patience = eager_ ? kEagerIdleNs : kFirstIdleNs;
   const auto look = [&] {
     bool any = false;
     for (const Polled& polled : set) {
@@ -158,6 +172,7 @@ void Systrap::Spin(Worker& worker) {
     const int64_t now = Now();
     if (any) {
       last_call = now;
+      if (!eager_) patience = kIdleNs;
     } else if (now - last_look > kGapNs) {
       lost += now - last_look;
       crowded = !eager_ && lost > kMostLostNs + (now - start) / kMostLostPart;
@@ -173,35 +188,61 @@ void Systrap::Spin(Worker& worker) {
   spinning_ = false;
   const bool good = eager_ || (served >= kWorthwhile && !crowded &&
                                !spin_no_more_.load(std::memory_order_relaxed));
+  LOG_DEBUG("spinner: %d calls in %d us, %d us lost%s%s", static_cast<int>(served),
+            static_cast<int>((Now() - start) / 1000), static_cast<int>(lost / 1000),
+            worker.blocked ? ", a handler waited" : "", good ? "" : ", not worth it");
   spin_pause_ = good ? 0 : std::clamp(2 * spin_pause_, kFirstPauseNs, kLongestPauseNs);
   if (spin_not_before_ != INT64_MAX) spin_not_before_ = Now() + spin_pause_;
 }
 
 bool Systrap::TryMailbox(const Polled& polled) {
   Mailbox& box = *polled.box;
-  if ((box.state.load(std::memory_order_acquire) & MAILBOX_POSTED) == 0) return false;
+  Mailbox& event = native::EventMailbox(box);
   HostThread& thread = *polled.thread;
-  {
-    absl::MutexLock lock(&mu_);
-    if (thread.mailbox != &box || thread.in_callback || thread.awaited || !thread.started ||
-        thread.ended || thread.process->killed || thread.guest == nullptr) {
-      return false;
-    }
-    const uint64_t state =
-        box.state.fetch_and(~uint64_t{MAILBOX_POSTED}, std::memory_order_acq_rel);
-    if ((state & MAILBOX_POSTED) == 0) return false;
-    thread.in_callback = true;
-    thread.caller = pthread_self();
-    thread.answer.reset();
-    thread.approved.reset();
+  if (TakeMail(thread, box, event)) {
+    const SyscallArgs report = ToArgs(event);
+    ServeEvent(thread, std::nullopt, std::span(report.args).first<3>());
+  } else if (TakeMail(thread, box, box)) {
+    ServeMail(thread, box);
+  } else {
+    return false;
   }
+  while (const auto next = LeaveCallback(thread)) ServeOne(thread, *next);
+  return true;
+}
+
+// Begins a call-back for what is in a mailbox, if there is something, and nothing else is under way.
+bool Systrap::TakeMail(HostThread& thread, Mailbox& own, Mailbox& box) {
+  if ((box.state.load(std::memory_order_acquire) & MAILBOX_POSTED) == 0) return false;
+  absl::MutexLock lock(&mu_);
+  if (thread.mailbox != &own || thread.in_callback || thread.awaited || !thread.started ||
+      thread.ended || thread.process->killed || thread.guest == nullptr) {
+    return false;
+  }
+  const uint64_t state = box.state.fetch_and(~uint64_t{MAILBOX_POSTED}, std::memory_order_acq_rel);
+  if ((state & MAILBOX_POSTED) == 0) return false;
+  thread.in_callback = true;
+  thread.caller = pthread_self();
+  return true;
+}
+
+void Systrap::AnswerEvent(HostThread& thread, int command) {
+  absl::MutexLock lock(&mu_);
+  if (thread.mailbox == nullptr) return;
+  Mailbox& event = native::EventMailbox(*thread.mailbox);
+  event.value = static_cast<uint64_t>(command);
+  event.state.store(MAILBOX_DONE, std::memory_order_release);
+  if (thread.asleep.has_value()) listener_.Reply(*std::exchange(thread.asleep, std::nullopt), 0);
+}
+
+void Systrap::ServeMail(HostThread& thread, Mailbox& box) {
+  thread.answer.reset();
+  thread.approved.reset();
   const SyscallArgs call = ToArgs(box);
   // Only a stub that has been tampered with posts anything else.
   const Verdict verdict = IsMailable(dispositions_, call.nr) ? thread.guest->OnSyscall(call)
                                                              : Verdict{.value = -ENOSYS};
   FinishMail(thread, box, call, verdict);
-  while (const auto next = LeaveCallback(thread)) ServeOne(thread, *next);
-  return true;
 }
 
 void Systrap::FinishMail(HostThread& thread, Mailbox& box, const SyscallArgs& call,
