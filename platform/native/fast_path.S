@@ -79,6 +79,7 @@ sandbox_stub_fast_posted:
 // The sentry is at it, and not done soon: wait for it asleep.
 .Ltaken:
     movq MAILBOX_PATIENCE(%rcx), %rax
+    shlq $2, %rax               // Going to sleep costs more than most answers take.
 .Lspin_more:
     testl $MAILBOX_DONE, MAILBOX_STATE(%rcx)
     jnz .Lanswered
@@ -95,13 +96,15 @@ sandbox_stub_fast_posted:
     jz .Lsleep
     jmp .Lanswered
 
-.Lrefused:
+.Lnot_just_an_answer:
+    testl $MAILBOX_REFUSED, MAILBOX_STATE(%rcx)
+    jz sandbox_stub_fast_self
     movq $0, MAILBOX_STATE(%rcx)
     jmp .Lwithdrawn
 
 .Lanswered:
-    testl $MAILBOX_REFUSED, MAILBOX_STATE(%rcx)
-    jnz .Lrefused
+    testl $(MAILBOX_REFUSED | MAILBOX_INTERRUPT), MAILBOX_STATE(%rcx)
+    jnz .Lnot_just_an_answer
     movq MAILBOX_RETURN(%rcx), %r11
     movl MAILBOX_FLAGS(%rcx), %eax
     addb $0x7f, %al
@@ -116,3 +119,112 @@ sandbox_stub_fast_slow:
     movl SITE_NUMBER(%r11), %eax
     jmp *SITE_TAIL(%r11)
 sandbox_stub_fast_end:
+
+// The call is done and an interrupt is due: what the host does for a signal, without one. The
+// application's registers stay where they are, all but %rax, %rcx, %r11 and, for a moment, %rdx, until
+// there are new ones.
+    .globl sandbox_stub_fast_self, sandbox_stub_fast_self_resume, sandbox_stub_fast_self_end
+    .hidden sandbox_stub_fast_self, sandbox_stub_fast_self_resume, sandbox_stub_fast_self_end
+sandbox_stub_fast_self:
+    leaq MAILBOX_CONTEXT(%rcx), %r11
+    movq %r8, CONTEXT_R8(%r11)
+    movq %r9, CONTEXT_R9(%r11)
+    movq %r10, CONTEXT_R10(%r11)
+    movq $0, CONTEXT_R11(%r11)
+    movq %r12, CONTEXT_R12(%r11)
+    movq %r13, CONTEXT_R13(%r11)
+    movq %r14, CONTEXT_R14(%r11)
+    movq %r15, CONTEXT_R15(%r11)
+    movq %rdi, CONTEXT_RDI(%r11)
+    movq %rsi, CONTEXT_RSI(%r11)
+    movq %rbp, CONTEXT_RBP(%r11)
+    movq %rbx, CONTEXT_RBX(%r11)
+    movq %rdx, CONTEXT_RDX(%r11)
+    movq %rsp, CONTEXT_RSP(%r11)
+    movq MAILBOX_RETURN(%rcx), %rax
+    movq %rax, CONTEXT_RCX(%r11)
+    movq %rax, CONTEXT_RIP(%r11)
+    movq MAILBOX_VALUE(%rcx), %rax
+    movq %rax, CONTEXT_RAX(%r11)
+    movl $-1, %eax
+    movl $-1, %edx
+    xsave64 MAILBOX_XSTATE(%rcx)
+    movq CONTEXT_RDX(%r11), %rdx
+    leaq MAILBOX_SELF(%rcx), %r11
+    movq $STUB_EVENT_SELF, MAILBOX_ARGS(%r11)
+    cmpq $0, MAILBOX_POLLED(%rcx)
+    je .Lself_notify
+    movq MAILBOX_PATIENCE(%rcx), %rax
+    movq $MAILBOX_POSTED, MAILBOX_STATE(%r11)
+.Lself_spin:
+    testl $MAILBOX_DONE, MAILBOX_STATE(%r11)
+    jnz .Lself_answered
+    pause
+    decq %rax
+    jnz .Lself_spin
+    lock btrq $MAILBOX_POSTED_BIT, MAILBOX_STATE(%r11)
+    jc .Lself_notify
+    movq MAILBOX_PATIENCE(%rcx), %rax
+    shlq $2, %rax
+.Lself_spin_more:
+    testl $MAILBOX_DONE, MAILBOX_STATE(%r11)
+    jnz .Lself_answered
+    pause
+    decq %rax
+    jnz .Lself_spin_more
+.Lself_sleep:
+    movl $STUB_NOTIFY_CALL, %eax
+    movl $STUB_EVENT_MAILBOX, %edi
+    syscall
+    rdgsbase %rcx
+    leaq MAILBOX_SELF(%rcx), %r11
+    testl $MAILBOX_DONE, MAILBOX_STATE(%r11)
+    jz .Lself_sleep
+.Lself_answered:
+    movq MAILBOX_VALUE(%r11), %rax
+    jmp .Lself_obey
+.Lself_notify:
+    movl $STUB_NOTIFY_CALL, %eax
+    movl $STUB_EVENT_SELF, %edi
+    syscall
+    rdgsbase %rcx
+.Lself_obey:
+    cmpq $STUB_COMMAND_NOTIFY, %rax
+    je .Lself_convert
+// New registers, from the context.
+sandbox_stub_fast_self_resume:
+    movq $0, MAILBOX_STATE(%rcx)
+    movq $0, MAILBOX_SELF+MAILBOX_STATE(%rcx)
+    leaq -64(%rcx), %rsp        // The slot's own stack ends where the mailbox begins.
+    leaq MAILBOX_CONTEXT(%rcx), %rcx
+    pushq CONTEXT_FLAGS(%rcx)
+    popfq
+    movq CONTEXT_R8(%rcx), %r8
+    movq CONTEXT_R9(%rcx), %r9
+    movq CONTEXT_R10(%rcx), %r10
+    movq CONTEXT_R11(%rcx), %r11
+    movq CONTEXT_R12(%rcx), %r12
+    movq CONTEXT_R13(%rcx), %r13
+    movq CONTEXT_R14(%rcx), %r14
+    movq CONTEXT_R15(%rcx), %r15
+    movq CONTEXT_RDI(%rcx), %rdi
+    movq CONTEXT_RSI(%rcx), %rsi
+    movq CONTEXT_RBP(%rcx), %rbp
+    movq CONTEXT_RBX(%rcx), %rbx
+    movq CONTEXT_RDX(%rcx), %rdx
+    movq CONTEXT_RAX(%rcx), %rax
+    movq CONTEXT_RSP(%rcx), %rsp
+    movq CONTEXT_RCX(%rcx), %rcx
+    jmp *%gs:(MAILBOX_CONTEXT + CONTEXT_RIP)
+sandbox_stub_fast_self_end:
+
+// The sentry needs more than registers: it has made a frame of them.
+.Lself_convert:
+    movq $0, MAILBOX_STATE(%rcx)
+    movq $0, MAILBOX_SELF+MAILBOX_STATE(%rcx)
+    leaq -64(%rcx), %rsp
+    leaq -STUB_SLOT_MAILBOX(%rcx), %r15
+    leaq STUB_SLOT_FRAME(%r15), %r12
+    movl $STUB_EVENT_SELF, %r13d
+    xorl %r14d, %r14d
+    jmp .Lnotify

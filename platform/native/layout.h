@@ -28,7 +28,7 @@
 #define STUB_SLOT_STACK 0x4000
 #define STUB_SLOT_USED 0x8000  // So much is memory of the slot's own.
 #define STUB_SLOT_MAILBOX 0x8000
-#define STUB_MAILBOX_SIZE 0x1000
+#define STUB_MAILBOX_SIZE 0x2000
 
 // The call number by which the stub reports to the sentry. Not a Linux call, and not an x32 one.
 #define STUB_NOTIFY_CALL 0x2b000001
@@ -38,6 +38,7 @@
 #define STUB_EVENT_CHILD 0x101       // A new thread or process of clone.
 #define STUB_EVENT_BATCH_DONE 0x102  // Second argument: the result of the last call made.
 #define STUB_EVENT_MAILBOX 0x103     // The thread waits for the answer in its mailbox.
+#define STUB_EVENT_SELF 0x104        // An answer said that an interrupt is due: no signal was needed.
 
 // What the sentry answers.
 #define STUB_COMMAND_RESUME 0       // rt_sigreturn to the frame.
@@ -75,16 +76,40 @@
 #define MAILBOX_ARGS 104
 #define MAILBOX_VALUE 152
 #define MAILBOX_PATIENCE 8  // How often to look for an answer before a call is withdrawn.
+#define CONTEXT_R8 0  // In struct MachineContext.
+#define CONTEXT_R9 8
+#define CONTEXT_R10 16
+#define CONTEXT_R11 24
+#define CONTEXT_R12 32
+#define CONTEXT_R13 40
+#define CONTEXT_R14 48
+#define CONTEXT_R15 56
+#define CONTEXT_RDI 64
+#define CONTEXT_RSI 72
+#define CONTEXT_RBP 80
+#define CONTEXT_RBX 88
+#define CONTEXT_RDX 96
+#define CONTEXT_RAX 104
+#define CONTEXT_RCX 112
+#define CONTEXT_RSP 120
+#define CONTEXT_RIP 128
+#define CONTEXT_FLAGS 136
 #define MAILBOX_LOCAL 256   // Known answers, each plus one; 0 is none.
 // A second one in the same page is for what the stub's signal handler reports: a call may be under
 // way in the first. Number, arguments, value and state are used.
 #define MAILBOX_EVENT 2048
+// And a third for a thread that interrupts itself: signals may still arrive there.
+#define MAILBOX_SELF 3072
+// The registers of a thread that interrupted itself (struct MachineContext), and its extended state.
+#define MAILBOX_CONTEXT 1024
+#define MAILBOX_XSTATE 4096
 
 // Bits of the state. Whoever clears POSTED has the call.
 #define MAILBOX_POSTED_BIT 0
 #define MAILBOX_POSTED 1
 #define MAILBOX_DONE 2
 #define MAILBOX_REFUSED 4  // With DONE: make the call in the ordinary way.
+#define MAILBOX_INTERRUPT 8  // With DONE: report STUB_EVENT_SELF before going on.
 
 // The one host signal that the sentry sends to stubs.
 #define STUB_INTERRUPT_SIGNAL 63

@@ -69,6 +69,7 @@ sandbox_stub_handler:
     lock btrq $MAILBOX_POSTED_BIT, MAILBOX_STATE(%rdx)
     jc .Lnotify
     movq MAILBOX_PATIENCE(%rcx), %rax
+    shlq $2, %rax
 .Lawait_answer:
     testl $MAILBOX_DONE, MAILBOX_STATE(%rdx)
     jnz .Levent_answered

@@ -25,6 +25,9 @@ extern const char sandbox_stub_fast_posted[];
 extern const char sandbox_stub_fast_out[];
 extern const char sandbox_stub_fast_slow[];
 extern const char sandbox_stub_fast_end[];
+extern const char sandbox_stub_fast_self[];
+extern const char sandbox_stub_fast_self_resume[];
+extern const char sandbox_stub_fast_self_end[];
 }
 
 namespace platform::native {
@@ -112,10 +115,27 @@ static_assert(
     offsetof(Mailbox, args) == MAILBOX_ARGS && offsetof(Mailbox, value) == MAILBOX_VALUE &&
     offsetof(Mailbox, local) == MAILBOX_LOCAL && sizeof(Mailbox) <= STUB_MAILBOX_SIZE);
 
-inline Mailbox& EventMailbox(Mailbox& box) {
-  return *reinterpret_cast<Mailbox*>(reinterpret_cast<std::byte*>(&box) + MAILBOX_EVENT);
-}
-static_assert(sizeof(Mailbox) <= MAILBOX_EVENT);
+static_assert(sizeof(Mailbox) <= MAILBOX_CONTEXT);
+
+// The pages of a thread. Only the first of its mailboxes has `polled`, `patience` and `local`.
+struct MailboxPage {
+  Mailbox call;
+  alignas(MAILBOX_CONTEXT) MachineContext context;
+  alignas(MAILBOX_EVENT - MAILBOX_CONTEXT) Mailbox event;
+  alignas(MAILBOX_SELF - MAILBOX_EVENT) Mailbox self;
+  alignas(MAILBOX_XSTATE) std::byte xstate[STUB_MAILBOX_SIZE - MAILBOX_XSTATE];
+};
+static_assert(offsetof(MailboxPage, context) == MAILBOX_CONTEXT &&
+              offsetof(MailboxPage, event) == MAILBOX_EVENT &&
+              offsetof(MailboxPage, self) == MAILBOX_SELF &&
+              offsetof(MailboxPage, xstate) == MAILBOX_XSTATE &&
+              sizeof(MailboxPage) == STUB_MAILBOX_SIZE);
+static_assert(offsetof(MachineContext, r15) == CONTEXT_R15 &&
+              offsetof(MachineContext, rdi) == CONTEXT_RDI &&
+              offsetof(MachineContext, rbx) == CONTEXT_RBX &&
+              offsetof(MachineContext, rsp) == CONTEXT_RSP &&
+              offsetof(MachineContext, rip) == CONTEXT_RIP &&
+              offsetof(MachineContext, eflags) == CONTEXT_FLAGS);
 
 // The argument of prctl(PR_SET_MM_MAP) that places the break at `start`.
 prctl_mm_map BreakMap(uint64_t start, uint64_t stack_top);

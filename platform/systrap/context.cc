@@ -23,7 +23,9 @@ constexpr uint64_t kMachineOffset = offsetof(UserContext, machine);
 }  // namespace
 
 bool StubContext::Load() {
-  if (!space().ReadObject(frame_ + kMachineOffset, machine_)) return false;
+  window_size_ = space().Read(frame_, window_);
+  if (window_size_ < kMachineOffset + sizeof(machine_)) return false;
+  std::memcpy(&machine_, &window_[kMachineOffset], sizeof(machine_));
   native::LoadRegisters(machine_, regs);
   loaded_ = regs;
   return true;
@@ -36,6 +38,11 @@ void StubContext::Resume() {
     platform_.listener().Reply(notification_, STUB_COMMAND_LEAVE_SETUP);
     return;
   }
+  if (self_ != nullptr) {
+    native::StoreRegisters(regs, self_->context);
+    Answer(STUB_COMMAND_RESUME);
+    return;
+  }
   if (std::memcmp(&regs, &loaded_, sizeof(regs)) != 0) {
     native::StoreRegisters(regs, machine_);
     space().WriteObject(frame_ + kMachineOffset, machine_);
@@ -44,15 +51,22 @@ void StubContext::Resume() {
 }
 
 void StubContext::Answer(int command) {
-  if (by_mail_) {
-    platform_.AnswerEvent(thread_, command);
+  if (mailbox_ != nullptr) {
+    platform_.AnswerEvent(thread_, *mailbox_, command);
   } else {
     platform_.listener().Reply(notification_, command);
   }
 }
 
+void StubContext::LoadSelf(native::MailboxPage& page) {
+  self_ = &page;
+  regs = loaded_ = SelfRegisters(page);
+}
+
 Status StubContext::EnsureNotification() {
-  if (!by_mail_) return kOk;
+  if (mailbox_ == nullptr && self_ == nullptr) return kOk;
+  // A thread that interrupted itself has no frame yet.
+  if (self_ != nullptr) TRY(WriteChildFrame(SlotAddress(thread_.slot), regs));
   SetAwaited(true);
   Answer(STUB_COMMAND_NOTIFY);
   Result<seccomp_notif> next = platform_.Await(thread_);
@@ -64,12 +78,31 @@ Status StubContext::EnsureNotification() {
   SetAwaited(false);
   if (!next.ok()) return next.error();
   notification_ = next->id;
-  by_mail_ = false;
+  mailbox_ = nullptr;
+  if (self_ == nullptr) return kOk;
+  self_ = nullptr;
+  frame_ = SlotAddress(thread_.slot) + STUB_SLOT_FRAME;
+  const Registers now = regs;
+  if (!Load()) return Errno(EFAULT);
+  regs = now;
   return kOk;
 }
 
+std::span<const std::byte> StubContext::LoadedFpState() const {
+  const auto window = std::span(window_).first(window_size_);
+  if (machine_.fpstate < frame_ || machine_.fpstate - frame_ >= window.size()) return {};
+  const auto state = window.subspan(machine_.fpstate - frame_);
+  if (state.size() < 512) return {};
+  const size_t size = native::FpStateSize(state.first<512>());
+  return size <= state.size() ? state.first(size) : std::span<const std::byte>{};
+}
+
 Result<std::vector<std::byte>> StubContext::ReadFpState() {
+  if (self_ != nullptr) return platform_.fp_template().Complete(*self_);
   if (machine_.fpstate == 0) return std::vector<std::byte>{};
+  if (const auto loaded = LoadedFpState(); !loaded.empty()) {
+    return std::vector<std::byte>(loaded.begin(), loaded.end());
+  }
   // In one copy: what a frame can hold is read at once, and cut to its size.
   std::vector<std::byte> state(native::kMaxFpState);
   const size_t got = space().Read(machine_.fpstate, state);
@@ -81,6 +114,7 @@ Result<std::vector<std::byte>> StubContext::ReadFpState() {
 }
 
 Status StubContext::WriteFpState(std::span<const std::byte> state) {
+  if (self_ != nullptr) TRY(EnsureNotification());
   if (state.empty()) {
     machine_.fpstate = 0;     // rt_sigreturn(2) then resets it.
     loaded_.rip = ~regs.rip;  // So that the frame is written back.
@@ -93,6 +127,12 @@ Status StubContext::WriteFpState(std::span<const std::byte> state) {
     machine_.fpstate = SlotAddress(thread_.slot) + native::kFrameFpState;
     loaded_.rip = ~regs.rip;
   }
+  // A handler that used no vectors has left them as they were.
+  const auto loaded = LoadedFpState();
+  if (loaded.size() == state.size() && std::memcmp(loaded.data(), state.data(), state.size()) == 0) {
+    return kOk;
+  }
+  window_size_ = 0;
   if (space().Write(machine_.fpstate, state) != state.size()) return Errno(EFAULT);
   return kOk;
 }
@@ -254,7 +294,8 @@ Status StubContext::Exec(Image& image) {
     platform_.InterruptLocked(thread_);
   }
   notification_ = parked.notification;
-  by_mail_ = false;
+  mailbox_ = nullptr;
+  self_ = nullptr;
   frame_ = SlotAddress(0) + STUB_SLOT_FRAME;
   exec_done_ = true;
   return kOk;

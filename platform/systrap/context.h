@@ -2,6 +2,8 @@
 #ifndef PLATFORM_SYSTRAP_CONTEXT_H_
 #define PLATFORM_SYSTRAP_CONTEXT_H_
 
+#include <array>
+
 #include "platform/systrap/core.h"
 
 namespace platform::systrap {
@@ -9,17 +11,19 @@ namespace platform::systrap {
 class StubContext final : public Context {
  public:
   // `frame` is the address of the ucontext that the stub resumes.
-  // Without a notification the stub waits at the event mailbox.
-  StubContext(Systrap& platform, HostThread& thread, std::optional<uint64_t> notification,
-              uint64_t frame)
+  // With a `mailbox` the stub waits there, not in a notification.
+  StubContext(Systrap& platform, HostThread& thread, uint64_t notification,
+              native::Mailbox* mailbox, uint64_t frame)
       : platform_(platform),
         thread_(thread),
-        by_mail_(!notification.has_value()),
-        notification_(notification.value_or(0)),
+        notification_(notification),
+        mailbox_(mailbox),
         frame_(frame) {}
 
   // Reads the registers. False when the frame is not readable: the guest has broken its stub.
   bool Load();
+  // Takes the registers of a thread that interrupted itself.
+  void LoadSelf(native::MailboxPage& page);
   // Writes back what has changed and lets the thread go on.
   void Resume();
   bool exec_done() const { return exec_done_; }
@@ -33,6 +37,8 @@ class StubContext final : public Context {
  private:
   native::NativeAddressSpace& space() const { return *thread_.process->space; }
   Result<uint64_t> RunCall(uint64_t nr, std::span<const uint64_t, 6> args);
+  // The extended state as it was loaded; empty when it lies elsewhere.
+  std::span<const std::byte> LoadedFpState() const;
   void SetAwaited(bool awaited);
   // Tells the stub what to do.
   void Answer(int command);
@@ -44,11 +50,15 @@ class StubContext final : public Context {
 
   Systrap& platform_;
   HostThread& thread_;  // Its process changes only here, on the worker in charge.
-  bool by_mail_;
   uint64_t notification_;
+  native::Mailbox* mailbox_;
+  native::MailboxPage* self_ = nullptr;  // The registers are there, and there is no frame.
   uint64_t frame_;
   Registers loaded_;
   native::MachineContext machine_;
+  // The frame and what lies above it, which as a rule is the extended state.
+  std::array<std::byte, 3584> window_;
+  size_t window_size_ = 0;
   bool exec_done_ = false;
 };
 

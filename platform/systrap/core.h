@@ -4,6 +4,7 @@
 #define PLATFORM_SYSTRAP_CORE_H_
 
 #include <pthread.h>
+#include <sched.h>
 
 #include <deque>
 #include <memory>
@@ -65,7 +66,7 @@ struct HostThread : RefCounted {
 
   // Patched calls. The mailbox is mapped and the thread knows of it; it is looked at while
   // `polled`.
-  native::Mailbox* mailbox = nullptr;
+  native::MailboxPage* mailbox = nullptr;
   bool polled = false;
   // Calls that came the slow way all the same, since when.
   int missed = 0;
@@ -75,6 +76,11 @@ struct HostThread : RefCounted {
   // waits for its answer.
   std::optional<seccomp_notif> late;
   std::optional<uint64_t> asleep;
+  // While a call by mailbox is handled, or an interrupt that the stub has made for itself, no signal
+  // is sent: what is `deferred` goes with the answer.
+  bool in_mail = false;
+  bool in_self = false;
+  bool deferred = false;
   // Found, but not told: an interrupt is on its way and tells it.
   std::optional<MailAnswer> answer;
   // A call by mailbox that the host is to execute: it is made again as an ordinary one.
@@ -98,7 +104,7 @@ struct HostThread : RefCounted {
 // A thread whose mailbox is looked at.
 struct Polled {
   Ref<HostThread> thread;
-  native::Mailbox* box = nullptr;
+  native::MailboxPage* page = nullptr;
 };
 
 class Systrap final : public Platform {
@@ -135,8 +141,12 @@ class Systrap final : public Platform {
   void StopPollingLocked(HostThread& thread) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void DetachMailboxLocked(HostThread& thread) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
-  // Ends the wait of a stub's handler at the event mailbox.
-  void AnswerEvent(HostThread& thread, int command) ABSL_LOCKS_EXCLUDED(mu_);
+  // Ends the wait of a stub at one of the mailboxes for events.
+  void AnswerEvent(HostThread& thread, native::Mailbox& box, int command) ABSL_LOCKS_EXCLUDED(mu_);
+  // A thread that interrupted itself goes on: signals may be sent to it again.
+  void LeaveSelf(HostThread& thread) ABSL_LOCKS_EXCLUDED(mu_);
+  // What a signal frame of the host says about the extended state in it.
+  const FpTemplate& fp_template() const { return fp_template_; }
 
   // The next notification of a registered thread that is awaited; EIO when it died instead.
   Result<seccomp_notif> Await(HostThread& thread) ABSL_LOCKS_EXCLUDED(mu_);
@@ -167,6 +177,8 @@ class Systrap final : public Platform {
   // The stub's handler has reported a signal: by a notification, or by the event mailbox.
   void ServeEvent(HostThread& thread, std::optional<uint64_t> notification,
                   std::span<const uint64_t, 3> args);
+  void ServeSelf(HostThread& thread, std::optional<uint64_t> notification)
+      ABSL_LOCKS_EXCLUDED(mu_);
   void FinishSyscall(HostThread& thread, const seccomp_notif& notification, const Verdict& verdict)
       ABSL_LOCKS_EXCLUDED(mu_);
   void FinishContext(HostThread& thread, class StubContext& context, const Verdict& verdict)
@@ -195,13 +207,12 @@ class Systrap final : public Platform {
   static void* SpinnerMain(void* self);
   void SpinnerLoop() ABSL_LOCKS_EXCLUDED(mu_);
   // Looks at mailboxes until there is nothing to do.
-  void Spin(Worker& worker) ABSL_LOCKS_EXCLUDED(mu_);
+  void Spin(Worker& worker, const cpu_set_t& allowed) ABSL_LOCKS_EXCLUDED(mu_);
   void StopPolling(std::vector<Polled>& set) ABSL_LOCKS_EXCLUDED(mu_);
   void RequestPollingLocked(HostThread& thread) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // True when there was a call, or an event.
   bool TryMailbox(const Polled& polled) ABSL_LOCKS_EXCLUDED(mu_);
-  bool TakeMail(HostThread& thread, native::Mailbox& own, native::Mailbox& box)
-      ABSL_LOCKS_EXCLUDED(mu_);
+  bool TakeMail(const Polled& polled, native::Mailbox& box) ABSL_LOCKS_EXCLUDED(mu_);
   void ServeMail(HostThread& thread, native::Mailbox& box) ABSL_LOCKS_EXCLUDED(mu_);
   void FinishMail(HostThread& thread, native::Mailbox& box, const SyscallArgs& call,
                   const Verdict& verdict) ABSL_LOCKS_EXCLUDED(mu_);
@@ -211,6 +222,8 @@ class Systrap final : public Platform {
   const Layout layout_;
   const DispositionTable dispositions_;
   const std::unique_ptr<MailboxPool> pool_;
+  FpTemplate fp_template_;  // Of the first thread with a mailbox; the same for all.
+  std::atomic<bool> fp_known_{false};
   const bool eager_;  // For tests: patches at the first call, and never tires of looking.
 
   absl::Mutex mu_;  // A leaf for the sentry: no call-back runs under it.

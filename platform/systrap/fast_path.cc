@@ -77,8 +77,8 @@ void MailboxPool::Free(size_t index) {
   free_.push_back(index);
 }
 
-Mailbox& MailboxPool::at(size_t index) const {
-  return *reinterpret_cast<Mailbox*>(pages_ + index * STUB_MAILBOX_SIZE);
+native::MailboxPage& MailboxPool::at(size_t index) const {
+  return *reinterpret_cast<native::MailboxPage*>(pages_ + index * STUB_MAILBOX_SIZE);
 }
 
 uint64_t MailboxPool::Patience() {
@@ -206,7 +206,58 @@ native::SiteRecord MakeRecord(size_t index, uint64_t after, uint64_t nr) {
   return record;
 }
 
-void UnwindFastPath(Registers& regs, const Sites& sites, Mailbox* box,
+bool FpTemplate::Learn(std::span<const std::byte> fpstate) {
+  constexpr size_t kXsaveHeaderEnd = 576;
+  if (fpstate.size() < kXsaveHeaderEnd + sizeof(uint32_t) ||
+      fpstate.size() > sizeof(native::MailboxPage::xstate)) {
+    return false;
+  }
+  std::memcpy(software.data(), fpstate.data() + kSoftwareOffset, software.size());
+  size = fpstate.size();
+  return true;
+}
+
+std::vector<std::byte> FpTemplate::Complete(const native::MailboxPage& page) const {
+  constexpr uint32_t kMagic2 = 0x46505845;  // FP_XSTATE_MAGIC2
+  std::vector<std::byte> state(page.xstate, page.xstate + size);
+  std::memcpy(state.data() + kSoftwareOffset, software.data(), software.size());
+  std::memcpy(state.data() + size - sizeof(kMagic2), &kMagic2, sizeof(kMagic2));
+  return state;
+}
+
+Registers SelfRegisters(const native::MailboxPage& page) {
+  constexpr uint64_t kOrdinaryFlags = 0x202;
+  native::MachineContext machine = page.context;
+  machine.eflags = RestoreFlags(kOrdinaryFlags, page.call.flags);
+  machine.cr2 = machine.err = machine.trapno = 0;
+  Registers regs;
+  native::LoadRegisters(machine, regs);
+  return regs;
+}
+
+namespace {
+
+// The thread was interrupting itself: with new registers it goes on with those, otherwise its call
+// is done, and this interrupt will do.
+void UnwindSelf(Registers& regs, native::MailboxPage& page, bool resuming) {
+  const uint64_t state = page.self.state.exchange(0, std::memory_order_acq_rel);
+  page.call.state.store(0, std::memory_order_relaxed);
+  if (resuming || (state & MAILBOX_DONE) != 0) {
+    const uint64_t eflags = page.context.eflags;
+    native::LoadRegisters(page.context, regs);
+    regs.eflags = eflags;
+    return;
+  }
+  regs.rip = page.call.after;
+  regs.rax = page.call.value;
+  regs.rdi = page.call.args[0];
+  regs.rdx = page.call.args[2];
+  regs.eflags = RestoreFlags(regs.eflags, page.call.flags);
+}
+
+}  // namespace
+
+void UnwindFastPath(Registers& regs, const Sites& sites, native::MailboxPage* page,
                     const std::optional<MailAnswer>& answer) {
   const uint64_t ip = regs.rip;
   const bool in_record = InTable(ip);
@@ -220,7 +271,13 @@ void UnwindFastPath(Registers& regs, const Sites& sites, Mailbox* box,
     regs.rip = regs.r11;
     return;
   }
-  if (box == nullptr || !Between(ip, sandbox_stub_fast_posted, sandbox_stub_fast_out)) return;
+  if (page == nullptr) return;
+  if (Between(ip, sandbox_stub_fast_self, sandbox_stub_fast_self_end)) {
+    UnwindSelf(regs, *page, Between(ip, sandbox_stub_fast_self_resume, sandbox_stub_fast_self_end));
+    return;
+  }
+  if (!Between(ip, sandbox_stub_fast_posted, sandbox_stub_fast_out)) return;
+  Mailbox* box = &page->call;
   const uint64_t after = box->after;
   const uint64_t nr = box->nr;
   const uint64_t state = box->state.exchange(0, std::memory_order_acq_rel);

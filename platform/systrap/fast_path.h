@@ -2,6 +2,7 @@
 #ifndef PLATFORM_SYSTRAP_FAST_PATH_H_
 #define PLATFORM_SYSTRAP_FAST_PATH_H_
 
+#include <array>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -28,7 +29,7 @@ class MailboxPool {
 
   Result<size_t> Allocate() ABSL_LOCKS_EXCLUDED(mu_);
   void Free(size_t index) ABSL_LOCKS_EXCLUDED(mu_);
-  native::Mailbox& at(size_t index) const;
+  native::MailboxPage& at(size_t index) const;
   uint64_t offset(size_t index) const { return index * uint64_t{STUB_MAILBOX_SIZE}; }
   int fd() const { return fd_.get(); }
   // How often a stub looks for an answer before it gives up, about 8 us.
@@ -85,6 +86,21 @@ class Sites : public RefCounted {
   absl::flat_hash_map<size_t, size_t> mailboxes_;  // By slot.
 };
 
+// The host's description of the extended state in a signal frame: where XSAVE itself writes nothing.
+struct FpTemplate {
+  static constexpr size_t kSoftwareOffset = 464;
+  size_t size = 0;  // With the magic word at the end; 0 when it is not known.
+  std::array<std::byte, 48> software{};
+
+  // False when a thread could not store so much by itself.
+  bool Learn(std::span<const std::byte> fpstate);
+  // A state for a signal frame from one that XSAVE has written.
+  std::vector<std::byte> Complete(const native::MailboxPage& page) const;
+};
+
+// The registers that a thread has stored in its mailbox.
+Registers SelfRegisters(const native::MailboxPage& page);
+
 // Whether this machine has the instructions that the stub's fast path is made of.
 bool CpuHasFastPath();
 
@@ -113,7 +129,7 @@ struct MailAnswer {
   int64_t value = 0;
   bool refused = false;
 };
-void UnwindFastPath(Registers& regs, const Sites& sites, native::Mailbox* box,
+void UnwindFastPath(Registers& regs, const Sites& sites, native::MailboxPage* page,
                     const std::optional<MailAnswer>& answer);
 
 }  // namespace platform::systrap

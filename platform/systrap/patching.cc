@@ -14,7 +14,6 @@
 
 namespace platform::systrap {
 
-using native::Mailbox;
 using native::SlotAddress;
 
 namespace {
@@ -55,7 +54,7 @@ std::string ProtectionsAt(std::string_view maps, uint64_t start, size_t size) {
 // Another call has come although somebody should be looking at the mailbox. True when that happens so
 // often that nobody is.
 bool Missed(HostThread& thread) {
-  if (thread.mailbox->polled.load(std::memory_order_relaxed) == 0) return false;
+  if (thread.mailbox->call.polled.load(std::memory_order_relaxed) == 0) return false;
   const int64_t now = Now();
   if (now - thread.missed_since > kMissedNs) {
     thread.missed = 0;
@@ -187,6 +186,7 @@ bool Systrap::AnswerSegmentBase(HostThread& thread, const seccomp_notif& notific
 
 Status Systrap::AttachMailbox(StubContext& context, HostThread& thread) {
   const uint64_t address = SlotAddress(thread.slot) + STUB_SLOT_MAILBOX;
+  const std::vector<std::byte> fpstate = TRY(context.ReadFpState());
   std::optional<size_t> index;
   int guest_fd = 0;  // A number that the stub does not use.
   {
@@ -211,16 +211,17 @@ Status Systrap::AttachMailbox(StubContext& context, HostThread& thread) {
   }
   // A forked child must not share it.
   TRY(context.HostCall({.nr = SYS_madvise, .args = {address, STUB_MAILBOX_SIZE, MADV_DONTFORK}}));
-  Mailbox& box = pool_->at(*index);
-  std::memset(static_cast<void*>(&box), 0, STUB_MAILBOX_SIZE);
-  box.patience.store(pool_->Patience(), std::memory_order_relaxed);
+  native::MailboxPage& page = pool_->at(*index);
+  std::memset(static_cast<void*>(&page), 0, sizeof(page));
+  page.call.patience.store(pool_->Patience(), std::memory_order_relaxed);
   const uint64_t yes = 1;
   if (!thread.process->space->WriteObject(SlotAddress(thread.slot) + STUB_SLOT_HAS_MAILBOX, yes)) {
     return Errno(EFAULT);
   }
   TRY(context.HostCall({.nr = SYS_arch_prctl, .args = {ARCH_SET_GS, address}}));
   absl::MutexLock lock(&mu_);
-  thread.mailbox = &box;
+  thread.mailbox = &page;
+  if (!fp_known_.exchange(true)) fp_template_.Learn(fpstate);
   return kOk;
 }
 

@@ -104,8 +104,17 @@ void Systrap::KillLocked(HostProcess& process) {
 
 void Systrap::InterruptLocked(HostThread& thread) {
   if (thread.ended || thread.process->killed) return;
-  if (thread.interrupt_pending) return;
-  thread.interrupt_pending = true;
+  if (thread.interrupt_pending) {
+    // A stub that does not take what was deferred is made to.
+    if (!thread.deferred || thread.in_callback) return;
+    thread.deferred = false;
+  } else {
+    thread.interrupt_pending = true;
+    if (thread.in_mail || thread.in_self) {
+      thread.deferred = true;
+      return;
+    }
+  }
   syscall(SYS_tgkill, thread.process->pid, thread.tid, STUB_INTERRUPT_SIGNAL);
 }
 
@@ -193,7 +202,7 @@ void Systrap::ServeSyscall(HostThread& thread, const seccomp_notif& notification
   const Verdict verdict = thread.guest->OnSyscall(call);
   if (pool_ != nullptr) {
     if (verdict.kind == Verdict::Kind::kReturn && thread.mailbox != nullptr) {
-      UpdateLocal(*thread.mailbox, call.nr, verdict.value);
+      UpdateLocal(thread.mailbox->call, call.nr, verdict.value);
     }
     if (verdict.kind == Verdict::Kind::kReturn) Observe(thread, call);
   }
@@ -252,12 +261,18 @@ void Systrap::EndThread(HostThread& thread) {
 
 void Systrap::ServeEvent(HostThread& thread, std::optional<uint64_t> notification,
                          std::span<const uint64_t, 3> args) {
-  StubContext context(*this, thread, notification, args[2]);
+  native::Mailbox* box =
+      notification.has_value() || thread.mailbox == nullptr ? nullptr : &thread.mailbox->event;
+  StubContext context(*this, thread, notification.value_or(0), box, args[2]);
   siginfo_t info{};
   const int event = static_cast<int>(args[0]);
   if (event == STUB_EVENT_MAILBOX) {
     // Nothing is being handled any more: the answer is there, or an interrupt brings it.
     if (notification.has_value()) listener_.Reply(*notification, 0);
+    return;
+  }
+  if (event == STUB_EVENT_SELF) {
+    ServeSelf(thread, notification);
     return;
   }
   const bool fault =
@@ -289,6 +304,7 @@ void Systrap::ServeEvent(HostThread& thread, std::optional<uint64_t> notificatio
     {
       absl::MutexLock lock(&mu_);
       thread.interrupt_pending = false;
+      thread.deferred = false;
       // A host that lost the answer has put the thread back in front of the call.
       const auto& last = thread.last_reply;
       if (last.valid && context.regs.rip == last.ip - 2 && context.regs.rax == last.nr) {
@@ -307,6 +323,38 @@ void Systrap::ServeEvent(HostThread& thread, std::optional<uint64_t> notificatio
     return;
   }
   FinishContext(thread, context, verdict);
+}
+
+void Systrap::ServeSelf(HostThread& thread, std::optional<uint64_t> notification) {
+  native::MailboxPage* page = thread.mailbox;
+  if (page == nullptr || fp_template_.size == 0) {
+    // Forged: no answer has asked for it.
+    if (notification.has_value()) listener_.Reply(*notification, STUB_COMMAND_RESUME);
+    return;
+  }
+  StubContext context(*this, thread, notification.value_or(0),
+                      notification.has_value() ? nullptr : &page->self, 0);
+  context.LoadSelf(*page);
+  std::optional<Sites::Record> patch;
+  {
+    absl::MutexLock lock(&mu_);
+    thread.interrupt_pending = false;
+    thread.deferred = false;
+    thread.in_self = true;
+    patch = std::exchange(thread.patch, std::nullopt);
+  }
+  Count(thread);
+  if (patch.has_value()) Patch(context, thread, *patch);
+  FinishContext(thread, context, thread.guest->OnInterrupt(context, false));
+  LeaveSelf(thread);
+}
+
+void Systrap::LeaveSelf(HostThread& thread) {
+  absl::MutexLock lock(&mu_);
+  thread.in_self = false;
+  if (!thread.deferred || thread.ended || thread.process->killed) return;
+  thread.deferred = false;
+  syscall(SYS_tgkill, thread.process->pid, thread.tid, STUB_INTERRUPT_SIGNAL);
 }
 
 void Systrap::FinishContext(HostThread& thread, StubContext& context, const Verdict& verdict) {

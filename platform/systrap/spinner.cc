@@ -3,8 +3,11 @@
 // nothing, and a busy machine little.
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 #include <x86intrin.h>
 
 #include "base/log.h"
@@ -16,7 +19,7 @@ using native::Mailbox;
 
 namespace {
 
-constexpr int64_t kIdleNs = 50'000;
+constexpr int64_t kIdleNs = 100'000;
 constexpr int64_t kFirstIdleNs = 200'000;  // The call under way when it starts is a slow one.
 constexpr int64_t kEagerIdleNs = 2'000'000;
 // Nothing in the loop takes as long: somebody else has been running on this core. A little of that
@@ -90,7 +93,7 @@ void Systrap::RequestPollingLocked(HostThread& thread) {
 
 void Systrap::StopPollingLocked(HostThread& thread) {
   thread.polled = false;
-  if (thread.mailbox != nullptr) thread.mailbox->polled.store(0, std::memory_order_relaxed);
+  if (thread.mailbox != nullptr) thread.mailbox->call.polled.store(0, std::memory_order_relaxed);
 }
 
 // By the worker in charge of the thread only: others may be using the pointer.
@@ -105,7 +108,7 @@ void Systrap::DetachMailboxLocked(HostThread& thread) {
 void Systrap::StopPolling(std::vector<Polled>& set) {
   absl::MutexLock lock(&mu_);
   for (const Polled& polled : set) {
-    if (polled.thread->mailbox == polled.box) StopPollingLocked(*polled.thread);
+    if (polled.thread->mailbox == polled.page) StopPollingLocked(*polled.thread);
   }
 }
 
@@ -131,11 +134,11 @@ void Systrap::SpinnerLoop() {
       busy = busy_cpu_;
     }
     if (sched_getcpu() == busy) KeepAwayFrom(busy, allowed);
-    Spin(worker);
+    Spin(worker, allowed);
   }
 }
 
-void Systrap::Spin(Worker& worker) {
+void Systrap::Spin(Worker& worker, const cpu_set_t& allowed) {
   std::vector<Polled> set;
   worker.polled = &set;
   worker.blocked = false;
@@ -145,6 +148,7 @@ void Systrap::Spin(Worker& worker) {
   int64_t last_look = start;
   int64_t last_call = start;
   bool crowded = false;
+  bool moved = false;
   int64_t patience = eager_ ? kEagerIdleNs : kFirstIdleNs;
   const auto look = [&] {
     bool any = false;
@@ -160,8 +164,8 @@ void Systrap::Spin(Worker& worker) {
     if (more_to_poll_.exchange(false, std::memory_order_relaxed)) {
       absl::MutexLock lock(&mu_);
       for (Polled& polled : to_poll_) {
-        if (polled.thread->mailbox != polled.box || polled.thread->ended) continue;
-        polled.box->polled.store(native::SlotAddress(polled.thread->slot) + STUB_SLOT_MAILBOX,
+        if (polled.thread->mailbox != polled.page || polled.thread->ended) continue;
+        polled.page->call.polled.store(native::SlotAddress(polled.thread->slot) + STUB_SLOT_MAILBOX,
                                  std::memory_order_release);
         set.push_back(std::move(polled));
       }
@@ -178,6 +182,11 @@ void Systrap::Spin(Worker& worker) {
       crowded = !eager_ && lost > kMostLostNs + (now - start) / kMostLostPart;
     }
     if (now - last_call > patience) break;
+    if (served == 0 && !moved && now - start > kFirstIdleNs / 3) {
+      // It may be in the way of the very thread that it waits for.
+      KeepAwayFrom(sched_getcpu(), allowed);
+      moved = true;
+    }
     last_look = now;
     if (!any) __builtin_ia32_pause();
   }
@@ -196,14 +205,15 @@ void Systrap::Spin(Worker& worker) {
 }
 
 bool Systrap::TryMailbox(const Polled& polled) {
-  Mailbox& box = *polled.box;
-  Mailbox& event = native::EventMailbox(box);
+  native::MailboxPage& page = *polled.page;
   HostThread& thread = *polled.thread;
-  if (TakeMail(thread, box, event)) {
-    const SyscallArgs report = ToArgs(event);
+  if (TakeMail(polled, page.event)) {
+    const SyscallArgs report = ToArgs(page.event);
     ServeEvent(thread, std::nullopt, std::span(report.args).first<3>());
-  } else if (TakeMail(thread, box, box)) {
-    ServeMail(thread, box);
+  } else if (TakeMail(polled, page.self)) {
+    ServeSelf(thread, std::nullopt);
+  } else if (TakeMail(polled, page.call)) {
+    ServeMail(thread, page.call);
   } else {
     return false;
   }
@@ -212,10 +222,11 @@ bool Systrap::TryMailbox(const Polled& polled) {
 }
 
 // Begins a call-back for what is in a mailbox, if there is something, and nothing else is under way.
-bool Systrap::TakeMail(HostThread& thread, Mailbox& own, Mailbox& box) {
+bool Systrap::TakeMail(const Polled& polled, Mailbox& box) {
+  HostThread& thread = *polled.thread;
   if ((box.state.load(std::memory_order_acquire) & MAILBOX_POSTED) == 0) return false;
   absl::MutexLock lock(&mu_);
-  if (thread.mailbox != &own || thread.in_callback || thread.awaited || !thread.started ||
+  if (thread.mailbox != polled.page || thread.in_callback || thread.awaited || !thread.started ||
       thread.ended || thread.process->killed || thread.guest == nullptr) {
     return false;
   }
@@ -223,15 +234,15 @@ bool Systrap::TakeMail(HostThread& thread, Mailbox& own, Mailbox& box) {
   if ((state & MAILBOX_POSTED) == 0) return false;
   thread.in_callback = true;
   thread.caller = pthread_self();
+  // Without knowing how to complete its extended state the thread cannot interrupt itself.
+  thread.in_mail = &box == &polled.page->call && fp_template_.size != 0;
   return true;
 }
 
-void Systrap::AnswerEvent(HostThread& thread, int command) {
+void Systrap::AnswerEvent(HostThread& thread, Mailbox& box, int command) {
   absl::MutexLock lock(&mu_);
-  if (thread.mailbox == nullptr) return;
-  Mailbox& event = native::EventMailbox(*thread.mailbox);
-  event.value = static_cast<uint64_t>(command);
-  event.state.store(MAILBOX_DONE, std::memory_order_release);
+  box.value = static_cast<uint64_t>(command);
+  box.state.store(MAILBOX_DONE, std::memory_order_release);
   if (thread.asleep.has_value()) listener_.Reply(*std::exchange(thread.asleep, std::nullopt), 0);
 }
 
@@ -248,7 +259,8 @@ void Systrap::ServeMail(HostThread& thread, Mailbox& box) {
 void Systrap::FinishMail(HostThread& thread, Mailbox& box, const SyscallArgs& call,
                          const Verdict& verdict) {
   absl::MutexLock lock(&mu_);
-  if (thread.mailbox != &box || thread.ended) return;
+  thread.in_mail = false;
+  if (thread.ended) return;
   MailAnswer answer;
   if (verdict.kind == Verdict::Kind::kReturn) {
     answer.value = verdict.value;
@@ -261,14 +273,21 @@ void Systrap::FinishMail(HostThread& thread, Mailbox& box, const SyscallArgs& ca
   } else {
     return;  // The process is going, or gone.
   }
-  // The thread must not run on before it has been interrupted: the interrupt brings the answer.
+  // The thread must not run on before it has been interrupted: it does that itself, or the signal on
+  // its way brings the answer.
+  uint64_t state = MAILBOX_DONE | (answer.refused ? MAILBOX_REFUSED : 0);
   if (thread.interrupt_pending) {
-    thread.answer = answer;
-    return;
+    if (!thread.deferred || answer.refused) {
+      thread.answer = answer;
+      if (std::exchange(thread.deferred, false)) {
+        syscall(SYS_tgkill, thread.process->pid, thread.tid, STUB_INTERRUPT_SIGNAL);
+      }
+      return;
+    }
+    state |= MAILBOX_INTERRUPT;
   }
   box.value = static_cast<uint64_t>(answer.value);
-  box.state.store(MAILBOX_DONE | (answer.refused ? uint64_t{MAILBOX_REFUSED} : 0),
-                  std::memory_order_release);
+  box.state.store(state, std::memory_order_release);
 }
 
 }  // namespace platform::systrap

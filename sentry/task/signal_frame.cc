@@ -1,5 +1,7 @@
 #include "sentry/task/signal_frame.h"
 
+#include <algorithm>
+#include <array>
 #include <cstring>
 #include <vector>
 
@@ -65,14 +67,21 @@ void RestoreRegisters(const SignalContext& c, platform::Registers& r) {
   r.eflags = (r.eflags & ~kUserFlags) | (c.eflags & kUserFlags);
 }
 
-// The extended state at `address`, sized as its own header says.
-Result<std::vector<std::byte>> ReadFrameFpState(UserMemory& mem, uint64_t address) {
+// The extended state at `address`, sized as its own header says. `near` is what has been read there
+// already, as far as it goes.
+Result<std::vector<std::byte>> ReadFrameFpState(UserMemory& mem, uint64_t address,
+                                                std::span<const std::byte> near) {
   std::vector<std::byte> state(kFxSize);
-  TRY(mem.ReadBytes(UserAddr{address}, state));
+  if (near.size() >= kFxSize) {
+    std::copy_n(near.begin(), kFxSize, state.begin());
+  } else {
+    TRY(mem.ReadBytes(UserAddr{address}, state));
+  }
   uint32_t software[2];  // Magic and the size with everything behind the fxsave area.
   std::memcpy(software, &state[kSoftwareBytes], sizeof(software));
   if (software[0] != kFpMagic1 || software[1] <= kFxSize) return state;
   if (software[1] > kMaxFpSize) return Errno(EINVAL);
+  if (near.size() >= software[1]) return std::vector(near.begin(), near.begin() + software[1]);
   state.resize(software[1]);
   TRY(mem.ReadBytes(UserAddr{address}, state));
   return state;
@@ -132,9 +141,18 @@ Status PushSignalFrame(UserMemory& mem, platform::Context& context, const Signal
 
 Result<RestoredState> PopSignalFrame(UserMemory& mem, platform::Context& context) {
   const uint64_t address = context.regs.rsp - 8;
-  const Frame frame = TRY(mem.Read(UserPtr<const Frame>{UserAddr{address}}));
+  // In one copy with the state above it, where there is one.
+  std::array<std::byte, 3584> bytes;
+  const std::span<const std::byte> window =
+      std::span(bytes).first(mem.ReadSome(UserAddr{address}, bytes));
+  if (window.size() < sizeof(Frame)) return Errno(EFAULT);
+  Frame frame;
+  std::memcpy(&frame, window.data(), sizeof(frame));
   std::vector<std::byte> fpstate;
-  if (frame.context.fpstate != 0) fpstate = TRY(ReadFrameFpState(mem, frame.context.fpstate));
+  if (const uint64_t at = frame.context.fpstate; at != 0) {
+    const bool near = at >= address && at - address <= window.size();
+    fpstate = TRY(ReadFrameFpState(mem, at, near ? window.subspan(at - address) : window.first(0)));
+  }
   TRY(context.WriteFpState(fpstate));
   RestoreRegisters(frame.context, context.regs);
   return RestoredState{SignalSet(frame.mask) & ~SignalSet::Unmaskable(), frame.stack};
