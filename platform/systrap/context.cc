@@ -129,7 +129,8 @@ Status StubContext::WriteFpState(std::span<const std::byte> state) {
   }
   // A handler that used no vectors has left them as they were.
   const auto loaded = LoadedFpState();
-  if (loaded.size() == state.size() && std::memcmp(loaded.data(), state.data(), state.size()) == 0) {
+  if (loaded.size() == state.size() &&
+      std::memcmp(loaded.data(), state.data(), state.size()) == 0) {
     return kOk;
   }
   window_size_ = 0;

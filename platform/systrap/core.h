@@ -76,8 +76,8 @@ struct HostThread : RefCounted {
   // waits for its answer.
   std::optional<seccomp_notif> late;
   std::optional<uint64_t> asleep;
-  // While a call by mailbox is handled, or an interrupt that the stub has made for itself, no signal
-  // is sent: what is `deferred` goes with the answer.
+  // While a call by mailbox is handled, or an interrupt that the stub has made for itself, no
+  // signal is sent: what is `deferred` goes with the answer.
   bool in_mail = false;
   bool in_self = false;
   bool deferred = false;
@@ -177,8 +177,7 @@ class Systrap final : public Platform {
   // The stub's handler has reported a signal: by a notification, or by the event mailbox.
   void ServeEvent(HostThread& thread, std::optional<uint64_t> notification,
                   std::span<const uint64_t, 3> args);
-  void ServeSelf(HostThread& thread, std::optional<uint64_t> notification)
-      ABSL_LOCKS_EXCLUDED(mu_);
+  void ServeSelf(HostThread& thread, std::optional<uint64_t> notification) ABSL_LOCKS_EXCLUDED(mu_);
   void FinishSyscall(HostThread& thread, const seccomp_notif& notification, const Verdict& verdict)
       ABSL_LOCKS_EXCLUDED(mu_);
   void FinishContext(HostThread& thread, class StubContext& context, const Verdict& verdict)

@@ -86,7 +86,8 @@ class Sites : public RefCounted {
   absl::flat_hash_map<size_t, size_t> mailboxes_;  // By slot.
 };
 
-// The host's description of the extended state in a signal frame: where XSAVE itself writes nothing.
+// The host's description of the extended state in a signal frame: where XSAVE itself writes
+// nothing.
 struct FpTemplate {
   static constexpr size_t kSoftwareOffset = 464;
   size_t size = 0;  // With the magic word at the end; 0 when it is not known.

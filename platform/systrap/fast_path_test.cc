@@ -15,7 +15,7 @@ constexpr uint64_t kAfter = 0x7f0000001007;
 class Unwind : public testing::Test {
  protected:
   Unwind() {
-    std::memset(static_cast<void*>(&box_), 0, sizeof(box_));
+    std::memset(static_cast<void*>(&page_), 0, sizeof(page_));
     record_ = SITE_TABLE + sites_->AddRecord(kAfter, SYS_lseek) * SITE_RECORD_SIZE;
     box_.after = kAfter;
     box_.nr = SYS_lseek;
@@ -35,11 +35,12 @@ class Unwind : public testing::Test {
     return StubAddress(label, STUB_CODE) + offset;
   }
   void Run(Registers& regs, std::optional<MailAnswer> answer = std::nullopt) {
-    UnwindFastPath(regs, *sites_, &box_, answer);
+    UnwindFastPath(regs, *sites_, &page_, answer);
   }
 
   const Ref<Sites> sites_ = MakeRef<Sites>(nullptr);
-  native::Mailbox box_;
+  native::MailboxPage page_;
+  native::Mailbox& box_ = page_.call;
   uint64_t record_;
 };
 
@@ -99,6 +100,53 @@ TEST_F(Unwind, ARefusedCallIsMadeAgain) {
   Registers other = At(Fast(sandbox_stub_fast_posted, 5));
   Run(other, MailAnswer{.refused = true});
   EXPECT_EQ(other.rip, kAfter - 2);
+}
+
+TEST_F(Unwind, AThreadThatWasAboutToInterruptItselfHasMadeItsCall) {
+  box_.state = MAILBOX_DONE | MAILBOX_INTERRUPT;
+  box_.args[2] = 44;
+  page_.self.state = MAILBOX_POSTED;
+  Registers regs = At(Fast(sandbox_stub_fast_self, 8));
+  Run(regs);
+  EXPECT_EQ(regs.rip, kAfter);
+  EXPECT_EQ(regs.rax, 77u);
+  EXPECT_EQ(regs.rdi, 3u);
+  EXPECT_EQ(regs.rdx, 44u);
+  EXPECT_EQ(page_.self.state, 0u);
+}
+
+TEST_F(Unwind, AThreadThatHasInterruptedItselfHasItsNewRegisters) {
+  for (const uint64_t ip : {Fast(sandbox_stub_fast_self, 8), Fast(sandbox_stub_fast_self_resume),
+                            Fast(sandbox_stub_fast_self_end) - 1}) {
+    page_.self.state = MAILBOX_DONE;
+    page_.context.rip = 0x5000;
+    page_.context.rsp = 0x6000;
+    page_.context.r15 = 15;
+    page_.context.eflags = 0x246;
+    Registers regs = At(ip);
+    Run(regs);
+    EXPECT_EQ(regs.rip, 0x5000u);
+    EXPECT_EQ(regs.rsp, 0x6000u);
+    EXPECT_EQ(regs.r15, 15u);
+    EXPECT_EQ(regs.eflags, 0x246u);
+  }
+}
+
+TEST(FpTemplate, CompletesWhatXsaveLeavesOut) {
+  std::vector<std::byte> frame(836, std::byte{1});
+  FpTemplate known;
+  EXPECT_FALSE(known.Learn(std::span(frame).first(512)));
+  EXPECT_EQ(known.size, 0u);
+  ASSERT_TRUE(known.Learn(frame));
+  auto page = std::make_unique<native::MailboxPage>();
+  page->xstate[0] = std::byte{7};
+  const std::vector<std::byte> state = known.Complete(*page);
+  ASSERT_EQ(state.size(), 836u);
+  EXPECT_EQ(state[0], std::byte{7});
+  EXPECT_EQ(state[464], std::byte{1});
+  EXPECT_EQ(state[512], std::byte{0});
+  EXPECT_EQ(state[832], std::byte{0x45});  // The magic word.
+  EXPECT_FALSE(known.Learn(std::vector<std::byte>(sizeof(native::MailboxPage::xstate) + 1)));
 }
 
 TEST_F(Unwind, AtTheLastJumpEverythingIsDone) {

@@ -18,8 +18,8 @@ using native::SlotAddress;
 
 namespace {
 
-// A thread is busy when so many calls and signals come within this time: a good part of it goes by in
-// notifications then.
+// A thread is busy when so many calls and signals come within this time: a good part of it goes by
+// in notifications then.
 constexpr uint32_t kBusyCalls = 32;
 constexpr int64_t kBusyNs = 1'300'000;
 // Rewriting a site costs about as much as this many notifications.
@@ -51,8 +51,8 @@ std::string ProtectionsAt(std::string_view maps, uint64_t start, size_t size) {
   return "";
 }
 
-// Another call has come although somebody should be looking at the mailbox. True when that happens so
-// often that nobody is.
+// Another call has come although somebody should be looking at the mailbox. True when that happens
+// so often that nobody is.
 bool Missed(HostThread& thread) {
   if (thread.mailbox->call.polled.load(std::memory_order_relaxed) == 0) return false;
   const int64_t now = Now();

@@ -166,7 +166,7 @@ void Systrap::Spin(Worker& worker, const cpu_set_t& allowed) {
       for (Polled& polled : to_poll_) {
         if (polled.thread->mailbox != polled.page || polled.thread->ended) continue;
         polled.page->call.polled.store(native::SlotAddress(polled.thread->slot) + STUB_SLOT_MAILBOX,
-                                 std::memory_order_release);
+                                       std::memory_order_release);
         set.push_back(std::move(polled));
       }
       to_poll_.clear();
@@ -221,7 +221,8 @@ bool Systrap::TryMailbox(const Polled& polled) {
   return true;
 }
 
-// Begins a call-back for what is in a mailbox, if there is something, and nothing else is under way.
+// Begins a call-back for what is in a mailbox, if there is something, and nothing else is under
+// way.
 bool Systrap::TakeMail(const Polled& polled, Mailbox& box) {
   HostThread& thread = *polled.thread;
   if ((box.state.load(std::memory_order_acquire) & MAILBOX_POSTED) == 0) return false;
@@ -273,8 +274,8 @@ void Systrap::FinishMail(HostThread& thread, Mailbox& box, const SyscallArgs& ca
   } else {
     return;  // The process is going, or gone.
   }
-  // The thread must not run on before it has been interrupted: it does that itself, or the signal on
-  // its way brings the answer.
+  // The thread must not run on before it has been interrupted: it does that itself, or the signal
+  // on its way brings the answer.
   uint64_t state = MAILBOX_DONE | (answer.refused ? MAILBOX_REFUSED : 0);
   if (thread.interrupt_pending) {
     if (!thread.deferred || answer.refused) {
