@@ -92,10 +92,9 @@ inline constexpr SeccompRule kCommon[] = {
     {SYS_gettid, "locks, names of threads", 0, {}},
     {SYS_sched_yield, "spinning", 0, {}},
     {SYS_sched_getaffinity, "whether spinning pays; getcpu(3)", 0, {}},
-    {SYS_sched_setaffinity, "CPUs of stubs' threads, as they asked", 0, {}},
     {SYS_exit, "threads", 0, {}},
     {SYS_exit_group, "the end", 0, {}},
-    {SYS_sched_setaffinity, "CPUs of stubs' threads, as they asked", 0, {}},
+    {SYS_sched_setaffinity, "CPUs of stubs' threads, as they asked; the spinner's", 0, {}},
     // Limits that the host keeps for stubs. No filter can see that it is none of the sentry's own.
     {SYS_prlimit64, "RLIMIT_DATA, RLIMIT_STACK of stubs", 1, {{1, kInt - 1, RLIMIT_DATA}}},
     {SYS_prlimit64, "RLIMIT_MEMLOCK, RLIMIT_AS of stubs", 1, {{1, kInt - 1, RLIMIT_MEMLOCK}}},
