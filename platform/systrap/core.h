@@ -34,7 +34,7 @@ struct HostProcess : RefCounted {
   bool killed = false;     // By us: its threads get no call-backs any more.
   bool reaped = false;
   std::set<int> descriptors;  // Injected and not closed yet.
-  std::set<size_t> slots;     // Of its threads, to be freed when it dies: others may share the memory.
+  std::set<size_t> slots;  // Of its threads, to be freed when it dies: others may share the memory.
 };
 
 // A thread of a stub; survives execve, which gives it another process. Guarded by Systrap::mu().
@@ -177,6 +177,9 @@ class Systrap final : public Platform {
   // The stub's handler has reported a signal: by a notification, or by the event mailbox.
   void ServeEvent(HostThread& thread, std::optional<uint64_t> notification,
                   std::span<const uint64_t, 3> args);
+  // Whether the thread waits at a mailbox although nothing will come.
+  bool AwaitsAnswer(HostThread& thread) ABSL_LOCKS_EXCLUDED(mu_);
+  void EndTampered(HostThread& thread) ABSL_LOCKS_EXCLUDED(mu_);
   void ServeSelf(HostThread& thread, std::optional<uint64_t> notification) ABSL_LOCKS_EXCLUDED(mu_);
   void FinishSyscall(HostThread& thread, const seccomp_notif& notification, const Verdict& verdict)
       ABSL_LOCKS_EXCLUDED(mu_);

@@ -259,6 +259,22 @@ void Systrap::EndThread(HostThread& thread) {
   thread.process->slots.erase(thread.slot);
 }
 
+bool Systrap::AwaitsAnswer(HostThread& thread) {
+  absl::MutexLock lock(&mu_);
+  if (thread.mailbox == nullptr || thread.interrupt_pending) return false;
+  const native::MailboxPage& page = *thread.mailbox;
+  const uint64_t states = page.call.state.load() | page.event.state.load() | page.self.state.load();
+  return (states & MAILBOX_DONE) == 0;
+}
+
+void Systrap::EndTampered(HostThread& thread) {
+  {
+    absl::MutexLock lock(&mu_);
+    KillLocked(*thread.process);
+  }
+  thread.guest->OnHostDeath(SIGSEGV);
+}
+
 void Systrap::ServeEvent(HostThread& thread, std::optional<uint64_t> notification,
                          std::span<const uint64_t, 3> args) {
   native::Mailbox* box =
@@ -268,7 +284,12 @@ void Systrap::ServeEvent(HostThread& thread, std::optional<uint64_t> notificatio
   const int event = static_cast<int>(args[0]);
   if (event == STUB_EVENT_MAILBOX) {
     // Nothing is being handled any more: the answer is there, or an interrupt brings it.
-    if (notification.has_value()) listener_.Reply(*notification, 0);
+    if (!AwaitsAnswer(thread)) {
+      if (notification.has_value()) listener_.Reply(*notification, 0);
+      return;
+    }
+    // The application has written to the mailbox, and would wait for ever.
+    EndTampered(thread);
     return;
   }
   if (event == STUB_EVENT_SELF) {
@@ -279,11 +300,7 @@ void Systrap::ServeEvent(HostThread& thread, std::optional<uint64_t> notificatio
       event == SIGSEGV || event == SIGBUS || event == SIGFPE || event == SIGILL || event == SIGTRAP;
   if (!context.Load() || (fault && !thread.process->space->ReadObject(args[1], info))) {
     // The guest has overwritten its own stub's frame, or forged an event.
-    {
-      absl::MutexLock lock(&mu_);
-      KillLocked(*thread.process);
-    }
-    thread.guest->OnHostDeath(SIGSEGV);
+    EndTampered(thread);
     return;
   }
   std::optional<Sites::Record> patch;
@@ -384,9 +401,8 @@ void Systrap::FinishContext(HostThread& thread, StubContext& context, const Verd
 void Systrap::ForgetUnclaimedLocked() {
   constexpr size_t kFew = 64;
   if (unclaimed_.size() < kFew) return;
-  absl::erase_if(unclaimed_, [this](const auto& entry) {
-    return !listener_.IsValid(entry.second.id);
-  });
+  absl::erase_if(unclaimed_,
+                 [this](const auto& entry) { return !listener_.IsValid(entry.second.id); });
 }
 
 void Systrap::ReportDeath(pid_t pid, int wait_status) {

@@ -6,6 +6,7 @@
 #include "sentry/task/job_control.h"
 #include "sentry/task/kernel.h"
 #include "sentry/time/process_timers.h"
+#include "sentry/time/timer_queue.h"
 
 namespace sentry {
 
@@ -38,6 +39,30 @@ void Kernel::BeginGroupExitLocked(ThreadGroup& group, int wait_status, AfterUnlo
   for (Task* task : group.tasks) KillTaskLocked(*task, after);
 }
 
+// A process that has turned against its stub does not stop for its last call-back: so long it may
+// take, whatever it does.
+class ExitDeadline final : public Alarm {
+ public:
+  static constexpr int64_t kPatienceNs = 300'000'000;
+  ExitDeadline(Kernel& kernel, ThreadGroup& group)
+      : kernel_(kernel), group_(Ref<ThreadGroup>::Share(group)) {}
+  void OnAlarm() override { kernel_.EndAnyway(*group_); }
+
+ private:
+  Kernel& kernel_;
+  const Ref<ThreadGroup> group_;  // Which lets go of the alarm when its last task ends.
+};
+
+void Kernel::EndAnyway(ThreadGroup& group) {
+  AfterUnlock after(*this);
+  absl::MutexLock lock(&mu_);
+  if (group.tasks.empty() || group.host_gone) return;
+  KillHostLocked(group);
+  for (Task* task : group.tasks) {
+    if (task->LeaveState(Task::kAwaited)) after.Finish(Ref<Task>::Share(*task));
+  }
+}
+
 void Kernel::KillHostLocked(ThreadGroup& group) {
   group.host_gone = true;
   // All live tasks share one host process.
@@ -62,6 +87,11 @@ void Kernel::KillTaskLocked(Task& task, AfterUnlock& after) {
   if (before != 0) return;
   if (await) {
     task.thread_->Interrupt();
+    if (task.group().exiting && !task.group().exit_deadline) {
+      const auto deadline = MakeRef<ExitDeadline>(*this, task.group());
+      TimerQueue::Get().Arm(*deadline, MonotonicNs() + ExitDeadline::kPatienceNs);
+      task.group().exit_deadline = deadline;
+    }
   } else {
     after.Finish(Ref<Task>::Share(task));
   }
@@ -139,6 +169,10 @@ void Kernel::UnlinkTaskLocked(Task& task, AfterUnlock& after) {
     }
   }
   if (group.tasks.empty()) {
+    if (group.exit_deadline) {
+      TimerQueue::Get().Cancel(static_cast<Alarm&>(*group.exit_deadline));
+      after.Release(std::move(group.exit_deadline));
+    }
     GroupDiedLocked(group, after);
   } else {
     CheckStopCompleteLocked(group, after);

@@ -146,6 +146,9 @@ class Kernel {
   void BeginGroupExitLocked(ThreadGroup& group, int wait_status, AfterUnlock& after)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void KillTaskLocked(Task& task, AfterUnlock& after) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Of a process that has been killed and does not stop to give up its locks.
+  friend class ExitDeadline;
+  void EndAnyway(ThreadGroup& group) ABSL_LOCKS_EXCLUDED(mu_);
   void KillHostLocked(ThreadGroup& group) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // The end of a task, once for each. Inside one of its own call-backs its thread outlives it.
   void FinishTask(Task& task, From from) ABSL_LOCKS_EXCLUDED(mu_);

@@ -55,6 +55,7 @@ class ThreadGroup : public RefCounted {
   bool child_subreaper = false;
 
   bool exiting = false;              // exit_group or a fatal signal.
+  Ref<RefCounted> exit_deadline;     // The alarm while its threads are awaited, see exit.cc.
   bool host_gone = false;            // Its host process has been killed, or died: no call-backs.
   int exit_status = 0;               // As wait(2) reports it, valid when exiting or zombie.
   bool zombie = false;               // All tasks gone, not yet reaped.
