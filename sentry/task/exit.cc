@@ -35,7 +35,9 @@ void Kernel::BeginGroupExitLocked(ThreadGroup& group, int wait_status, AfterUnlo
   }
   // Locks that outlive the process have to be given up first: the last task then kills it.
   const auto holds = [](const Task* task) { return task->robust_list != 0; };
-  if (std::none_of(group.tasks.begin(), group.tasks.end(), holds)) KillHostLocked(group);
+  if (group.host_gone || std::none_of(group.tasks.begin(), group.tasks.end(), holds)) {
+    KillHostLocked(group);
+  }
   for (Task* task : group.tasks) KillTaskLocked(*task, after);
 }
 

@@ -116,7 +116,10 @@ int Kernel::Run() {
   for (const auto& [id, group] : groups_) {
     if (!group->zombie) left.push_back(group.get());
   }
-  for (ThreadGroup* group : left) BeginGroupExitLocked(*group, SIGKILL, after);
+  for (ThreadGroup* group : left) {
+    group->host_gone = true;  // Nobody serves call-backs any more.
+    BeginGroupExitLocked(*group, SIGKILL, after);
+  }
   return status;
 }
 

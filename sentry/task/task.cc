@@ -306,6 +306,8 @@ void Task::OnHostDeath(int wait_status) {
   group_->host_gone = true;
   const int signal = wait_status & 0x7f;
   kernel_.BeginGroupExitLocked(*group_, signal != 0 ? signal : wait_status, after);
+  // It may have been ending already; who waits for its death learns of it.
+  kernel_.KillHostLocked(*group_);
   // Call-backs that were awaited do not come.
   for (Task* task : group_->tasks) {
     if ((task->life_.fetch_and(~kAwaited) & kAwaited) != 0) after.Finish(Ref<Task>::Share(*task));
