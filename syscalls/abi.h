@@ -420,7 +420,7 @@ inline constexpr AbiRow kRows[] = {
     Full(435, "clone3", kContext),
     Full(436, "close_range"),
     Full(437, "openat2"),
-    Missing(438, "pidfd_getfd", "comes later"),
+    Full(438, "pidfd_getfd"),
     Full(439, "faccessat2"),
     Missing(440, "process_madvise", "", EPERM),
     Full(441, "epoll_pwait2"),

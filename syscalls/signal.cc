@@ -3,7 +3,6 @@
 #include <cstring>
 #include <span>
 
-#include "sentry/fs/anon/pidfd.h"
 #include "sentry/task/kernel.h"
 #include "sentry/task/restart.h"
 #include "sentry/task/signal_frame.h"
@@ -23,31 +22,31 @@ namespace {
 constexpr size_t kSetSize = 8;
 constexpr size_t kMinStack = 2048;  // MINSIGSTKSZ; larger frames fail when a signal comes.
 constexpr int32_t kAutoDisarm = static_cast<int32_t>(1u << 31);
-// What a handler may have: SA_* of x86-64 and SA_EXPOSE_TAGBITS aside.
+// What a handler may have; x86-64 has no tag bits to hide, so that one is remembered only.
+constexpr uint64_t kRestorer = 0x04000000, kExposeTagBits = 0x800;
 constexpr uint64_t kKnownFlags = SA_NOCLDSTOP | SA_NOCLDWAIT | SA_SIGINFO | SA_ONSTACK |
-                                 SA_RESTART | SA_NODEFER | SA_RESETHAND | 0x04000000;
+                                 SA_RESTART | SA_NODEFER | SA_RESETHAND | kRestorer |
+                                 kExposeTagBits;
 
 Result<SignalSet> ReadSet(Task& task, UserPtr<const uint64_t> from) {
   return SignalSet(TRY(task.mem().Read(from)));
 }
 
+}  // namespace
+
 SignalInfo UserInfo(Task& task, int sig, int code) {
   return sentry::MakeSignalInfo(sig, code, task.tgid(), task.creds().uid);
 }
 
-// A siginfo_t that the sender made up. Only the sender itself may claim to be the kernel or kill(2).
-Result<SignalInfo> ReadInfo(Task& task, UserAddr from, int sig) {
+Result<SignalInfo> ReadInfo(Task& task, UserAddr from) {
   SignalInfo info;
   TRY(task.mem().ReadBytes(from, std::as_writable_bytes(std::span(&info, 1))));
-  info.si_signo = sig;
   return info;
 }
 
 bool MayClaim(Task& task, const SignalInfo& info, int target) {
   return (info.si_code < 0 && info.si_code != SI_TKILL) || target == task.tgid();
 }
-
-}  // namespace
 
 Result<Unit> RtSigaction(Task& task, int sig, UserPtr<const SignalAction> action,
                          UserPtr<SignalAction> old, size_t size) {
@@ -155,7 +154,8 @@ Result<int64_t> RtSigtimedwait(Task& task, UserPtr<const uint64_t> set, UserAddr
 }
 
 Result<Unit> RtSigqueueinfo(Task& task, int pid, int sig, UserAddr info) {
-  const SignalInfo queued = TRY(ReadInfo(task, info, sig));
+  SignalInfo queued = TRY(ReadInfo(task, info));
+  queued.si_signo = sig;
   if (!MayClaim(task, queued, pid)) return Errno(EPERM);
   if (sig < 0 || sig > sentry::kSignalCount) return Errno(EINVAL);
   if (pid <= 0) return Errno(ESRCH);
@@ -163,7 +163,8 @@ Result<Unit> RtSigqueueinfo(Task& task, int pid, int sig, UserAddr info) {
 }
 
 Result<Unit> RtTgsigqueueinfo(Task& task, int tgid, int tid, int sig, UserAddr info) {
-  const SignalInfo queued = TRY(ReadInfo(task, info, sig));
+  SignalInfo queued = TRY(ReadInfo(task, info));
+  queued.si_signo = sig;
   if (tgid <= 0 || tid <= 0) return Errno(EINVAL);
   if (!MayClaim(task, queued, tgid)) return Errno(EPERM);
   if (sig < 0 || sig > sentry::kSignalCount) return Errno(EINVAL);
@@ -189,8 +190,8 @@ Result<Unit> Sigaltstack(Task& task, Context& context, UserPtr<const SignalStack
                          UserPtr<SignalStack> old) {
   SignalStack before = task.signal_stack;
   const bool active = sentry::OnSignalStack(before, context.regs.rsp);
-  before.flags = before.size == 0 ? SS_DISABLE
-                                  : (before.flags & kAutoDisarm) | (active ? SS_ONSTACK : 0);
+  before.flags = (before.flags & kAutoDisarm) |
+                 (before.size == 0 ? SS_DISABLE : active ? SS_ONSTACK : 0);
   before.padding = 0;
   if (stack) {
     SignalStack wanted = TRY(task.mem().Read(stack));
@@ -229,34 +230,6 @@ Control RestartSyscall(Task& task) {
   const auto block = std::exchange(task.restart_block, nullptr);
   if (!block) return Control::Fail(Errno(EINTR));
   return {block(task)};
-}
-
-Result<int64_t> PidfdOpen(Task& task, int pid, uint32_t flags) {
-  constexpr uint32_t kNonBlock = O_NONBLOCK, kThread = O_EXCL;
-  if ((flags & ~(kNonBlock | kThread)) != 0 || pid <= 0) return Errno(EINVAL);
-  if ((flags & kThread) != 0) return Errno(EINVAL);
-  const Ref<sentry::ThreadGroup> group = task.kernel().FindGroup(pid);
-  if (!group) return Errno(task.kernel().FindTask(pid) ? EINVAL : ESRCH);
-  Ref<File> file = TRY(sentry::CreatePidFd(group, flags));
-  return static_cast<int64_t>(
-      TRY(task.fds().Add(std::move(file), /*close_on_exec=*/true, task.Limit(RLIMIT_NOFILE))));
-}
-
-Result<Unit> PidfdSendSignal(Task& task, sentry::Fd fd, int sig, UserAddr info, uint32_t flags) {
-  if (flags != 0) return Errno(EINVAL);
-  const Ref<File> file = TRY(task.fds().Get(fd));
-  const auto* pidfd = sentry::FileCast<sentry::PidFile>(*file);
-  if (pidfd == nullptr) return Errno(EBADF);
-  SignalInfo queued = UserInfo(task, sig, SI_USER);
-  const sentry::Pid pid = pidfd->group().id;
-  if (info) {
-    queued = TRY(ReadInfo(task, info, sig));
-    if (!MayClaim(task, queued, pid)) return Errno(EPERM);
-  }
-  if (sig < 0 || sig > sentry::kSignalCount) return Errno(EINVAL);
-  // The number may be another process's by now.
-  if (task.kernel().FindGroup(pid).get() != &pidfd->group()) return Errno(ESRCH);
-  return task.kernel().Kill(task, pid, queued);
 }
 
 }  // namespace syscalls

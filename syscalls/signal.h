@@ -33,8 +33,16 @@ Result<Unit> Tkill(Task& task, int tid, int sig);
 Result<Unit> Tgkill(Task& task, int tgid, int tid, int sig);
 Result<Unit> Pause(Task& task);
 Control RestartSyscall(Task& task);
+// pidfd.cc
 Result<int64_t> PidfdOpen(Task& task, int pid, uint32_t flags);
 Result<Unit> PidfdSendSignal(Task& task, sentry::Fd fd, int sig, UserAddr info, uint32_t flags);
+Result<int64_t> PidfdGetfd(Task& task, sentry::Fd pidfd, sentry::Fd target, uint32_t flags);
+
+// What comes along with a signal that `task` sends itself, or a siginfo_t that it made up.
+sentry::SignalInfo UserInfo(Task& task, int sig, int code);
+Result<sentry::SignalInfo> ReadInfo(Task& task, UserAddr from);
+// Only to itself may a process claim to be the kernel or kill(2).
+bool MayClaim(Task& task, const sentry::SignalInfo& info, int target);
 
 }  // namespace syscalls
 

@@ -238,6 +238,7 @@ constexpr Row kRows[] = {
     ROW(rseq, kHex, kUnsigned, kHex, kHex),
     ROW(pidfd_send_signal, kFd, kSignal, kHex, kHex),
     ROW(pidfd_open, kInt, kHex),
+    ROW(pidfd_getfd, kFd, kInt, kHex),
     ROW(clone3, kHex, kUnsigned),
     ROW(close_range, kUnsigned, kUnsigned, kHex),
     ROW(openat2, kDirFd, kPath, kOpenHow, kUnsigned),

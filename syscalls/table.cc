@@ -100,8 +100,9 @@ constexpr Binding kBindings[] = {
     On<CopyFileRange>(326), On<Preadv2>(327), On<Pwritev2>(328), On<Statx>(332),
     On<Rseq>(334),
     On<PidfdSendSignal>(424), On<PidfdOpen>(434), On<Clone3>(435), On<CloseRange>(436),
-    On<Openat2>(437), On<Faccessat2>(439), On<EpollPwait2>(441), On<FutexWaitv>(449),
-    On<Fchmodat2>(452), On<FutexWake>(454), On<FutexWait>(455), On<FutexRequeue>(456),
+    On<Openat2>(437), On<PidfdGetfd>(438), On<Faccessat2>(439), On<EpollPwait2>(441),
+    On<FutexWaitv>(449), On<Fchmodat2>(452), On<FutexWake>(454), On<FutexWait>(455),
+    On<FutexRequeue>(456),
     // clang-format on
 };
 

@@ -17,6 +17,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/ref.h"
@@ -159,7 +160,7 @@ class Thread {
   // Binds this thread to CPUs. Threads and processes that it clones inherit it; execve's new process
   // does not. Callable from any thread, with locks held.
   virtual Status SetAffinity(const cpu_set_t& cpus) { return Errno(EOPNOTSUPP); }
-  // The host's thread id, for logs only.
+  // The host's thread id, for logs and Platform::HostProc.
   virtual int host_tid() const = 0;
 };
 
@@ -208,6 +209,12 @@ class Platform : public BlockingHooks {
   virtual const char* name() const = 0;
   virtual Layout layout() const = 0;
   virtual Result<std::unique_ptr<Image>> NewImage() = 0;
+  // The text of a file in the host's /proc/TID of a guest thread (Thread::host_tid): "stat",
+  // "status", "syscall". ENOSYS where the platform cannot tell, ESRCH or ENOENT for a dead thread.
+  // Asks another process: not with locks held.
+  virtual Result<std::string> HostProc(int host_tid, std::string_view file) {
+    return Errno(ENOSYS);
+  }
   // Serves guests until Stop. Call from the sentry's main thread once the first guest is started.
   virtual void Run() = 0;
   // Makes Run return. Callable from a call-back.

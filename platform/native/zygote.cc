@@ -21,6 +21,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "absl/strings/str_cat.h"
 #include "base/log.h"
 #include "platform/native/stub.h"
 
@@ -394,6 +395,10 @@ Result<std::string> Zygote::ReadProc(std::string_view path) {
     if (!ReceiveAll(text.data() + old, static_cast<size_t>(size))) return Errno(EIO);
   }
   return text;
+}
+
+Result<std::string> ReadThreadProc(Zygote& zygote, int tid, std::string_view file) {
+  return zygote.ReadProc(absl::StrCat(tid, "/", file));
 }
 
 }  // namespace platform::native

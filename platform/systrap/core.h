@@ -118,6 +118,9 @@ class Systrap final : public Platform {
   const char* name() const override { return "systrap"; }
   Layout layout() const override { return layout_; }
   Result<std::unique_ptr<Image>> NewImage() override;
+  Result<std::string> HostProc(int host_tid, std::string_view file) override {
+    return native::ReadThreadProc(*zygote_, host_tid, file);
+  }
   void Run() override ABSL_LOCKS_EXCLUDED(mu_);
   void Stop() override ABSL_LOCKS_EXCLUDED(mu_);
   void EnterBlocking() override ABSL_LOCKS_EXCLUDED(mu_);

@@ -170,6 +170,7 @@ void Kernel::UnlinkTaskLocked(Task& task, AfterUnlock& after) {
       tasks_.erase(it);
     }
   }
+  group.exit_events.Notify(POLLIN);  // Of pidfds for threads.
   if (group.tasks.empty()) {
     if (group.exit_deadline) {
       TimerQueue::Get().Cancel(static_cast<Alarm&>(*group.exit_deadline));

@@ -73,6 +73,9 @@ class Kernel {
   Ref<ThreadGroup> init() const;
   Result<Credentials> CredentialsOf(Pid tid);
 
+  // signalfds wait here, whosever signals they read; notified with POLLIN after a signal was queued.
+  WaitQueue& signal_events() { return signal_events_; }
+
   // Queues a signal and wakes whoever is to act on it. No lock of a file or filesystem may be held: a
   // killed process lets go of its files here. To one task:
   void SendTo(Task& task, const SignalInfo& info) ABSL_LOCKS_EXCLUDED(mu_);
@@ -129,6 +132,12 @@ class Kernel {
   // signal_delivery.cc
   Status SendLocked(ThreadGroup& group, Task* only, const SignalInfo& info, AfterUnlock& after)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Puts it into a queue within RLIMIT_SIGPENDING (send_signal() of Linux); EAGAIN beyond it for what
+  // must not get lost.
+  Status QueueLocked(ThreadGroup& group, SignalQueue& queue, const SignalInfo& info)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  std::shared_ptr<UserSignals> SignalsOfUserLocked(uint32_t uid)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void WakeForSignalLocked(ThreadGroup& group, Task* only, int sig, AfterUnlock& after)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Interrupts whatever the task does.
@@ -174,6 +183,7 @@ class Kernel {
   SyscallDispatcher& dispatcher_;
   const Options options_;
   Vfs vfs_;
+  WaitQueue signal_events_;
   const Ref<Mm> no_memory_;  // Of tasks that have exited.
   PiFutexes pi_futexes_;
   mutable absl::Mutex mu_;
@@ -181,6 +191,8 @@ class Kernel {
   absl::flat_hash_map<Pid, Ref<ThreadGroup>> groups_ ABSL_GUARDED_BY(mu_);
   absl::CondVar exec_done_;  // An exec_task has gone.
   Ref<ThreadGroup> init_ ABSL_GUARDED_BY(mu_);
+  // Users with queued signals; the others are forgotten now and then.
+  absl::flat_hash_map<uint32_t, std::shared_ptr<UserSignals>> user_signals_ ABSL_GUARDED_BY(mu_);
   Pid last_pid_ ABSL_GUARDED_BY(mu_) = 0;
   bool ended_ ABSL_GUARDED_BY(mu_) = false;  // Init has exited: nothing new starts.
   std::string hostname_ ABSL_GUARDED_BY(mu_);

@@ -3,6 +3,7 @@
 #include <bit>
 #include <cstring>
 #include <iterator>
+#include <utility>
 
 namespace sentry {
 namespace {
@@ -27,11 +28,11 @@ SignalInfo MakeSignalInfo(int sig, int code, int32_t sender_pid, uint32_t sender
 
 SignalInfo MakeKernelSignalInfo(int sig) { return MakeSignalInfo(sig, SI_KERNEL, 0, 0); }
 
-bool SignalQueue::Push(const SignalInfo& info) {
+bool SignalQueue::Push(const SignalInfo& info, SignalCharge charge) {
   const int sig = info.si_signo;
   if (sig < kFirstRealTime && pending_.has(sig)) return false;
   pending_.Add(sig);
-  infos_.push_back(info);
+  entries_.push_back({info, std::move(charge)});
   return true;
 }
 
@@ -42,29 +43,31 @@ std::optional<SignalInfo> SignalQueue::Pop(SignalSet allowed) {
   const int sig = std::countr_zero(ready.bits()) + 1;
   std::optional<SignalInfo> found;
   bool more = false;
-  for (auto it = infos_.begin(); it != infos_.end();) {
-    if (it->si_signo != sig) {
+  for (auto it = entries_.begin(); it != entries_.end();) {
+    if (it->info.si_signo != sig) {
       ++it;
     } else if (!found.has_value()) {
-      found = *it;
-      it = infos_.erase(it);
+      found = it->info;
+      it = entries_.erase(it);
     } else {
       more = true;
       break;
     }
   }
   if (!more) pending_.Remove(sig);
+  // See PushBare.
+  if (!found.has_value()) found = MakeSignalInfo(sig, SI_USER, 0, 0);
   return found;
 }
 
 void SignalQueue::Discard(SignalSet set) {
   if ((pending_ & set).empty()) return;
-  std::erase_if(infos_, [set](const SignalInfo& info) { return set.has(info.si_signo); });
+  std::erase_if(entries_, [set](const Entry& entry) { return set.has(entry.info.si_signo); });
   pending_ = pending_ & ~set;
 }
 
 void SignalQueue::Clear() {
-  infos_.clear();
+  entries_.clear();
   pending_ = SignalSet();
 }
 

@@ -8,7 +8,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <list>
+#include <memory>
 #include <optional>
+#include <utility>
 
 namespace sentry {
 
@@ -61,18 +63,47 @@ using SignalInfo = siginfo_t;
 SignalInfo MakeSignalInfo(int sig, int code, int32_t sender_pid, uint32_t sender_uid);
 SignalInfo MakeKernelSignalInfo(int sig);
 
+// How many signals are queued to a user's processes, which RLIMIT_SIGPENDING bounds. Guarded by
+// Kernel::mu().
+struct UserSignals {
+  uint64_t queued = 0;
+};
+
+// One queued signal's share of that count, given back at its end. Empty for signals that do not count.
+class SignalCharge {
+ public:
+  SignalCharge() = default;
+  explicit SignalCharge(std::shared_ptr<UserSignals> user) : user_(std::move(user)) {
+    ++user_->queued;
+  }
+  SignalCharge(SignalCharge&& other) noexcept : user_(std::move(other.user_)) {}
+  SignalCharge& operator=(SignalCharge&& other) noexcept {
+    user_.swap(other.user_);
+    return *this;
+  }
+  ~SignalCharge() {
+    if (user_ != nullptr) --user_->queued;
+  }
+
+ private:
+  std::shared_ptr<UserSignals> user_;
+};
+
 // Pending signals of one task or of a thread group. Guarded by the owner's lock.
 class SignalQueue {
  public:
   // Standard signals are queued once, real-time ones (>= 32) each time. False when it was merged.
-  bool Push(const SignalInfo& info);
+  bool Push(const SignalInfo& info, SignalCharge charge = {});
+  // Without room for what comes along: the signal is pending once, as if from nobody.
+  void PushBare(int sig) { pending_.Add(sig); }
   // Takes the first deliverable one, lowest number first (synchronous faults before others).
   std::optional<SignalInfo> Pop(SignalSet allowed);
   SignalSet pending() const { return pending_; }
-  size_t size() const { return infos_.size(); }
+  size_t size() const { return entries_.size(); }
   // Adds to the overrun count of a queued signal of POSIX timer `timer_id`; false when there is none.
   bool AddTimerOverrun(int timer_id, int count) {
-    for (SignalInfo& info : infos_) {
+    for (Entry& entry : entries_) {
+      SignalInfo& info = entry.info;
       if (info.si_code != SI_TIMER || info.si_timerid != timer_id) continue;
       info.si_overrun = count > INT32_MAX - info.si_overrun ? INT32_MAX : info.si_overrun + count;
       return true;
@@ -83,7 +114,11 @@ class SignalQueue {
   void Clear();
 
  private:
-  std::list<SignalInfo> infos_;
+  struct Entry {
+    SignalInfo info;
+    SignalCharge charge;
+  };
+  std::list<Entry> entries_;
   SignalSet pending_;
 };
 

@@ -10,8 +10,10 @@ namespace {
 
 // How many handlers one interrupt stacks up before the thread runs again.
 constexpr int kMaxFrames = 64;
-// RLIMIT_SIGPENDING counts per user in Linux; here it bounds each queue.
-constexpr uint64_t kMaxQueued = 1 << 16;
+// Whatever RLIMIT_SIGPENDING says: a user's queued signals, and when to forget users without any.
+constexpr uint64_t kMaxQueued = 1 << 17;
+constexpr size_t kManyUsers = 64;
+constexpr int kFirstRealTime = 32;
 
 bool IsIgnored(const SignalAction& action, int sig) {
   if (action.handler == reinterpret_cast<uint64_t>(SIG_IGN)) return true;
@@ -69,6 +71,7 @@ Status Kernel::Kill(Task& sender, Pid pid, const SignalInfo& info) {
   absl::MutexLock lock(&mu_);
   const int sig = info.si_signo;
   std::vector<ThreadGroup*> targets;
+  Status denied = Errno(EPERM);
   if (pid > 0) {
     // A thread's id names its process here.
     Task* task = FindTaskLocked(pid);
@@ -78,6 +81,8 @@ Status Kernel::Kill(Task& sender, Pid pid, const SignalInfo& info) {
     for (const auto& [id, group] : groups_) {
       if (group != init_ && group.get() != &sender.group()) targets.push_back(group.get());
     }
+    // Whom the sender may not signal is passed over without a word (Linux).
+    denied = kOk;
   } else {
     const Pid pgid = pid == 0 ? sender.group().group : -pid;
     for (const auto& [id, group] : groups_) {
@@ -85,7 +90,6 @@ Status Kernel::Kill(Task& sender, Pid pid, const SignalInfo& info) {
     }
   }
   if (targets.empty()) return Errno(ESRCH);
-  Status denied = Errno(EPERM);
   bool sent = false;
   for (ThreadGroup* target : targets) {
     if (!MaySignalLocked(sender, *target, sig)) continue;
@@ -131,17 +135,36 @@ Status Kernel::SendLocked(ThreadGroup& group, Task* only, const SignalInfo& info
     return kOk;
   }
   SignalQueue& queue = only != nullptr ? only->pending_ : group.pending;
-  const bool queued_by_user = sig >= 32 && info.si_code != SI_USER && info.si_code != SI_TKILL;
-  const uint64_t limit =
-      std::min<uint64_t>(group.limits[RLIMIT_SIGPENDING].rlim_cur, kMaxQueued);
-  if (sig >= 32 && queue.size() >= limit) {
-    if (queued_by_user) return Errno(EAGAIN);
-    if (queue.pending().has(sig)) return kOk;
-  }
-  queue.Push(info);
-  group.signal_events.Notify(POLLIN);
+  TRY(QueueLocked(group, queue, info));
+  signal_events_.Notify(POLLIN);
   WakeForSignalLocked(group, only, sig, after);
   return kOk;
+}
+
+Status Kernel::QueueLocked(ThreadGroup& group, SignalQueue& queue, const SignalInfo& info) {
+  const int sig = info.si_signo;
+  const bool real_time = sig >= kFirstRealTime;
+  if (!real_time && queue.pending().has(sig)) return kOk;
+  std::shared_ptr<UserSignals> user = SignalsOfUserLocked(group.uid);
+  // What the kernel itself or kill(2) says about a standard signal is at most one entry a queue.
+  const bool unlimited = !real_time && info.si_code >= 0;
+  const uint64_t limit = std::min<uint64_t>(group.limits[RLIMIT_SIGPENDING].rlim_cur, kMaxQueued);
+  if (!unlimited && user->queued >= limit) {
+    if (real_time && info.si_code != SI_USER) return Errno(EAGAIN);
+    queue.PushBare(sig);
+    return kOk;
+  }
+  queue.Push(info, SignalCharge(std::move(user)));
+  return kOk;
+}
+
+std::shared_ptr<UserSignals> Kernel::SignalsOfUserLocked(uint32_t uid) {
+  if (user_signals_.size() > kManyUsers && !user_signals_.contains(uid)) {
+    absl::erase_if(user_signals_, [](const auto& user) { return user.second->queued == 0; });
+  }
+  std::shared_ptr<UserSignals>& user = user_signals_[uid];
+  if (user == nullptr) user = std::make_shared<UserSignals>();
+  return user;
 }
 
 void Kernel::WakeForSignalLocked(ThreadGroup& group, Task* only, int sig, AfterUnlock& after) {

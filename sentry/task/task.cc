@@ -6,6 +6,8 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "sentry/task/kernel.h"
 #include "sentry/task/restart.h"
 #include "sentry/task/robust_list.h"
@@ -96,6 +98,24 @@ void Task::UnshareFs() {
   Ref<FsContext> copy = fs_->Copy();
   absl::MutexLock lock(&refs_mu_);
   std::swap(fs_, copy);
+}
+
+char Task::State() const {
+  if (this == Current()) return 'R';
+  int host_tid = 0;
+  {
+    absl::MutexLock lock(&kernel_.mu());
+    if (!thread_) return 'Z';
+    if (parked_) return 'T';
+    if (vfork_waiting_) return 'D';
+    if (group_->stopped && group_->stop_complete) return 'T';
+    if (sleeper_.asleep()) return 'S';
+    if ((life_.load() & kInCallback) != 0) return 'R';
+    host_tid = thread_->host_tid();
+  }
+  // The only call in which the host lets a thread sleep; any other is on its way to a call-back.
+  const Result<std::string> call = kernel_.platform().HostProc(host_tid, "syscall");
+  return call.ok() && absl::StartsWith(*call, absl::StrCat(SYS_futex, " ")) ? 'S' : 'R';
 }
 
 uint64_t Task::CpuTimeNs() const {

@@ -60,6 +60,8 @@ class Task final : public RefCounted, public platform::Guest {
   platform::Thread& thread() const { return *thread_; }  // Own: an exited task has none.
   // False once it has ended. Guarded by Kernel::mu().
   bool alive() const { return thread_ != nullptr; }
+  // The letter of proc_pid_stat(5): R, S, D, T or Z. From any task; may ask the host.
+  char State() const ABSL_LOCKS_EXCLUDED(refs_mu_);
   // CPU time used so far, in nanoseconds; 0 once it has been added to the group's. From any task.
   uint64_t CpuTimeNs() const;
   // The same under Kernel::mu().

@@ -70,9 +70,6 @@ class ThreadGroup : public RefCounted {
   WaitQueue child_events;
   // pidfds of this process and vfork parents wait here; POLLIN at exit (and exec, for vfork).
   WaitQueue exit_events;
-  // signalfds wait here; notified with POLLIN after a signal has been queued to the process or to one
-  // of its tasks.
-  WaitQueue signal_events;
 
   std::array<rlimit, RLIM_NLIMITS> limits{};
   uint32_t host_limits = 0;  // Bits 1 << RLIMIT_* of those that the host keeps.

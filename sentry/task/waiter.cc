@@ -50,6 +50,12 @@ bool Sleeper::interrupted() const {
   return interrupted_;
 }
 
+bool Sleeper::asleep() const {
+  absl::MutexLock lock(&mu_);
+  // Who has been told to wake up runs already.
+  return asleep_ && !woken_ && !interrupted_;
+}
+
 Status Sleeper::Sleep(Task& task, Deadline deadline) {
   {
     // Without telling the platform when there is nothing to wait for.
@@ -63,6 +69,7 @@ Status Sleeper::Sleep(Task& task, Deadline deadline) {
   Status result = kOk;
   {
     absl::MutexLock lock(&mu_);
+    asleep_ = true;
     while (!woken_ && !interrupted_ && !deadline.expired()) {
       if (deadline.ns == INT64_MAX) {
         cv_.Wait(&mu_);
@@ -70,6 +77,7 @@ Status Sleeper::Sleep(Task& task, Deadline deadline) {
         cv_.WaitWithTimeout(&mu_, absl::Nanoseconds(deadline.ns - MonotonicNow()));
       }
     }
+    asleep_ = false;
     if (std::exchange(woken_, false)) {
       result = kOk;
     } else if (interrupted_) {

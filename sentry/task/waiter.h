@@ -33,6 +33,8 @@ class Sleeper {
   void Interrupt() ABSL_LOCKS_EXCLUDED(mu_);
   void ClearInterrupt() ABSL_LOCKS_EXCLUDED(mu_);
   bool interrupted() const ABSL_LOCKS_EXCLUDED(mu_);
+  // Somebody is in Sleep and has to wait.
+  bool asleep() const ABSL_LOCKS_EXCLUDED(mu_);
   // Sleeps until woken (consumes the wake-up), interrupted (kRestartSys) or past the deadline
   // (ETIMEDOUT). The platform is told through its BlockingHooks.
   Status Sleep(Task& task, Deadline deadline) ABSL_LOCKS_EXCLUDED(mu_);
@@ -42,6 +44,7 @@ class Sleeper {
   absl::CondVar cv_;
   bool woken_ ABSL_GUARDED_BY(mu_) = false;
   bool interrupted_ ABSL_GUARDED_BY(mu_) = false;
+  bool asleep_ ABSL_GUARDED_BY(mu_) = false;
 };
 
 // Registers the task with any number of queues for the duration of a wait.

@@ -9,27 +9,37 @@
 
 namespace sentry {
 
-// Refers to a process, also after it has been reaped. Readable once it has ended.
+// Refers to a process, also after it has been reaped, or to one of its threads (PIDFD_THREAD).
+// Readable once that has ended.
 class PidFile final : public File {
  public:
   static constexpr char kKind = 0;
 
-  PidFile(Ref<ThreadGroup> group, OpenFlags flags);
+  // `thread` is empty for a process.
+  PidFile(Ref<ThreadGroup> group, Ref<Task> thread, OpenFlags flags);
+  ~PidFile() override;
 
   // For pidfd_send_signal, pidfd_getfd and waitid(P_PIDFD).
   ThreadGroup& group() const { return *group_; }
+  Task* thread() const { return thread_.get(); }
+  // The thread or the process's leader, also as a zombie. ESRCH once it has been reaped.
+  Result<Ref<Task>> FindTask() const;
 
   uint32_t Poll() override;
   WaitQueue* wait_queue() override { return &group_->exit_events; }
   std::string AnonymousName() const override { return "anon_inode:[pidfd]"; }
+  // The lines in /proc/PID/fdinfo.
+  std::string FdInfo() const;
   const void* kind() const override { return &kKind; }
 
  private:
   const Ref<ThreadGroup> group_;
+  const Ref<Task> thread_;
 };
 
-// `flags`: PIDFD_NONBLOCK; EINVAL otherwise.
+// `flags`: PIDFD_NONBLOCK and, with a thread, PIDFD_THREAD; EINVAL otherwise.
 Result<Ref<File>> CreatePidFd(Ref<ThreadGroup> group, uint32_t flags);
+Result<Ref<File>> CreateThreadPidFd(Ref<Task> thread, uint32_t flags);
 
 }  // namespace sentry
 

@@ -5,6 +5,7 @@
 #include <span>
 #include <utility>
 
+#include "absl/strings/str_format.h"
 #include "sentry/fs/anon/anon_inode.h"
 #include "sentry/task/kernel.h"
 #include "sentry/task/task.h"
@@ -40,37 +41,24 @@ SignalSet WithoutUnmaskable(SignalSet mask) { return mask & ~SignalSet::Unmaskab
 
 }  // namespace
 
-SignalFile::SignalFile(Ref<ThreadGroup> group, SignalSet mask, OpenFlags flags)
-    : File(NewAnonInode(), flags),
-      group_(std::move(group)),
-      mask_(WithoutUnmaskable(mask).bits()) {}
+SignalFile::SignalFile(Kernel& kernel, SignalSet mask, OpenFlags flags)
+    : File(NewAnonInode(), flags), kernel_(kernel), mask_(WithoutUnmaskable(mask).bits()) {}
 
 void SignalFile::set_mask(SignalSet mask) {
   mask_.store(WithoutUnmaskable(mask).bits(), std::memory_order_relaxed);
-  group_->signal_events.Notify(POLLIN);
+  kernel_.signal_events().Notify(POLLIN);
 }
 
-// A thread sees its own signals and the process's. When a stranger looks (a child with its parent's
-// descriptor) there is no "own", and any thread's count.
-bool SignalFile::SeesLocked(const Task& task) const {
-  const Task* const reader = Task::Current();
-  return reader == nullptr || reader == &task || &reader->group() != group_.get();
-}
+WaitQueue* SignalFile::wait_queue() { return &kernel_.signal_events(); }
 
-std::optional<SignalInfo> SignalFile::Take() {
-  absl::MutexLock lock(&group_->kernel.mu());
-  for (Task* task : group_->tasks) {
-    if (!SeesLocked(*task)) continue;
-    if (auto info = task->pending_signals().Pop(mask())) return info;
-  }
-  return group_->pending.Pop(mask());
-}
+std::string SignalFile::FdInfo() { return absl::StrFormat("sigmask:\t%016x\n", mask().bits()); }
 
 Result<size_t> SignalFile::Read(IoDst& dst) {
   if (dst.remaining() < sizeof(signalfd_siginfo)) return Errno(EINVAL);
+  Task* const reader = Task::Current();
   size_t done = 0;
-  while (dst.remaining() >= sizeof(signalfd_siginfo)) {
-    const std::optional<SignalInfo> info = Take();
+  while (reader != nullptr && dst.remaining() >= sizeof(signalfd_siginfo)) {
+    const std::optional<SignalInfo> info = kernel_.TakeSignal(*reader, mask());
     if (!info) break;
     const signalfd_siginfo out = Convert(*info);
     const auto copied = dst.CopyOut(std::as_bytes(std::span(&out, 1)));
@@ -84,17 +72,17 @@ Result<size_t> SignalFile::Read(IoDst& dst) {
 }
 
 uint32_t SignalFile::Poll() {
-  absl::MutexLock lock(&group_->kernel.mu());
-  SignalSet pending = group_->pending.pending();
-  for (Task* task : group_->tasks) {
-    if (SeesLocked(*task)) pending = pending | task->pending_signals().pending();
-  }
+  Task* const reader = Task::Current();
+  if (reader == nullptr) return 0;
+  absl::MutexLock lock(&kernel_.mu());
+  const SignalSet pending =
+      reader->pending_signals().pending() | reader->group().pending.pending();
   return (pending & mask()).empty() ? 0 : POLLIN | POLLRDNORM;
 }
 
 Result<Ref<File>> CreateSignalFd(Task& task, SignalSet mask, int flags) {
   if ((flags & ~(SFD_NONBLOCK | SFD_CLOEXEC)) != 0) return Errno(EINVAL);
-  return Ref<File>(MakeRef<SignalFile>(Ref<ThreadGroup>::Share(task.group()), mask,
+  return Ref<File>(MakeRef<SignalFile>(task.kernel(), mask,
                                        OpenFlags(O_RDWR | (flags & SFD_NONBLOCK))));
 }
 

@@ -9,19 +9,18 @@
 
 #include "sentry/fs/file.h"
 #include "sentry/task/signal.h"
-#include "sentry/task/thread_group.h"
 
 namespace sentry {
 
+class Kernel;
 class Task;
 
-// Reads signals pending for the process that made it, or for its threads. Linux takes those of
-// whoever reads, which differs only when a child uses a descriptor made by its parent.
+// Reads the signals of whoever reads: those of the calling thread and of its process.
 class SignalFile final : public File {
  public:
   static constexpr char kKind = 0;
 
-  SignalFile(Ref<ThreadGroup> group, SignalSet mask, OpenFlags flags);
+  SignalFile(Kernel& kernel, SignalSet mask, OpenFlags flags);
 
   // signalfd4(2) with an existing descriptor.
   void set_mask(SignalSet mask);
@@ -29,16 +28,17 @@ class SignalFile final : public File {
   // As many signalfd_siginfo as there are and as fit. EINVAL for less room than one, EAGAIN.
   Result<size_t> Read(IoDst& dst) override;
   uint32_t Poll() override;
-  WaitQueue* wait_queue() override { return &group_->signal_events; }
+  // One for all, since who reads may change.
+  WaitQueue* wait_queue() override;
   std::string AnonymousName() const override { return "anon_inode:[signalfd]"; }
+  // The line in /proc/PID/fdinfo.
+  std::string FdInfo();
   const void* kind() const override { return &kKind; }
 
  private:
   SignalSet mask() const { return SignalSet(mask_.load(std::memory_order_relaxed)); }
-  bool SeesLocked(const Task& task) const;  // Requires: Kernel::mu() is held.
-  std::optional<SignalInfo> Take();
 
-  const Ref<ThreadGroup> group_;
+  Kernel& kernel_;
   std::atomic<uint64_t> mask_;
 };
 

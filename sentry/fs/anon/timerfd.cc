@@ -1,18 +1,24 @@
 #include "sentry/fs/anon/timerfd.h"
 
+#include <sys/ioctl.h>
 #include <sys/timerfd.h>
 
 #include <algorithm>
 #include <span>
 #include <utility>
 
+#include "absl/strings/str_format.h"
 #include "sentry/fs/anon/anon_inode.h"
+#include "sentry/task/task.h"
 
 namespace sentry {
 namespace {
 
 // Expirations are counted exactly; how often the thread looks is bounded.
 constexpr int64_t kMinSleepNs = 50'000;
+
+// TFD_IOC_SET_TICKS; its own header does not go together with libc's.
+constexpr uint32_t kSetTicks = _IOW('T', 0, uint64_t);
 
 int64_t SaturatingAdd(int64_t a, int64_t b) { return b > INT64_MAX - a ? INT64_MAX : a + b; }
 
@@ -52,6 +58,7 @@ Result<itimerspec> TimerFile::SetTime(int flags, const itimerspec& value) {
   const itimerspec old = RemainingLocked(now);
   const int64_t first = ToNs(value.it_value);
   interval_ns_ = ToNs(value.it_interval);
+  flags_ = flags;
   ticks_ = 0;
   if (first == 0) {
     next_ns_ = 0;
@@ -120,6 +127,29 @@ Result<size_t> TimerFile::Read(IoDst& dst) {
   if (ticks == 0) return Errno(EAGAIN);
   const size_t copied = TRY(dst.CopyOut(std::as_bytes(std::span(&ticks, 1))));
   return copied == sizeof(ticks) ? Result<size_t>(copied) : Errno(EFAULT);
+}
+
+Result<int64_t> TimerFile::Ioctl(Task& task, uint32_t command, uint64_t arg) {
+  if (command != kSetTicks) return Errno(ENOTTY);
+  const uint64_t ticks = TRY(task.mem().Read(UserPtr<const uint64_t>{UserAddr{arg}}));
+  if (ticks == 0) return Errno(EINVAL);
+  {
+    absl::MutexLock lock(&mu_);
+    ticks_ = ticks;
+  }
+  queue_.Notify(POLLIN | POLLRDNORM);
+  return 0;
+}
+
+std::string TimerFile::FdInfo() {
+  const int64_t now = HostClockNs(clock_);
+  absl::MutexLock lock(&mu_);
+  AdvanceLocked(now);
+  const itimerspec left = RemainingLocked(now);
+  return absl::StrFormat(
+      "clockid: %d\nticks: %u\nsettime flags: 0%o\nit_value: (%d, %d)\nit_interval: (%d, %d)\n",
+      static_cast<int32_t>(clock_), ticks_, flags_, left.it_value.tv_sec, left.it_value.tv_nsec,
+      left.it_interval.tv_sec, left.it_interval.tv_nsec);
 }
 
 uint32_t TimerFile::Poll() {

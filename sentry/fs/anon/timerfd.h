@@ -26,9 +26,14 @@ class TimerFile final : public File {
   itimerspec GetTime() ABSL_LOCKS_EXCLUDED(mu_);
 
   Result<size_t> Read(IoDst& dst) override;
+  // TFD_IOC_SET_TICKS.
+  Result<int64_t> Ioctl(Task& task, uint32_t command, uint64_t arg) override
+      ABSL_LOCKS_EXCLUDED(mu_);
   uint32_t Poll() override;
   WaitQueue* wait_queue() override { return &queue_; }
   std::string AnonymousName() const override { return "anon_inode:[timerfd]"; }
+  // The lines in /proc/PID/fdinfo.
+  std::string FdInfo() ABSL_LOCKS_EXCLUDED(mu_);
   const void* kind() const override { return &kKind; }
 
  private:
@@ -46,6 +51,7 @@ class TimerFile final : public File {
   int64_t next_ns_ ABSL_GUARDED_BY(mu_) = 0;      // On clock_; 0 when disarmed.
   int64_t interval_ns_ ABSL_GUARDED_BY(mu_) = 0;  // 0 for one shot.
   uint64_t ticks_ ABSL_GUARDED_BY(mu_) = 0;       // Expirations not yet read.
+  int flags_ ABSL_GUARDED_BY(mu_) = 0;            // Of the last SetTime.
   WaitQueue queue_;
 };
 

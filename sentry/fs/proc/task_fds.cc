@@ -5,6 +5,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "sentry/fs/anon/epoll.h"
+#include "sentry/fs/anon/pidfd.h"
+#include "sentry/fs/anon/signalfd.h"
+#include "sentry/fs/anon/timerfd.h"
 #include "sentry/fs/dentry.h"
 #include "sentry/fs/proc/proc_internal.h"
 #include "sentry/task/task.h"
@@ -59,6 +62,9 @@ class FdInfo final : public TextInode {
         file.flags().raw() | (entry.close_on_exec ? O_CLOEXEC : 0),
         path.mount ? path.mount->id() : 0, attributes.ok() ? attributes->ino : 0);
     if (EpollFile* epoll = FileCast<EpollFile>(file)) text += epoll->FdInfo();
+    if (SignalFile* signals = FileCast<SignalFile>(file)) text += signals->FdInfo();
+    if (TimerFile* timer = FileCast<TimerFile>(file)) text += timer->FdInfo();
+    if (PidFile* pidfd = FileCast<PidFile>(file)) text += pidfd->FdInfo();
     return text;
   }
 

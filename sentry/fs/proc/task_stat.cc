@@ -47,6 +47,7 @@ Result<Snapshot> Take(const Subject& subject) {
   const auto task = subject.AnyTask();
   if (!task.ok() && subject.tid != 0) return task.error();
   Snapshot out;
+  if (task.ok()) out.state = (*task)->State();
   Ref<File> terminal;
   const auto creds = subject.kernel->CredentialsOf(subject.pid());
   if (creds.ok()) out.creds = *creds;
@@ -56,7 +57,7 @@ Result<Snapshot> Take(const Subject& subject) {
       out.comm = (*task)->comm;
       const Pid shown = subject.tid != 0 ? subject.tid : subject.tgid;
       const bool alive = (*task)->tid() == shown && (*task)->alive();
-      out.state = !alive ? 'Z' : group->stopped ? 'T' : task->get() == Task::Current() ? 'R' : 'S';
+      if (!alive) out.state = 'Z';
       out.nice = (*task)->nice.load(std::memory_order_relaxed);
     }
     out.ppid = group->parent != nullptr ? group->parent->id : 0;
