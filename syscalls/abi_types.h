@@ -131,6 +131,20 @@ struct Rusage {
   int64_t inblock = 0, oublock = 0, msgsnd = 0, msgrcv = 0, nsignals = 0, nvcsw = 0, nivcsw = 0;
 };
 static_assert(sizeof(Rusage) == 144);
+// struct timex.
+struct Timex {
+  uint32_t modes = 0, pad0 = 0;
+  int64_t offset = 0, frequency = 0, max_error = 0, estimated_error = 0;
+  int32_t status = 0, pad1 = 0;
+  int64_t constant = 0, precision = 0, tolerance = 0;
+  Timeval time;
+  int64_t tick = 0, pps_frequency = 0, jitter = 0;
+  int32_t shift = 0, pad2 = 0;
+  int64_t stability = 0, jitter_count = 0, calibration_count = 0, error_count = 0;
+  int64_t stability_count = 0;
+  int32_t tai = 0, pad3[11] = {};
+};
+static_assert(sizeof(Timex) == 208);
 struct Rlimit {
   uint64_t current = 0, maximum = 0;
 };

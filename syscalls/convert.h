@@ -5,6 +5,7 @@
 #include <sys/time.h>
 #include <time.h>
 
+#include "platform/api/usage.h"
 #include "syscalls/abi_types.h"
 
 namespace syscalls {
@@ -24,6 +25,20 @@ constexpr abi::Itimerspec FromHost(const itimerspec& t) {
 }
 constexpr abi::Itimerval FromHost(const itimerval& t) {
   return {FromHost(t.it_interval), FromHost(t.it_value)};
+}
+
+constexpr abi::Rusage ToRusage(const platform::Usage& usage) {
+  const auto timeval_of = [](uint64_t ns) {
+    return abi::Timeval{static_cast<int64_t>(ns / 1'000'000'000),
+                        static_cast<int64_t>(ns % 1'000'000'000 / 1000)};
+  };
+  return {.utime = timeval_of(usage.cpu.user_ns),
+          .stime = timeval_of(usage.cpu.system_ns),
+          .maxrss = usage.max_rss_kib,
+          .minflt = usage.minor_faults,
+          .majflt = usage.major_faults,
+          .nvcsw = usage.voluntary_switches,
+          .nivcsw = usage.involuntary_switches};
 }
 
 }  // namespace syscalls

@@ -13,8 +13,11 @@
 #include <span>
 
 #include "sentry/task/kernel.h"
+#include "sentry/task/wait.h"
 #include "sentry/time/clocks.h"
+#include "sentry/time/process_timers.h"
 #include "syscalls/common.h"
+#include "syscalls/convert.h"
 
 namespace syscalls {
 namespace {
@@ -95,9 +98,7 @@ Result<Control> Getrusage(Task& task, int who, UserPtr<abi::Rusage> out) {
       // The host knows best what its process has used.
       return Control::Continue();
     case RUSAGE_CHILDREN: {
-      const auto cpu_ns =
-          static_cast<int64_t>(sentry::ChildrenCpuNs(task.kernel(), task.group()));
-      TRY(task.mem().Write(out, abi::Rusage{.utime = ToTimeval(cpu_ns)}));
+      TRY(task.mem().Write(out, ToRusage(sentry::UsageOfChildren(task.kernel(), task.group()))));
       return Control::Return(0);
     }
     default:
@@ -126,6 +127,13 @@ Status ChangeLimit(Task& task, sentry::ThreadGroup& group, uint32_t resource,
     group.tasks.front()->SetHostLimitLocked(static_cast<int>(resource), value->current);
   }
   return kOk;
+}
+
+// RLIMIT_CPU is kept by a timer, made when somebody sets it.
+void KeepCpuLimit(Task& task, sentry::ThreadGroup& group) {
+  std::shared_ptr<sentry::ProcessTimers> timers =
+      sentry::ProcessTimers::Of(task.kernel(), group);
+  timers->KeepCpuLimit();
 }
 
 // Who may look at and change the limits of another process: one with the same ids.
@@ -158,6 +166,7 @@ Status Prlimit64(Task& task, int pid, uint32_t resource, UserPtr<const abi::Rlim
     group = Ref<sentry::ThreadGroup>::Share(other->group());
   }
   TRY(ChangeLimit(task, *group, resource, user ? &value : nullptr, &before));
+  if (user && resource == RLIMIT_CPU) KeepCpuLimit(task, *group);
   return old ? task.mem().Write(old, before) : Status(kOk);
 }
 

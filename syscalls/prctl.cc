@@ -166,6 +166,41 @@ Result<int64_t> Ambient(Task& task, uint64_t what, uint64_t capability, uint64_t
   return 0;
 }
 
+// PR_SET_THP_DISABLE, and PR_MCE_KILL, which nothing here can act on: remembered and inherited.
+Result<int64_t> Recorded(Task& task, int option, uint64_t arg2, uint64_t arg3, uint64_t arg4,
+                         uint64_t arg5) {
+  absl::MutexLock lock(&task.kernel().mu());
+  sentry::ThreadGroup& group = task.group();
+  switch (option) {
+    case PR_GET_THP_DISABLE:
+      if (arg2 != 0 || arg3 != 0 || arg4 != 0 || arg5 != 0) return Errno(EINVAL);
+      return group.thp_disabled ? 1 : 0;
+    case PR_SET_THP_DISABLE:
+      if (arg3 != 0 || arg4 != 0 || arg5 != 0) return Errno(EINVAL);
+      group.thp_disabled = arg2 != 0;
+      return 0;
+    case PR_MCE_KILL_GET:
+      if (arg2 != 0 || arg3 != 0 || arg4 != 0 || arg5 != 0) return Errno(EINVAL);
+      return group.mce_policy;
+    default:
+      break;
+  }
+  if (arg4 != 0 || arg5 != 0) return Errno(EINVAL);
+  if (arg2 == PR_MCE_KILL_CLEAR && arg3 == 0) {
+    group.mce_policy = PR_MCE_KILL_DEFAULT;
+  } else if (arg2 == PR_MCE_KILL_SET && arg3 <= PR_MCE_KILL_DEFAULT) {
+    group.mce_policy = static_cast<int>(arg3);
+  } else {
+    return Errno(EINVAL);
+  }
+  return 0;
+}
+
+Result<int64_t> Timing(int option, uint64_t arg) {
+  if (option == PR_GET_TIMING) return PR_TIMING_STATISTICAL;
+  return arg == PR_TIMING_STATISTICAL ? Result<int64_t>(int64_t{0}) : Errno(EINVAL);
+}
+
 Result<int64_t> TimerSlack(Task& task, int option, uint64_t ns) {
   constexpr uint64_t kDefault = 50000;
   if (option == PR_GET_TIMERSLACK) return static_cast<int64_t>(task.timer_slack_ns);
@@ -173,10 +208,8 @@ Result<int64_t> TimerSlack(Task& task, int option, uint64_t ns) {
   return 0;
 }
 
-}  // namespace
-
-Result<int64_t> Prctl(Task& task, int option, uint64_t arg2, uint64_t arg3, uint64_t arg4,
-                      uint64_t arg5) {
+Result<int64_t> PrctlOption(Task& task, int option, uint64_t arg2, uint64_t arg3, uint64_t arg4,
+                            uint64_t arg5) {
   switch (option) {
     case PR_SET_NAME:
       return SetName(task, arg2);
@@ -204,6 +237,18 @@ Result<int64_t> Prctl(Task& task, int option, uint64_t arg2, uint64_t arg3, uint
       return BoundingSet(task, option, arg2);
     case PR_CAP_AMBIENT:
       return Ambient(task, arg2, arg3, arg4, arg5);
+    case PR_SET_THP_DISABLE:
+    case PR_GET_THP_DISABLE:
+    case PR_MCE_KILL:
+    case PR_MCE_KILL_GET:
+      return Recorded(task, option, arg2, arg3, arg4, arg5);
+    case PR_GET_TIMING:
+    case PR_SET_TIMING:
+      return Timing(option, arg2);
+    case PR_GET_SECCOMP:
+    case PR_TASK_PERF_EVENTS_DISABLE:
+    case PR_TASK_PERF_EVENTS_ENABLE:
+      return 0;  // There are neither filters nor counters.
     case PR_SET_TIMERSLACK:
     case PR_GET_TIMERSLACK:
       return TimerSlack(task, option, arg2);
@@ -213,6 +258,16 @@ Result<int64_t> Prctl(Task& task, int option, uint64_t arg2, uint64_t arg3, uint
     default:
       return Errno(EINVAL);
   }
+}
+
+}  // namespace
+
+Control Prctl(Task& task, int option, uint64_t arg2, uint64_t arg3, uint64_t arg4,
+              uint64_t arg5) {
+  // The host's thread, and what is forked from it, traps rdtsc; nothing for the sentry to do.
+  if (option == PR_GET_TSC || option == PR_SET_TSC) return Control::Continue();
+  const Result<int64_t> result = PrctlOption(task, option, arg2, arg3, arg4, arg5);
+  return result.ok() ? Control::Return(*result) : Control::Fail(result.error());
 }
 
 }  // namespace syscalls

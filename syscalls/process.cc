@@ -15,6 +15,8 @@
 #include "sentry/task/restart.h"
 #include "sentry/task/robust_list.h"
 #include "sentry/task/wait.h"
+#include "syscalls/abi_types.h"
+#include "syscalls/convert.h"
 
 namespace syscalls {
 
@@ -42,16 +44,9 @@ Control ExitGroup(Task& task, int status) {
 
 namespace {
 
-rusage UsageOf(uint64_t cpu_ns) {
-  rusage usage;
-  std::memset(&usage, 0, sizeof(usage));
-  usage.ru_utime.tv_sec = static_cast<time_t>(cpu_ns / 1'000'000'000);
-  usage.ru_utime.tv_usec = static_cast<suseconds_t>(cpu_ns % 1'000'000'000 / 1000);
-  return usage;
-}
-
-Status WriteUsage(Task& task, UserPtr<rusage> to, uint64_t cpu_ns) {
-  const rusage usage = UsageOf(cpu_ns);
+Status WriteUsage(Task& task, UserPtr<rusage> to, const WaitReport& report) {
+  const abi::Rusage usage = ToRusage(sentry::UsageOf(report));
+  static_assert(sizeof(usage) == sizeof(rusage));
   return task.mem().WriteBytes(to.addr, std::as_bytes(std::span(&usage, 1)));
 }
 
@@ -93,7 +88,7 @@ Result<int64_t> Wait4(Task& task, int pid, UserPtr<int> status, int options,
   constexpr unsigned kAllowed = WNOHANG | WUNTRACED | WCONTINUED | __WNOTHREAD | __WCLONE | __WALL;
   if ((static_cast<unsigned>(options) & ~kAllowed) != 0) return Errno(EINVAL);
   if (pid == INT32_MIN) return Errno(ESRCH);
-  WaitQuery query{.options = options | WEXITED};
+  WaitQuery query{.tid = task.tid(), .options = options | WEXITED};
   if (pid > 0) {
     query.kind = WaitQuery::Kind::kPid;
     query.id = pid;
@@ -104,7 +99,7 @@ Result<int64_t> Wait4(Task& task, int pid, UserPtr<int> status, int options,
   const WaitReport report = TRY(sentry::WaitForChild(task, query));
   if (report.pid == 0) return 0;
   if (status) TRY(task.mem().Write(status, report.status));
-  if (usage) TRY(WriteUsage(task, usage, report.cpu_ns));
+  if (usage) TRY(WriteUsage(task, usage, report));
   return report.pid;
 }
 
@@ -117,12 +112,13 @@ Result<Unit> Waitid(Task& task, int id_type, int id, UserAddr info, int options,
   int all_options = options;
   WaitQuery query = TRY(QueryOf(task, id_type, id, &all_options));
   constexpr int kNonBlockingPidfd = 1 << 30;
+  query.tid = task.tid();
   query.options = all_options & ~kNonBlockingPidfd;
   const WaitReport report = TRY(sentry::WaitForChild(task, query));
   if (report.pid == 0 && (all_options & kNonBlockingPidfd) != 0 && (options & WNOHANG) == 0) {
     return Errno(EAGAIN);
   }
-  if (usage && report.pid != 0) TRY(WriteUsage(task, usage, report.cpu_ns));
+  if (usage && report.pid != 0) TRY(WriteUsage(task, usage, report));
   if (!info) return kOk;
   SignalInfo told;
   std::memset(&told, 0, sizeof(told));

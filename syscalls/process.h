@@ -27,8 +27,8 @@ Result<Unit> Setpgid(Task& task, int pid, int pgid);
 Result<int64_t> Getsid(Task& task, int pid);
 Result<int64_t> Setsid(Task& task);
 
-Result<int64_t> Prctl(Task& task, int option, uint64_t arg2, uint64_t arg3, uint64_t arg4,
-                      uint64_t arg5);
+Control Prctl(Task& task, int option, uint64_t arg2, uint64_t arg3, uint64_t arg4,
+              uint64_t arg5);
 Result<int64_t> Personality(Task& task, uint32_t persona);
 
 }  // namespace syscalls

@@ -1,6 +1,7 @@
 #include "syscalls/time.h"
 
 #include <signal.h>
+#include <sys/timex.h>
 #include <time.h>
 
 #include <algorithm>
@@ -9,6 +10,7 @@
 #include <memory>
 
 #include "sentry/task/kernel.h"
+#include "sentry/task/wait.h"
 #include "sentry/time/clocks.h"
 #include "sentry/time/process_timers.h"
 #include "syscalls/common.h"
@@ -59,6 +61,55 @@ Status ClockGettime(Task& task, int clock, UserPtr<abi::Timespec> out) {
   return task.mem().Write(out, FromHost(TRY(sentry::ClockNow(task, ClockId{clock}))));
 }
 
+Status ClockSettime(Task& task, int clock, UserPtr<const abi::Timespec> user) {
+  if (clock < 0 && sentry::IsCpuClock(ClockId{clock})) {
+    TRY(sentry::ClockNow(task, ClockId{clock}));
+    return Errno(EPERM);
+  }
+  if (clock != CLOCK_REALTIME) return Errno(EINVAL);
+  const abi::Timespec time = TRY(task.mem().Read(user));
+  if (time.sec < 0 || time.nsec < 0 || time.nsec >= sentry::kNsPerSecond) return Errno(EINVAL);
+  return Errno(EPERM);  // The clock is the host's, whatever the caller may do here.
+}
+
+Status Settimeofday(Task& task, UserPtr<const abi::Timeval> user,
+                    UserPtr<const abi::Timezone> zone) {
+  if (user) {
+    const abi::Timeval time = TRY(task.mem().Read(user));
+    if (time.sec < 0 || time.usec < 0 || time.usec >= 1'000'000) return Errno(EINVAL);
+  }
+  if (zone) TRY(task.mem().Read(zone));
+  return Errno(EPERM);
+}
+
+Result<int64_t> Adjtimex(Task& task, UserPtr<abi::Timex> user) {
+  abi::Timex state = TRY(task.mem().Read(user));
+  // Only the single shot of adjtime(3) may be asked for without setting anything.
+  constexpr uint32_t kReadOnly = 0xa001;  // ADJ_OFFSET_SS_READ.
+  if (state.modes != 0 && state.modes != kReadOnly) return Errno(EPERM);
+  // What Linux tells when nobody has disciplined its clock.
+  state = abi::Timex{.modes = state.modes,
+                     .max_error = 16'000'000,
+                     .estimated_error = 16'000'000,
+                     .status = STA_UNSYNC,
+                     .constant = 2,
+                     .precision = 1,
+                     .tolerance = 32'768'000,
+                     .tick = 10'000};
+  const int64_t real = sentry::HostClockNs(ClockId{CLOCK_REALTIME});
+  state.time = {real / sentry::kNsPerSecond, real % sentry::kNsPerSecond / 1000};
+  const int64_t offset = sentry::HostClockNs(ClockId{CLOCK_TAI}) - real;
+  state.tai = static_cast<int32_t>((offset + sentry::kNsPerSecond / 2) / sentry::kNsPerSecond);
+  TRY(task.mem().Write(user, state));
+  return TIME_ERROR;
+}
+
+Result<int64_t> ClockAdjtime(Task& task, int clock, UserPtr<abi::Timex> user) {
+  TRY(sentry::ClockNow(task, ClockId{clock}));
+  if (clock != CLOCK_REALTIME) return Errno(EOPNOTSUPP);
+  return Adjtimex(task, user);
+}
+
 Status ClockGetres(Task& task, int clock, UserPtr<abi::Timespec> out) {
   const timespec resolution = TRY(sentry::ClockResolution(task, ClockId{clock}));
   return out ? task.mem().Write(out, FromHost(resolution)) : Status(kOk);
@@ -80,12 +131,14 @@ Result<int64_t> Time(Task& task, UserPtr<int64_t> out) {
 
 Result<int64_t> Times(Task& task, UserPtr<abi::Tms> out) {
   if (out) {
-    // User and system time are not told apart.
+    const platform::CpuTimes self = sentry::ProcessCpu(task.kernel(), task.group());
+    const platform::CpuTimes children =
+        sentry::UsageOfChildren(task.kernel(), task.group()).cpu;
     abi::Tms tms;
-    tms.utime = static_cast<int64_t>(sentry::ProcessCpuNs(task.kernel(), task.group())) /
-                kNsPerTick;
-    tms.cutime = static_cast<int64_t>(sentry::ChildrenCpuNs(task.kernel(), task.group())) /
-                 kNsPerTick;
+    tms.utime = static_cast<int64_t>(self.user_ns) / kNsPerTick;
+    tms.stime = static_cast<int64_t>(self.system_ns) / kNsPerTick;
+    tms.cutime = static_cast<int64_t>(children.user_ns) / kNsPerTick;
+    tms.cstime = static_cast<int64_t>(children.system_ns) / kNsPerTick;
     TRY(task.mem().Write(out, tms));
   }
   return sentry::MonotonicNs() / kNsPerTick;
@@ -102,8 +155,8 @@ Result<int64_t> ClockNanosleep(Task& task, int clock, int flags,
                                UserPtr<abi::Timespec> remaining) {
   const ClockId id{clock};
   TRY(sentry::ClockNow(task, id));
-  if (clock == CLOCK_THREAD_CPUTIME_ID) return Errno(EINVAL);
-  if (clock == CLOCK_MONOTONIC_RAW || clock == CLOCK_MONOTONIC_COARSE ||
+  // Of which libc makes EINVAL for the first.
+  if (clock == CLOCK_THREAD_CPUTIME_ID || clock == CLOCK_MONOTONIC_RAW || clock == CLOCK_MONOTONIC_COARSE ||
       clock == CLOCK_REALTIME_COARSE) {
     return Errno(EOPNOTSUPP);
   }

@@ -8,6 +8,11 @@
 namespace syscalls {
 
 Status ClockGettime(Task& task, int clock, UserPtr<abi::Timespec> out);
+Status ClockSettime(Task& task, int clock, UserPtr<const abi::Timespec> user);
+Status Settimeofday(Task& task, UserPtr<const abi::Timeval> user,
+                    UserPtr<const abi::Timezone> zone);
+Result<int64_t> Adjtimex(Task& task, UserPtr<abi::Timex> user);
+Result<int64_t> ClockAdjtime(Task& task, int clock, UserPtr<abi::Timex> user);
 Status ClockGetres(Task& task, int clock, UserPtr<abi::Timespec> out);
 Status Gettimeofday(Task& task, UserPtr<abi::Timeval> time, UserPtr<abi::Timezone> zone);
 Result<int64_t> Time(Task& task, UserPtr<int64_t> out);

@@ -23,6 +23,7 @@
 #include "base/ref.h"
 #include "base/result.h"
 #include "platform/api/registers.h"
+#include "platform/api/usage.h"
 
 namespace platform {
 
@@ -150,9 +151,13 @@ class Thread {
   // Verdict::kContinue: close(2) of it must then be answered kContinue.
   virtual bool HoldsDescriptor(int guest_fd) = 0;
   virtual AddressSpace& address_space() = 0;
-  // CPU time used by this thread's whole host process, in nanoseconds, user and system together: the
-  // host does not tell a thread's to other processes.
+  // CPU time used by this thread's whole process, in nanoseconds, user and system together.
   virtual uint64_t CpuTimeNs() = 0;
+  // The same divided, those of the host processes before the last execve included.
+  virtual CpuTimes CpuSplit() { return {.user_ns = CpuTimeNs()}; }
+  // Where the host's accounts of this thread's process go, and those of its successors by execve.
+  // Call once, before Start, for the first thread of a process.
+  virtual void SetLedger(Ref<UsageLedger> ledger) {}
   // Has the host keep the soft limit of RLIMIT_AS, RLIMIT_DATA, RLIMIT_STACK or RLIMIT_MEMLOCK for
   // this thread's process, as far as its own limits allow. Children inherit it; execve's new process
   // does not. `value` in bytes of the application's. Callable from any thread, with locks held.

@@ -21,7 +21,6 @@
 #include <cstdio>
 #include <cstring>
 
-#include "absl/strings/str_cat.h"
 #include "base/log.h"
 #include "platform/native/stub.h"
 
@@ -398,7 +397,7 @@ Result<std::string> Zygote::ReadProc(std::string_view path) {
 }
 
 Result<std::string> ReadThreadProc(Zygote& zygote, int tid, std::string_view file) {
-  return zygote.ReadProc(absl::StrCat(tid, "/", file));
+  return zygote.ReadProc(std::to_string(tid) + "/" + std::string(file));
 }
 
 }  // namespace platform::native

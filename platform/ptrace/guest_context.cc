@@ -79,7 +79,10 @@ Status GuestThread::Exec(PtraceImage& image) {
     old_tid = tid_;
     tid_ = filled.process->tgid();
     old = std::exchange(process_, filled.process);
-    cpu_before_exec_ns_ += old->CpuTimeNs();
+    const CpuTimes used = old->CpuSplit();
+    cpu_before_exec_.user_ns += used.user_ns;
+    cpu_before_exec_.system_ns += used.system_ns;
+    if (ledger_) process_->SetLedger(ledger_);
   }
   old->Kill();
   host_ = std::move(filled.process);

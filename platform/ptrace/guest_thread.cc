@@ -22,7 +22,7 @@ bool IsFaultSignal(int signal) {
          signal == SIGTRAP;
 }
 
-// ptrace(2) does not tell the exception; what it was follows from the signal but for details.
+// The exception as it follows from the signal, for when the host's frame could not be had.
 void DescribeFault(const siginfo_t& info, Registers& regs) {
   constexpr uint64_t kUserMode = 4, kPresent = 1;
   constexpr int kFromKernel = 0x80;  // SI_KERNEL: no address.
@@ -270,8 +270,16 @@ void GuestThread::HandleSignal() {
   const Result<siginfo_t> info = tracee_.SignalInfo();
   if (!info.ok() || info->si_code <= 0) return;  // From a process.
   if (!EnterGuest()) return;
+  // Traps say enough, and are no place to play with the step flag.
+  Result<Exception> exception = Errno(EIO);
+  if (signal != SIGTRAP) exception = host_->ReadException(tracee_);
   GuestContext context(*this);
   DescribeFault(*info, context.regs);
+  if (exception.ok()) {
+    context.regs.error_code = exception->error_code;
+    context.regs.trapno = exception->trapno;
+    context.regs.cr2 = exception->cr2;
+  }
   Obey(guest_.OnFault(*info, context), context);
   LeaveGuest();
 }
@@ -349,10 +357,17 @@ Status GuestThread::SetAffinity(const cpu_set_t& cpus) {
   return process_ && !ended_ ? process_->SetAffinity(tid_, cpus) : Status(Errno(ESRCH));
 }
 
-uint64_t GuestThread::CpuTimeNs() {
+CpuTimes GuestThread::CpuSplit() {
   absl::MutexLock lock(&mu_);
-  if (!process_) return 0;
-  return cpu_before_exec_ns_ + process_->CpuTimeNs();
+  if (!process_) return {};
+  const CpuTimes now = process_->CpuSplit();
+  return {cpu_before_exec_.user_ns + now.user_ns, cpu_before_exec_.system_ns + now.system_ns};
+}
+
+void GuestThread::SetLedger(Ref<UsageLedger> ledger) {
+  absl::MutexLock lock(&mu_);
+  ledger_ = std::move(ledger);
+  if (process_) process_->SetLedger(ledger_);
 }
 
 Status GuestThread::SetHostLimit(int resource, uint64_t value) {

@@ -33,7 +33,8 @@ class GuestThread final : public RefCounted {
   void Interrupt() ABSL_LOCKS_EXCLUDED(mu_);
   void KillProcess() ABSL_LOCKS_EXCLUDED(mu_);
   AddressSpace& address_space() const ABSL_LOCKS_EXCLUDED(mu_);
-  uint64_t CpuTimeNs() ABSL_LOCKS_EXCLUDED(mu_);
+  CpuTimes CpuSplit() ABSL_LOCKS_EXCLUDED(mu_);
+  void SetLedger(Ref<UsageLedger> ledger) ABSL_LOCKS_EXCLUDED(mu_);
   Status SetHostLimit(int resource, uint64_t value) ABSL_LOCKS_EXCLUDED(mu_);
   Status SetAffinity(const cpu_set_t& cpus) ABSL_LOCKS_EXCLUDED(mu_);
   int host_tid() const ABSL_LOCKS_EXCLUDED(mu_);
@@ -99,7 +100,8 @@ class GuestThread final : public RefCounted {
   bool running_ ABSL_GUARDED_BY(mu_) = false;  // Outside call-backs and injected calls.
   bool in_guest_ ABSL_GUARDED_BY(mu_) = false;
   bool ended_ ABSL_GUARDED_BY(mu_) = false;  // By kExitThread.
-  uint64_t cpu_before_exec_ns_ ABSL_GUARDED_BY(mu_) = 0;
+  CpuTimes cpu_before_exec_ ABSL_GUARDED_BY(mu_);
+  Ref<UsageLedger> ledger_ ABSL_GUARDED_BY(mu_);
 };
 
 // The handle that the sentry owns.
@@ -114,7 +116,9 @@ class PtraceThread final : public Thread {
   // Descriptors never stay: the call that wants one has another number put in its argument.
   bool HoldsDescriptor(int) override { return false; }
   AddressSpace& address_space() override { return thread_->address_space(); }
-  uint64_t CpuTimeNs() override { return thread_->CpuTimeNs(); }
+  uint64_t CpuTimeNs() override { return thread_->CpuSplit().total_ns(); }
+  CpuTimes CpuSplit() override { return thread_->CpuSplit(); }
+  void SetLedger(Ref<UsageLedger> ledger) override { thread_->SetLedger(std::move(ledger)); }
   Status SetHostLimit(int resource, uint64_t value) override {
     return thread_->SetHostLimit(resource, value);
   }

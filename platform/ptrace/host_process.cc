@@ -1,14 +1,16 @@
 #include "platform/ptrace/host_process.h"
 
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
 
 #include "platform/native/host_limit.h"
+#include "platform/native/host_usage.h"
+#include "platform/native/stub.h"
 
 namespace platform::ptrace {
 
@@ -66,24 +68,34 @@ void HostProcess::RemoveThread(pid_t tid) {
 bool HostProcess::TryReap(pid_t tid, int* status) {
   absl::MutexLock lock(&mu_);
   int how = 0;
-  const pid_t reaped = waitpid(tid, &how, __WALL | WNOHANG);
+  rusage usage{};
+  const pid_t reaped = wait4(tid, &how, __WALL | WNOHANG, &usage);
   if (reaped == 0 || (reaped == tid && WIFSTOPPED(how))) return false;
   if (status != nullptr) *status = how;
   RemoveLocked(tid);
-  if (tid == tgid_) leader_reaped_ = true;
+  if (tid == tgid_ && !leader_reaped_) {
+    leader_reaped_ = true;
+    if (ledger_) ledger_->Close(usage);
+  }
   return true;
 }
 
-uint64_t HostProcess::CpuTimeNs() {
-  // The clock of another process, see clock_getcpuclockid(3). There is none for another's thread.
-  const clockid_t clock = static_cast<clockid_t>((~static_cast<uint32_t>(tgid_)) << 3 | 2);
-  timespec now{};
+Result<Exception> HostProcess::ReadException(Tracee& tracee) {
+  absl::MutexLock lock(&frame_mu_);
+  return tracee.ReadException(*space_, native::SlotAddress(1) - 64);
+}
+
+CpuTimes HostProcess::CpuSplit() {
   absl::MutexLock lock(&mu_);
-  if (!leader_reaped_ && clock_gettime(clock, &now) == 0) {
-    cpu_time_ns_ =
-        static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
-  }
-  return cpu_time_ns_;
+  if (!leader_reaped_) cpu_ = native::ReadCpuTimes(tgid_);
+  return cpu_;
+}
+
+void HostProcess::SetLedger(Ref<UsageLedger> ledger) {
+  absl::MutexLock lock(&mu_);
+  if (leader_reaped_) return;
+  ledger_ = std::move(ledger);
+  ledger_->Open();
 }
 
 Status HostProcess::SetLimit(int resource, uint64_t value) {

@@ -11,7 +11,9 @@
 #include "absl/synchronization/mutex.h"
 #include "base/ref.h"
 #include "base/result.h"
+#include "platform/api/usage.h"
 #include "platform/native/address_space.h"
+#include "platform/ptrace/tracee.h"
 
 namespace platform::ptrace {
 
@@ -41,8 +43,13 @@ class HostProcess final : public RefCounted {
   // It is about to end by itself and not to be read through any more.
   void RemoveThread(pid_t tid) ABSL_LOCKS_EXCLUDED(mu_);
 
+  // Tracee::ReadException on one of its threads, in the place for signal frames that they share.
+  Result<Exception> ReadException(Tracee& tracee) ABSL_LOCKS_EXCLUDED(frame_mu_);
+
   // CPU time of all its threads together. The last one known after its end.
-  uint64_t CpuTimeNs() ABSL_LOCKS_EXCLUDED(mu_);
+  CpuTimes CpuSplit() ABSL_LOCKS_EXCLUDED(mu_);
+  // Where its accounts go when it is reaped.
+  void SetLedger(Ref<UsageLedger> ledger) ABSL_LOCKS_EXCLUDED(mu_);
   // See platform::Thread::SetHostLimit.
   Status SetLimit(int resource, uint64_t value) ABSL_LOCKS_EXCLUDED(mu_);
 
@@ -51,11 +58,13 @@ class HostProcess final : public RefCounted {
 
   const pid_t tgid_;
   const Ref<native::NativeAddressSpace> space_;
+  absl::Mutex frame_mu_;    // The stub's memory at the top of slot 0. Taken first.
   mutable absl::Mutex mu_;  // Taken last, but for the address space's.
   std::vector<pid_t> tids_ ABSL_GUARDED_BY(mu_);
   bool killed_ ABSL_GUARDED_BY(mu_) = false;
   bool leader_reaped_ ABSL_GUARDED_BY(mu_) = false;
-  uint64_t cpu_time_ns_ ABSL_GUARDED_BY(mu_) = 0;
+  CpuTimes cpu_ ABSL_GUARDED_BY(mu_);
+  Ref<UsageLedger> ledger_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace platform::ptrace

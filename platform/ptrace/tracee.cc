@@ -18,6 +18,8 @@ namespace {
 constexpr uint64_t kSyscallSize = 2;     // The instruction.
 constexpr uint64_t kPlainFlags = 0x202;  // Nothing set that a stub would notice.
 constexpr uint64_t kVsyscallPage = 0xffffffffff600000;
+constexpr uint64_t kStepFlag = 1 << 8;   // TF.
+constexpr uint64_t kMaxFrame = 64 << 10;
 constexpr uint16_t kUserCode = 0x33, kUserStack = 0x2b;
 
 // Signals come in between; more of them than this and the stub's code is not what it was.
@@ -184,6 +186,32 @@ Result<siginfo_t> Tracee::SignalInfo() {
   siginfo_t info{};
   if (gone_ || Request(PTRACE_GETSIGINFO, 0, &info) != 0) return Errno(EIO);
   return info;
+}
+
+Result<Exception> Tracee::ReadException(native::NativeAddressSpace& space,
+                                                uint64_t stack) {
+  const std::vector<std::byte> xstate = TRY(ReadXstate());
+  user_regs_struct at = regs_;
+  at.rsp = stack;
+  at.orig_rax = ~uint64_t{0};
+  at.eflags &= ~kStepFlag;
+  dirty_ = true;  // regs_ comes back at the next resume.
+  const int signal = signal_;
+  Request(PTRACE_SETREGS, 0, &at);
+  Request(PTRACE_SINGLESTEP, 0, reinterpret_cast<void*>(static_cast<uintptr_t>(signal)));
+  user_regs_struct handler{};
+  const RawStop stop = WaitRaw(handler);
+  const bool entered = stop == RawStop::kSignal && signal_ == SIGTRAP && handler.rsp < stack &&
+                       handler.rsp > stack - kMaxFrame && handler.rip != regs_.rip;
+  signal_ = signal;
+  if (stop == RawStop::kGone) return Errno(EIO);
+  native::UserContext frame{};
+  constexpr uint64_t kReturnAddress = 8;  // In front of the context.
+  const bool read = entered && space.ReadObject(handler.rsp + kReturnAddress, frame);
+  UnblockSignals();
+  TRY(WriteXstate(xstate));
+  if (!read) return Errno(EIO);
+  return Exception{frame.machine.err, frame.machine.trapno, frame.machine.cr2};
 }
 
 bool Tracee::RewindInterruptedCall() {

@@ -15,8 +15,14 @@
 
 #include "base/result.h"
 #include "platform/api/platform.h"
+#include "platform/native/address_space.h"
 
 namespace platform::ptrace {
+
+// What the processor said about a fault; the names are struct sigcontext's.
+struct Exception {
+  uint64_t error_code = 0, trapno = 0, cr2 = 0;
+};
 
 // Used by one thread only, the tracer: the host answers no other. Once the thread has died every
 // operation does nothing, Wait says kGone, and the dead thread waits to be reaped.
@@ -54,6 +60,10 @@ class Tracee {
   Stop Wait();
   int signal() const { return signal_; }
   Result<siginfo_t> SignalInfo();
+  // What the processor said about the fault whose signal the thread stands at. ptrace(2) does not tell,
+  // but the frame for a handler does: the host builds one below `stack`, memory of the stub's, and the
+  // thread goes on as if nothing had been. EIO when it did not come to that.
+  Result<Exception> ReadException(native::NativeAddressSpace& space, uint64_t stack);
   // True when the stop has interrupted a call that the host would start again: the thread then
   // stands in front of it, as if it had never been made.
   bool RewindInterruptedCall();

@@ -284,6 +284,11 @@ Status StubContext::Exec(Image& image) {
   thread_.uses_gs = false;
   thread_.process->space->FreeSlot(thread_.slot);
   thread_.process->slots.erase(thread_.slot);
+  if (thread_.process->ledger) {
+    parked.process->ledger = thread_.process->ledger;
+    parked.process->ledger->Open();
+    parked.process->before = platform_.CpuSplitLocked(*thread_.process);
+  }
   platform_.KillLocked(*thread_.process);
   thread_.process = parked.process;
   thread_.tid = parked.process->pid;

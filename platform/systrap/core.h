@@ -35,6 +35,8 @@ struct HostProcess : RefCounted {
   bool reaped = false;
   std::set<int> descriptors;  // Injected and not closed yet.
   std::set<size_t> slots;  // Of its threads, to be freed when it dies: others may share the memory.
+  Ref<UsageLedger> ledger;  // Empty in an image.
+  CpuTimes before;          // Of the host processes that it has replaced.
 };
 
 // A thread of a stub; survives execve, which gives it another process. Guarded by Systrap::mu().
@@ -136,6 +138,7 @@ class Systrap final : public Platform {
   void Unregister(HostThread& thread) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Marked as reaped when it has ended already.
   void AddProcess(Ref<HostProcess> process) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  CpuTimes CpuSplitLocked(const HostProcess& process) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void KillLocked(HostProcess& process) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void InterruptLocked(HostThread& thread) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void ResumeIfReadyLocked(HostThread& thread) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -191,7 +194,7 @@ class Systrap final : public Platform {
   void EndThread(HostThread& thread) ABSL_LOCKS_EXCLUDED(mu_);
   // Ends a call-back, unless a notification has come meanwhile: then that is next.
   std::optional<seccomp_notif> LeaveCallback(HostThread& thread) ABSL_LOCKS_EXCLUDED(mu_);
-  void ReportDeath(pid_t pid, int wait_status) ABSL_LOCKS_EXCLUDED(mu_);
+  void ReportDeath(pid_t pid, int wait_status, const rusage& usage) ABSL_LOCKS_EXCLUDED(mu_);
   void ForgetUnclaimedLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   // patching.cc: whether a busy thread's calls should come by mailbox; called between a call and
@@ -270,7 +273,9 @@ class StubThread final : public Thread {
   void KillProcess() override;
   bool HoldsDescriptor(int guest_fd) override;
   AddressSpace& address_space() override;
-  uint64_t CpuTimeNs() override;
+  uint64_t CpuTimeNs() override { return CpuSplit().total_ns(); }
+  CpuTimes CpuSplit() override;
+  void SetLedger(Ref<UsageLedger> ledger) override;
   Status SetHostLimit(int resource, uint64_t value) override;
   Status SetAffinity(const cpu_set_t& cpus) override;
   int host_tid() const override;

@@ -405,7 +405,7 @@ void Systrap::ForgetUnclaimedLocked() {
                  [this](const auto& entry) { return !listener_.IsValid(entry.second.id); });
 }
 
-void Systrap::ReportDeath(pid_t pid, int wait_status) {
+void Systrap::ReportDeath(pid_t pid, int wait_status, const rusage& usage) {
   std::vector<Ref<HostThread>> orphans;
   {
     absl::MutexLock lock(&mu_);
@@ -420,6 +420,7 @@ void Systrap::ReportDeath(pid_t pid, int wait_status) {
     for (const size_t slot : process->slots) process->space->FreeSlot(slot);
     process->slots.clear();
     ForgetUnclaimedLocked();
+    if (process->ledger) process->ledger->Close(usage);
     if (!process->killed) {
       for (const auto& [tid, thread] : threads_) {
         if (thread->process == process && thread->guest != nullptr) orphans.push_back(thread);

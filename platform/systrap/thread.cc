@@ -1,7 +1,7 @@
 #include <sched.h>
-#include <time.h>
 
 #include "platform/native/host_limit.h"
+#include "platform/native/host_usage.h"
 #include "platform/systrap/core.h"
 
 namespace platform::systrap {
@@ -48,18 +48,23 @@ AddressSpace& StubThread::address_space() {
   return *host_->process->space;
 }
 
-uint64_t StubThread::CpuTimeNs() {
-  pid_t pid;
-  {
-    absl::MutexLock lock(&platform_.mu());
-    if (host_->process->reaped) return 0;
-    pid = host_->process->pid;
-  }
-  // The host tells other processes' clocks by process only (CPUCLOCK_SCHED of the group).
-  const clockid_t clock = static_cast<clockid_t>(~static_cast<unsigned>(pid) << 3 | 2);
-  timespec now;
-  if (clock_gettime(clock, &now) != 0) return 0;
-  return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
+CpuTimes Systrap::CpuSplitLocked(const HostProcess& process) {
+  if (process.reaped) return process.before;
+  const CpuTimes now = native::ReadCpuTimes(process.pid);
+  return {process.before.user_ns + now.user_ns, process.before.system_ns + now.system_ns};
+}
+
+CpuTimes StubThread::CpuSplit() {
+  absl::MutexLock lock(&platform_.mu());
+  return platform_.CpuSplitLocked(*host_->process);
+}
+
+void StubThread::SetLedger(Ref<UsageLedger> ledger) {
+  absl::MutexLock lock(&platform_.mu());
+  HostProcess& process = *host_->process;
+  if (process.reaped) return;
+  process.ledger = std::move(ledger);
+  process.ledger->Open();
 }
 
 Status StubThread::SetHostLimit(int resource, uint64_t value) {

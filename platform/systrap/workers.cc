@@ -1,6 +1,7 @@
 // Leader and followers: one worker waits for notifications and handles what it receives, on the
 // core of the thread that called. Before it blocks it lets another one lead.
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include "base/log.h"
@@ -115,7 +116,8 @@ void Systrap::Run() {
   bool zygote_gone = false;  // Its death is what wakes this thread to stop: without it, look.
   for (;;) {
     int status = 0;
-    const pid_t pid = waitpid(-1, &status, zygote_gone ? __WALL | WNOHANG : __WALL);
+    rusage usage{};
+    const pid_t pid = wait4(-1, &status, zygote_gone ? __WALL | WNOHANG : __WALL, &usage);
     const int error = pid < 0 ? errno : 0;
     const bool nothing = pid == 0 || (zygote_gone && error == ECHILD);
     {
@@ -134,7 +136,7 @@ void Systrap::Run() {
       LOG_ERROR("the zygote has died: no process can be started any more");
       continue;
     }
-    ReportDeath(pid, status);
+    ReportDeath(pid, status, usage);
   }
 }
 

@@ -9,6 +9,7 @@
 
 #include "sentry/fs/anon/pidfd.h"
 #include "sentry/task/task_builder.h"
+#include "sentry/time/process_timers.h"
 
 #ifndef CLONE_CLEAR_SIGHAND
 #define CLONE_CLEAR_SIGHAND 0x100000000ULL
@@ -67,6 +68,7 @@ Result<Pid> TaskBuilder::Clone(Task& parent, platform::Context& context, const C
     {
       absl::MutexLock lock(&parent.kernel().mu());
       child->thread_ = std::move(thread);
+      if ((flags & CLONE_THREAD) == 0) child->thread_->SetLedger(child->group().ledger);
     }
     const Pid tid = child->tid();
     const auto tid_bytes = std::as_bytes(std::span(&tid, 1));
@@ -104,6 +106,9 @@ Result<Pid> TaskBuilder::Clone(Task& parent, platform::Context& context, const C
     return result;
   }
   Start(*child);
+  if ((flags & CLONE_THREAD) == 0 && parent.Limit(RLIMIT_CPU) != RLIM_INFINITY) {
+    ProcessTimers::Of(parent.kernel(), child->group())->KeepCpuLimit();
+  }
   if ((flags & CLONE_VFORK) != 0) WaitForVfork(parent);
   return result;
 }
@@ -129,6 +134,8 @@ Ref<ThreadGroup> TaskBuilder::NewGroup(Task& parent, const CloneArgs& args) {
   group->host_limits = from.host_limits;
   group->personality = from.personality;
   group->dumpable = from.dumpable;
+  group->thp_disabled = from.thp_disabled;
+  group->mce_policy = from.mce_policy;
   group->oom_score_adj = from.oom_score_adj;
   group->uid = from.uid;
   return group;
@@ -216,6 +223,7 @@ Status TaskBuilder::Link(Task& parent, Task& child, const CloneArgs& args) {
     group.group = parent.group().group;
     group.session = parent.group().session;
     group.parent = ancestor;
+    group.parent_tid = ancestor == &parent.group() ? parent.tid_ : 0;
     group.leader = &child;
     timespec now{};
     clock_gettime(CLOCK_MONOTONIC, &now);

@@ -31,7 +31,7 @@ void Kernel::BeginGroupExitLocked(ThreadGroup& group, int wait_status, AfterUnlo
   group.exit_status = wait_status;
   group.stopped = false;
   for (Task* task : group.tasks) {
-    if (task->thread_) task->final_cpu_ns_ = task->thread_->CpuTimeNs();
+    task->final_cpu_ = task->CpuSplitLocked();
   }
   // Locks that outlive the process have to be given up first: the last task then kills it.
   const auto holds = [](const Task* task) { return task->robust_list != 0; };
@@ -109,8 +109,10 @@ void Kernel::FinishTask(Task& task, From from) {
     absl::MutexLock lock(&mu_);
     if (task.thread_) {
       // The host may have forgotten a process that was killed.
-      uint64_t& total = task.group().dead_cpu_ns;
-      total = std::max({total, task.final_cpu_ns_, task.thread_->CpuTimeNs()});
+      platform::CpuTimes& total = task.group().dead_cpu;
+      for (const platform::CpuTimes& used : {task.final_cpu_, task.CpuSplitLocked()}) {
+        if (used.total_ns() > total.total_ns()) total = used;
+      }
     }
     const ThreadGroup& group = task.group();
     if (group.exiting && group.tasks.size() == 1 && !group.host_gone) KillHostLocked(task.group());
@@ -275,7 +277,9 @@ void Kernel::ReportDeathLocked(ThreadGroup& group, AfterUnlock& after) {
     SignalInfo info = MakeSignalInfo(group.exit_signal, signal != 0 ? CLD_KILLED : CLD_EXITED,
                                      group.id, group.uid);
     info.si_status = signal != 0 ? signal : status >> 8 & 0xff;
-    info.si_utime = static_cast<clock_t>(group.dead_cpu_ns / 10'000'000);
+    constexpr uint64_t kNsPerTick = 10'000'000;  // USER_HZ is 100.
+    info.si_utime = static_cast<clock_t>(group.dead_cpu.user_ns / kNsPerTick);
+    info.si_stime = static_cast<clock_t>(group.dead_cpu.system_ns / kNsPerTick);
     (void)SendLocked(*parent, nullptr, info, after);
   }
   if (unwanted) ReapLocked(group, after);

@@ -89,6 +89,7 @@ Status TaskBuilder::CreateInit(Kernel& kernel, const Kernel::InitProcess& init) 
 void TaskBuilder::Adopt(Kernel& kernel, Task& task, std::unique_ptr<platform::Thread> thread) {
   ThreadGroup& group = task.group();
   task.thread_ = std::move(thread);
+  task.thread_->SetLedger(group.ledger);
   task.life_.store(Task::kStarting);
   group.leader = &task;
   group.tasks.push_back(&task);

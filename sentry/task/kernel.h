@@ -81,6 +81,11 @@ class Kernel {
   void SendTo(Task& task, const SignalInfo& info) ABSL_LOCKS_EXCLUDED(mu_);
   // To a process.
   void SendTo(ThreadGroup& group, const SignalInfo& info) ABSL_LOCKS_EXCLUDED(mu_);
+  // Of a POSIX timer, to a task or its process. Its room in the queue was taken by ChargeTimer.
+  void SendTimerSignal(ThreadGroup& group, Task* only, const SignalInfo& info)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  // The room that a POSIX timer's signal may need. EAGAIN beyond RLIMIT_SIGPENDING.
+  Result<SignalCharge> ChargeTimer(ThreadGroup& group) ABSL_LOCKS_EXCLUDED(mu_);
   // To every member of a process group that exists (ESRCH otherwise).
   Status SendToProcessGroup(Pid pgid, const SignalInfo& info) ABSL_LOCKS_EXCLUDED(mu_);
   // kill(2): `pid` as there. `info.si_signo` 0 only checks. ESRCH, EPERM; EAGAIN when a queued
@@ -130,11 +135,13 @@ class Kernel {
   ThreadGroup* FindGroupLocked(Pid tgid) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   // signal_delivery.cc
-  Status SendLocked(ThreadGroup& group, Task* only, const SignalInfo& info, AfterUnlock& after)
+  enum class Room : uint8_t { kCharged, kPrepaid };
+  Status SendLocked(ThreadGroup& group, Task* only, const SignalInfo& info, AfterUnlock& after,
+                    Room room = Room::kCharged)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Puts it into a queue within RLIMIT_SIGPENDING (send_signal() of Linux); EAGAIN beyond it for what
   // must not get lost.
-  Status QueueLocked(ThreadGroup& group, SignalQueue& queue, const SignalInfo& info)
+  Status QueueLocked(ThreadGroup& group, SignalQueue& queue, const SignalInfo& info, Room room)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   std::shared_ptr<UserSignals> SignalsOfUserLocked(uint32_t uid)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

@@ -1,5 +1,6 @@
 #include "sentry/task/signal.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 #include <iterator>
@@ -58,6 +59,19 @@ std::optional<SignalInfo> SignalQueue::Pop(SignalSet allowed) {
   // See PushBare.
   if (!found.has_value()) found = MakeSignalInfo(sig, SI_USER, 0, 0);
   return found;
+}
+
+void SignalQueue::DiscardTimer(int timer_id) {
+  const auto sent_by = [timer_id](const Entry& entry) {
+    return entry.info.si_code == SI_TIMER && entry.info.si_timerid == timer_id;
+  };
+  const auto it = std::find_if(entries_.begin(), entries_.end(), sent_by);
+  if (it == entries_.end()) return;
+  const int sig = it->info.si_signo;
+  entries_.erase(it);
+  const bool more = std::any_of(entries_.begin(), entries_.end(),
+                                [sig](const Entry& entry) { return entry.info.si_signo == sig; });
+  if (!more) pending_.Remove(sig);
 }
 
 void SignalQueue::Discard(SignalSet set) {

@@ -5,6 +5,7 @@
 #include <signal.h>
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <list>
@@ -63,10 +64,10 @@ using SignalInfo = siginfo_t;
 SignalInfo MakeSignalInfo(int sig, int code, int32_t sender_pid, uint32_t sender_uid);
 SignalInfo MakeKernelSignalInfo(int sig);
 
-// How many signals are queued to a user's processes, which RLIMIT_SIGPENDING bounds. Guarded by
-// Kernel::mu().
+// How many signals are queued to a user's processes, and POSIX timers of theirs that may queue one:
+// what RLIMIT_SIGPENDING bounds. Grows under Kernel::mu().
 struct UserSignals {
-  uint64_t queued = 0;
+  std::atomic<uint64_t> queued{0};
 };
 
 // One queued signal's share of that count, given back at its end. Empty for signals that do not count.
@@ -110,6 +111,8 @@ class SignalQueue {
     }
     return false;
   }
+  // Takes back what a POSIX timer has queued.
+  void DiscardTimer(int timer_id);
   void Discard(SignalSet set);
   void Clear();
 

@@ -42,6 +42,20 @@ void Kernel::SendTo(ThreadGroup& group, const SignalInfo& info) {
   (void)SendLocked(group, nullptr, info, after);
 }
 
+void Kernel::SendTimerSignal(ThreadGroup& group, Task* only, const SignalInfo& info) {
+  AfterUnlock after(*this);
+  absl::MutexLock lock(&mu_);
+  (void)SendLocked(group, only, info, after, Room::kPrepaid);
+}
+
+Result<SignalCharge> Kernel::ChargeTimer(ThreadGroup& group) {
+  absl::MutexLock lock(&mu_);
+  std::shared_ptr<UserSignals> user = SignalsOfUserLocked(group.uid);
+  const uint64_t limit = std::min<uint64_t>(group.limits[RLIMIT_SIGPENDING].rlim_cur, kMaxQueued);
+  if (user->queued >= limit) return Errno(EAGAIN);
+  return SignalCharge(std::move(user));
+}
+
 Status Kernel::SendToProcessGroup(Pid pgid, const SignalInfo& info) {
   AfterUnlock after(*this);
   absl::MutexLock lock(&mu_);
@@ -112,7 +126,7 @@ Status Kernel::KillTask(Task& sender, Pid tgid, Pid tid, const SignalInfo& info)
 }
 
 Status Kernel::SendLocked(ThreadGroup& group, Task* only, const SignalInfo& info,
-                          AfterUnlock& after) {
+                          AfterUnlock& after, Room room) {
   const int sig = info.si_signo;
   if (!IsSignal(sig) || group.tasks.empty() || group.exiting) return kOk;
   if (only != nullptr && only->killed()) return kOk;
@@ -135,16 +149,21 @@ Status Kernel::SendLocked(ThreadGroup& group, Task* only, const SignalInfo& info
     return kOk;
   }
   SignalQueue& queue = only != nullptr ? only->pending_ : group.pending;
-  TRY(QueueLocked(group, queue, info));
+  TRY(QueueLocked(group, queue, info, room));
   signal_events_.Notify(POLLIN);
   WakeForSignalLocked(group, only, sig, after);
   return kOk;
 }
 
-Status Kernel::QueueLocked(ThreadGroup& group, SignalQueue& queue, const SignalInfo& info) {
+Status Kernel::QueueLocked(ThreadGroup& group, SignalQueue& queue, const SignalInfo& info,
+                           Room room) {
   const int sig = info.si_signo;
   const bool real_time = sig >= kFirstRealTime;
   if (!real_time && queue.pending().has(sig)) return kOk;
+  if (room == Room::kPrepaid) {
+    queue.Push(info);
+    return kOk;
+  }
   std::shared_ptr<UserSignals> user = SignalsOfUserLocked(group.uid);
   // What the kernel itself or kill(2) says about a standard signal is at most one entry a queue.
   const bool unlimited = !real_time && info.si_code >= 0;

@@ -6,8 +6,6 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/match.h"
-#include "absl/strings/str_cat.h"
 #include "sentry/task/kernel.h"
 #include "sentry/task/restart.h"
 #include "sentry/task/robust_list.h"
@@ -115,7 +113,23 @@ char Task::State() const {
   }
   // The only call in which the host lets a thread sleep; any other is on its way to a call-back.
   const Result<std::string> call = kernel_.platform().HostProc(host_tid, "syscall");
-  return call.ok() && absl::StartsWith(*call, absl::StrCat(SYS_futex, " ")) ? 'S' : 'R';
+  return call.ok() && call->starts_with(std::to_string(SYS_futex) + " ") ? 'S' : 'R';
+}
+
+uint64_t Task::ThreadCpuNs() const {
+  int host_tid = 0;
+  bool alone = false;
+  {
+    absl::MutexLock lock(&kernel_.mu());
+    if (!thread_) return 0;
+    alone = group_->tasks.size() == 1 && group_->dead_cpu.total_ns() == 0;
+    if (alone) return CpuSplitLocked().total_ns();
+    host_tid = thread_->host_tid();
+  }
+  // The host has no clock for another process's thread, but a file: nanoseconds run, waited, slices.
+  const Result<std::string> text = kernel_.platform().HostProc(host_tid, "schedstat");
+  if (!text.ok()) return CpuTimeNs();
+  return strtoull(text->c_str(), nullptr, 10);
 }
 
 uint64_t Task::CpuTimeNs() const {
@@ -127,6 +141,13 @@ void Task::set_creds(Credentials creds) {
   absl::MutexLock lock(&kernel_.mu());
   std::swap(creds_, creds);
   group_->uid = creds_.uid;
+  // commit_creds() of Linux: whoever becomes another one is not to be looked into by his equals.
+  const bool other = creds.euid != creds_.euid || creds.egid != creds_.egid ||
+                     creds.fsuid != creds_.fsuid || creds.fsgid != creds_.fsgid ||
+                     (creds_.permitted & ~creds.permitted) != 0;
+  if (!other) return;
+  group_->dumpable = 0;
+  pdeath_signal = 0;
 }
 
 WalkContext Task::walk_context() const {

@@ -65,7 +65,12 @@ class Task final : public RefCounted, public platform::Guest {
   // CPU time used so far, in nanoseconds; 0 once it has been added to the group's. From any task.
   uint64_t CpuTimeNs() const;
   // The same under Kernel::mu().
-  uint64_t CpuTimeNsLocked() const { return thread_ ? thread_->CpuTimeNs() : 0; }
+  uint64_t CpuTimeNsLocked() const { return CpuSplitLocked().total_ns(); }
+  platform::CpuTimes CpuSplitLocked() const {
+    return thread_ ? thread_->CpuSplit() : platform::CpuTimes();
+  }
+  // Of this thread alone. From any task; may ask the host.
+  uint64_t ThreadCpuNs() const;
   // platform::Thread::SetHostLimit under Kernel::mu(), from any task.
   void SetHostLimitLocked(int resource, uint64_t value) {
     // A host that keeps no limits leaves them as numbers that are shown.
@@ -208,7 +213,7 @@ class Task final : public RefCounted, public platform::Guest {
   bool parked_ = false;              // Stands still for a group stop.
   SignalSet sigwait_;                // What sigtimedwait waits for.
   Ref<Task> vfork_parent_;           // Waits for this task's execve or end.
-  uint64_t final_cpu_ns_ = 0;        // CPU time when the process was killed.
+  platform::CpuTimes final_cpu_;     // CPU time when the process was killed.
   bool vfork_waiting_ = false;       // This task's own wait for a child.
   // In execve: the threads of the other tasks, which end with the old host process.
   struct Grave {

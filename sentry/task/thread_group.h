@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/ref.h"
+#include "platform/api/usage.h"
 #include "sentry/fs/file.h"
 #include "sentry/fs/wait_queue.h"
 #include "sentry/task/signal.h"
@@ -45,6 +46,7 @@ class ThreadGroup : public RefCounted {
   Task* leader = nullptr;            // May already have exited.
   std::vector<Task*> tasks;          // Alive.
   ThreadGroup* parent = nullptr;     // nullptr for init.
+  Pid parent_tid = 0;                // The parent's thread that made it, for __WNOTHREAD.
   std::vector<Ref<ThreadGroup>> children;  // Alive and zombies.
   int exit_signal = SIGCHLD;         // Sent to the parent at the end.
   Pid group = 0;                     // Process group.
@@ -73,12 +75,17 @@ class ThreadGroup : public RefCounted {
 
   std::array<rlimit, RLIM_NLIMITS> limits{};
   uint32_t host_limits = 0;  // Bits 1 << RLIMIT_* of those that the host keeps.
-  uint64_t dead_cpu_ns = 0;           // CPU time of the process when a thread last exited.
-  uint64_t children_cpu_ns = 0;       // Of reaped children.
+  platform::CpuTimes dead_cpu;        // CPU time of the process when a thread last exited.
+  Ref<platform::UsageLedger> ledger = MakeRef<platform::UsageLedger>();
+  // Of reaped children and those that they have waited for, but for what the host has not said yet.
+  platform::Usage children_usage;
+  std::vector<Ref<platform::UsageLedger>> unsettled_children;
   uint32_t uid = 0;                   // Real user id of the last task, for reports of its end.
   int64_t start_time_ns = 0;          // CLOCK_MONOTONIC.
   uint64_t personality = 0;
   int dumpable = 1;
+  bool thp_disabled = false;          // PR_SET_THP_DISABLE.
+  int mce_policy = 2;                 // PR_MCE_KILL_DEFAULT.
   int oom_score_adj = 0;
   // Interval timers and POSIX timers; owned by sentry/time.
   std::shared_ptr<class ProcessTimers> timers;

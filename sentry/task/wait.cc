@@ -2,12 +2,29 @@
 
 #include <sys/wait.h>
 
+#include <algorithm>
+
 #include "sentry/task/task.h"
 
 namespace sentry {
 namespace {
 
-bool Matches(const ThreadGroup& child, const WaitQuery& query) {
+// How long the host may take to end a process that has been killed.
+constexpr absl::Duration kPatience = absl::Milliseconds(300);
+
+// With __WNOTHREAD only the children of the calling thread count. Those of a thread that has ended are
+// taken over by another one, here the leader.
+bool IsOfThread(const ThreadGroup& parent, const ThreadGroup& child, Pid tid) {
+  const auto alive = [&](Pid pid) {
+    return std::any_of(parent.tasks.begin(), parent.tasks.end(),
+                       [pid](const Task* task) { return task->tid() == pid; });
+  };
+  const Pid maker = alive(child.parent_tid) ? child.parent_tid : parent.id;
+  return maker == tid;
+}
+
+bool Matches(const ThreadGroup& parent, const ThreadGroup& child, const WaitQuery& query) {
+  if ((query.options & __WNOTHREAD) != 0 && !IsOfThread(parent, child, query.tid)) return false;
   if (query.kind == WaitQuery::Kind::kPid && child.id != query.id) return false;
   if (query.kind == WaitQuery::Kind::kProcessGroup && child.group != query.id) return false;
   if ((query.options & __WALL) != 0) return true;
@@ -21,7 +38,16 @@ WaitReport ReportOf(const ThreadGroup& child, int code, int status) {
           .uid = child.uid,
           .code = code,
           .status = status,
-          .cpu_ns = child.dead_cpu_ns + child.children_cpu_ns};
+          .usage = child.children_usage};
+}
+
+// Adds what the host has said meanwhile.
+void SettleLocked(ThreadGroup& group) {
+  std::erase_if(group.unsettled_children, [&group](const Ref<platform::UsageLedger>& ledger) {
+    if (!ledger->settled()) return false;
+    group.children_usage.Add(ledger->Settle(absl::ZeroDuration()));
+    return true;
+  });
 }
 
 }  // namespace
@@ -33,12 +59,18 @@ static Result<WaitReport> LookLocked(ThreadGroup& parent, const WaitQuery& query
   bool any = false;
   const bool keep = (query.options & WNOWAIT) != 0;
   for (const Ref<ThreadGroup>& child : parent.children) {
-    if (!Matches(*child, query)) continue;
+    if (!Matches(parent, *child, query)) continue;
     any = true;
     if (child->zombie && (query.options & WEXITED) != 0) {
       if (!keep) *zombie = child.get();
       const bool killed = (child->exit_status & 0x7f) != 0;
-      return ReportOf(*child, killed ? CLD_KILLED : CLD_EXITED, child->exit_status);
+      WaitReport report =
+          ReportOf(*child, killed ? CLD_KILLED : CLD_EXITED, child->exit_status);
+      report.usage.cpu.user_ns += child->dead_cpu.user_ns;
+      report.usage.cpu.system_ns += child->dead_cpu.system_ns;
+      report.own_cpu = child->dead_cpu;
+      report.ledger = child->ledger;
+      return report;
     }
     if (child->stop_unreported && (query.options & WSTOPPED) != 0) {
       if (!keep) child->stop_unreported = false;
@@ -59,7 +91,10 @@ Result<WaitReport> Kernel::LookForChild(ThreadGroup& parent, const WaitQuery& qu
   ThreadGroup* zombie = nullptr;
   const WaitReport report = TRY(LookLocked(parent, query, &zombie));
   if (zombie != nullptr) {
-    parent.children_cpu_ns += report.cpu_ns;
+    parent.children_usage.Add(zombie->children_usage);
+    parent.unsettled_children.push_back(zombie->ledger);
+    for (auto& ledger : zombie->unsettled_children) parent.unsettled_children.push_back(ledger);
+    SettleLocked(parent);
     ReapLocked(*zombie, after);
   }
   return report;
@@ -76,6 +111,31 @@ Result<WaitReport> WaitForChild(Task& task, const WaitQuery& query) {
     if (report.pid != 0) return report;
     TRY(waiter.Sleep());
   }
+}
+
+platform::Usage UsageOf(const WaitReport& report) {
+  if (!report.ledger) return report.usage;
+  const platform::Usage accounts = report.ledger->Settle(kPatience);
+  platform::Usage usage = report.usage;
+  // The accounts say the same more exactly.
+  if (accounts.cpu.total_ns() != 0) {
+    usage.cpu.user_ns -= std::min(usage.cpu.user_ns, report.own_cpu.user_ns);
+    usage.cpu.system_ns -= std::min(usage.cpu.system_ns, report.own_cpu.system_ns);
+  }
+  usage.Add(accounts);
+  return usage;
+}
+
+platform::Usage UsageOfChildren(Kernel& kernel, ThreadGroup& group) {
+  std::vector<Ref<platform::UsageLedger>> ledgers;
+  {
+    absl::MutexLock lock(&kernel.mu());
+    ledgers = group.unsettled_children;
+  }
+  for (const auto& ledger : ledgers) (void)ledger->Settle(kPatience);
+  absl::MutexLock lock(&kernel.mu());
+  SettleLocked(group);
+  return group.children_usage;
 }
 
 int StatusForInfo(int code, int wait_status) {

@@ -12,6 +12,7 @@ struct WaitQuery {
   enum class Kind : uint8_t { kAny, kPid, kProcessGroup };
   Kind kind = Kind::kAny;
   Pid id = 0;
+  Pid tid = 0;      // Who asks, for __WNOTHREAD.
   int options = 0;  // WNOHANG, WEXITED, WSTOPPED, WCONTINUED, WNOWAIT, __WALL, __WCLONE.
 };
 
@@ -20,7 +21,11 @@ struct WaitReport {
   uint32_t uid = 0;    // Real user id of the child.
   int code = 0;        // CLD_*.
   int status = 0;      // As wait4(2) reports it.
-  uint64_t cpu_ns = 0; // Of the child and the children it has waited for.
+  // What the child has used, with the children it has waited for. For a dead child the host's accounts
+  // are still to be added (ledger); `usage.cpu` has its CPU time if they never come.
+  platform::Usage usage;
+  platform::CpuTimes own_cpu;  // The dead child's own share of usage.cpu.
+  Ref<platform::UsageLedger> ledger;
 };
 
 }  // namespace sentry

@@ -11,7 +11,8 @@ namespace {
 // The bits of a CPU clock id (include/linux/posix-timers.h): ~pid << 3, per-thread flag, kind.
 constexpr int32_t kPerThread = 4;
 constexpr int32_t kKindMask = 3;
-constexpr int32_t kKindFd = 3;  // A character device's clock (/dev/ptp0), not a CPU clock.
+constexpr int32_t kKindUser = 1;  // CPUCLOCK_VIRT: without system time.
+constexpr int32_t kKindFd = 3;    // A character device's clock (/dev/ptp0), not a CPU clock.
 
 // The host clock behind an id: alarm clocks tell the time of those they are alarms for.
 clockid_t HostClock(ClockId clock) {
@@ -25,20 +26,25 @@ clockid_t HostClock(ClockId clock) {
 Result<int64_t> CpuClockNs(Task& task, ClockId clock) {
   const int32_t raw = static_cast<int32_t>(clock);
   Kernel& kernel = task.kernel();
-  if (raw == CLOCK_PROCESS_CPUTIME_ID) return static_cast<int64_t>(ProcessCpuNs(kernel, task.group()));
-  if (raw == CLOCK_THREAD_CPUTIME_ID) return static_cast<int64_t>(task.CpuTimeNs());
+  const auto of_process = [&](ThreadGroup& group) {
+    const platform::CpuTimes used = ProcessCpu(kernel, group);
+    const bool user_only = raw < 0 && (raw & kKindMask) == kKindUser;
+    return static_cast<int64_t>(user_only ? used.user_ns : used.total_ns());
+  };
+  if (raw == CLOCK_PROCESS_CPUTIME_ID) return of_process(task.group());
+  if (raw == CLOCK_THREAD_CPUTIME_ID) return static_cast<int64_t>(task.ThreadCpuNs());
   const Pid pid = ~(raw >> 3);
   if ((raw & kPerThread) != 0) {
-    if (pid == 0 || pid == task.tid()) return static_cast<int64_t>(task.CpuTimeNs());
+    if (pid == 0 || pid == task.tid()) return static_cast<int64_t>(task.ThreadCpuNs());
     const Ref<Task> other = kernel.FindTask(pid);
     // Threads of other processes are not for us to see.
     if (!other || &other->group() != &task.group()) return Errno(EINVAL);
-    return static_cast<int64_t>(other->CpuTimeNs());
+    return static_cast<int64_t>(other->ThreadCpuNs());
   }
-  if (pid == 0) return static_cast<int64_t>(ProcessCpuNs(kernel, task.group()));
+  if (pid == 0) return of_process(task.group());
   const Ref<ThreadGroup> group = kernel.FindGroup(pid);
   if (!group) return Errno(EINVAL);
-  return static_cast<int64_t>(ProcessCpuNs(kernel, *group));
+  return of_process(*group);
 }
 
 }  // namespace
@@ -112,17 +118,19 @@ Result<timespec> ClockResolution(Task& task, ClockId clock) {
   return resolution;
 }
 
-uint64_t ProcessCpuNs(Kernel& kernel, ThreadGroup& group) {
+platform::CpuTimes ProcessCpu(Kernel& kernel, ThreadGroup& group) {
   absl::MutexLock lock(&kernel.mu());
   // Each thread tells what its whole process has used, see platform::Thread::CpuTimeNs.
-  uint64_t total = group.dead_cpu_ns;
-  for (Task* task : group.tasks) total = std::max(total, task->CpuTimeNsLocked());
+  platform::CpuTimes total = group.dead_cpu;
+  for (Task* task : group.tasks) {
+    const platform::CpuTimes used = task->CpuSplitLocked();
+    if (used.total_ns() > total.total_ns()) total = used;
+  }
   return total;
 }
 
-uint64_t ChildrenCpuNs(Kernel& kernel, ThreadGroup& group) {
-  absl::MutexLock lock(&kernel.mu());
-  return group.children_cpu_ns;
+uint64_t ProcessCpuNs(Kernel& kernel, ThreadGroup& group) {
+  return ProcessCpu(kernel, group).total_ns();
 }
 
 }  // namespace sentry

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "base/result.h"
+#include "platform/api/usage.h"
 
 namespace sentry {
 
@@ -37,9 +38,9 @@ int64_t MonotonicNs();
 Result<timespec> ClockNow(Task& task, ClockId clock);
 Result<timespec> ClockResolution(Task& task, ClockId clock);
 
-// CPU time in nanoseconds used by a process, dead threads included; by its reaped children.
+// CPU time used by a process, dead threads included; the sum in nanoseconds.
+platform::CpuTimes ProcessCpu(Kernel& kernel, ThreadGroup& group);
 uint64_t ProcessCpuNs(Kernel& kernel, ThreadGroup& group);
-uint64_t ChildrenCpuNs(Kernel& kernel, ThreadGroup& group);
 
 }  // namespace sentry
 

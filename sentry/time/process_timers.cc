@@ -5,6 +5,7 @@
 
 #include "sentry/task/kernel.h"
 #include "sentry/task/task.h"
+#include "sentry/time/cpu_limit.h"
 #include "sentry/time/signal_timer.h"
 
 namespace sentry {
@@ -97,12 +98,24 @@ Result<SignalTimer::Target> ResolveEvent(Task& task, const sigevent* event, int 
 }  // namespace
 
 std::shared_ptr<ProcessTimers> ProcessTimers::Of(Task& task) {
-  ThreadGroup& group = task.group();
-  absl::MutexLock lock(&task.kernel().mu());
-  if (group.timers == nullptr) {
-    group.timers = std::make_shared<ProcessTimers>(task.kernel(), group.id);
-  }
+  return Of(task.kernel(), task.group());
+}
+
+std::shared_ptr<ProcessTimers> ProcessTimers::Of(Kernel& kernel, ThreadGroup& group) {
+  absl::MutexLock lock(&kernel.mu());
+  if (group.timers == nullptr) group.timers = std::make_shared<ProcessTimers>(kernel, group.id);
   return group.timers;
+}
+
+void ProcessTimers::KeepCpuLimit() {
+  Ref<CpuLimit> limit;
+  {
+    absl::MutexLock lock(&mu_);
+    if (exited_) return;
+    if (!cpu_limit_) cpu_limit_ = MakeRef<CpuLimit>(kernel_, tgid_);
+    limit = cpu_limit_;
+  }
+  limit->OnAlarm();
 }
 
 ProcessTimers::ProcessTimers(Kernel& kernel, Pid tgid) : kernel_(kernel), tgid_(tgid) {}
@@ -113,6 +126,7 @@ ProcessTimers::~ProcessTimers() {
     if (timer) TimerQueue::Get().Cancel(*timer);
   }
   for (const auto& [id, timer] : timers_) TimerQueue::Get().Cancel(*timer);
+  if (cpu_limit_) TimerQueue::Get().Cancel(*cpu_limit_);
 }
 
 Ref<SignalTimer> ProcessTimers::Interval(int which) {
@@ -121,7 +135,8 @@ Ref<SignalTimer> ProcessTimers::Interval(int which) {
   Ref<SignalTimer>& timer = intervals_[which];
   if (!timer) {
     const ClockId clock{which == ITIMER_REAL ? CLOCK_MONOTONIC : CLOCK_PROCESS_CPUTIME_ID};
-    timer = MakeRef<SignalTimer>(kernel_, clock, SignalTimer::CpuClock{.tgid = tgid_},
+    timer = MakeRef<SignalTimer>(kernel_, clock, SignalTimer::CpuClock{.tgid = tgid_,
+                                                       .user_only = which == ITIMER_VIRTUAL},
                                  SignalTimer::Target{.tgid = tgid_, .sig = kSignals[which]});
   }
   return timer;
@@ -159,17 +174,18 @@ uint32_t ProcessTimers::SetAlarm(uint32_t seconds) {
 
 Result<int> ProcessTimers::Create(Task& task, ClockId clock, const sigevent* event) {
   const TimerClock resolved = TRY(ResolveClock(task, clock));
-  const uint64_t limit = task.Limit(RLIMIT_SIGPENDING);
+  SignalCharge charge = TRY(kernel_.ChargeTimer(task.group()));
   int id;
   {
     absl::MutexLock lock(&mu_);
-    if (timers_.size() >= limit || timers_.size() >= kMaxTimers) return Errno(EAGAIN);
+    if (timers_.size() >= kMaxTimers) return Errno(EAGAIN);
     id = next_id_;
     next_id_ = next_id_ == INT32_MAX ? 0 : next_id_ + 1;
   }
   const SignalTimer::Target target = TRY(ResolveEvent(task, event, id));
   absl::MutexLock lock(&mu_);
   const auto timer = MakeRef<SignalTimer>(kernel_, resolved.clock, resolved.cpu, target);
+  timer->Keep(std::move(charge));
   if (exited_ || !timers_.emplace(id, timer).second) return Errno(EAGAIN);
   return id;
 }
@@ -199,6 +215,7 @@ Result<int> ProcessTimers::GetOverrun(int id) { return TRY(Find(id))->overrun();
 Status ProcessTimers::Delete(int id) {
   const Ref<SignalTimer> timer = TRY(Find(id));
   timer->Disarm();
+  timer->TakeSignalBack();
   absl::MutexLock lock(&mu_);
   return timers_.erase(id) == 1 ? Status(kOk) : Errno(EINVAL);
 }
@@ -218,6 +235,7 @@ void ProcessTimers::OnExit() {
     absl::MutexLock lock(&mu_);
     exited_ = true;
     intervals.swap(intervals_);
+    if (cpu_limit_) TimerQueue::Get().Cancel(*cpu_limit_);
   }
   for (const Ref<SignalTimer>& timer : intervals) {
     if (timer) timer->Disarm();

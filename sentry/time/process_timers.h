@@ -29,6 +29,7 @@ class ProcessTimers {
  public:
   // Those of the task's process.
   static std::shared_ptr<ProcessTimers> Of(Task& task);
+  static std::shared_ptr<ProcessTimers> Of(Kernel& kernel, ThreadGroup& group);
 
   ProcessTimers(Kernel& kernel, Pid tgid);
   ~ProcessTimers();
@@ -49,6 +50,10 @@ class ProcessTimers {
   Result<int> GetOverrun(int id) ABSL_LOCKS_EXCLUDED(mu_);
   Status Delete(int id) ABSL_LOCKS_EXCLUDED(mu_);
 
+  // Enforces RLIMIT_CPU as it is now: SIGXCPU for each second from the soft limit on, SIGKILL at the
+  // hard one.
+  void KeepCpuLimit() ABSL_LOCKS_EXCLUDED(mu_);
+
   // execve(2) keeps interval timers and deletes POSIX timers.
   void OnExec() ABSL_LOCKS_EXCLUDED(mu_);
   // Nothing goes off any more.
@@ -63,6 +68,7 @@ class ProcessTimers {
   absl::Mutex mu_;
   std::array<Ref<SignalTimer>, 3> intervals_ ABSL_GUARDED_BY(mu_);  // By ITIMER_*; made lazily.
   std::map<int, Ref<SignalTimer>> timers_ ABSL_GUARDED_BY(mu_);
+  Ref<class CpuLimit> cpu_limit_ ABSL_GUARDED_BY(mu_);  // Empty until there is a limit.
   int next_id_ ABSL_GUARDED_BY(mu_) = 0;
   bool exited_ ABSL_GUARDED_BY(mu_) = false;
 };

@@ -34,13 +34,25 @@ int64_t SignalTimer::Now() {
   if (!cpu_clock()) return HostClockNs(clock_);
   if (cpu_.tid != 0) {
     const Ref<Task> task = kernel_.FindTask(cpu_.tid);
-    return task ? static_cast<int64_t>(task->CpuTimeNs()) : 0;
+    return task ? static_cast<int64_t>(task->ThreadCpuNs()) : 0;
   }
   const Ref<ThreadGroup> group = kernel_.FindGroup(cpu_.tgid);
-  return group ? static_cast<int64_t>(ProcessCpuNs(kernel_, *group)) : 0;
+  if (!group) return 0;
+  const platform::CpuTimes used = ProcessCpu(kernel_, *group);
+  return static_cast<int64_t>(cpu_.user_only ? used.user_ns : used.total_ns());
+}
+
+void SignalTimer::TakeSignalBack() {
+  const Ref<Task> task = target_.tid != 0 ? kernel_.FindTask(target_.tid) : Ref<Task>();
+  const Ref<ThreadGroup> group = kernel_.FindGroup(target_.tgid);
+  if (!target_.posix || (target_.tid != 0 ? !task : !group)) return;
+  absl::MutexLock lock(&kernel_.mu());
+  SignalQueue& queue = task ? task->pending_signals() : group->pending;
+  queue.DiscardTimer(target_.timer_id);
 }
 
 SignalTimer::Setting SignalTimer::Set(const Setting& setting, Base base) {
+  TakeSignalBack();
   const int64_t now = Now();
   absl::MutexLock lock(&mu_);
   AdvanceLocked(now);
@@ -143,11 +155,11 @@ void SignalTimer::Send(int64_t expirations) {
   }
   if (target_.tid != 0) {
     const Ref<Task> task = kernel_.FindTask(target_.tid);
-    if (task) kernel_.SendTo(*task, info);
+    if (task) kernel_.SendTimerSignal(task->group(), task.get(), info);
     return;
   }
   const Ref<ThreadGroup> group = kernel_.FindGroup(target_.tgid);
-  if (group) kernel_.SendTo(*group, info);
+  if (group) kernel_.SendTimerSignal(*group, nullptr, info);
 }
 
 }  // namespace sentry

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include <cstdint>
+#include <utility>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
@@ -35,6 +36,7 @@ class SignalTimer final : public Alarm {
   struct CpuClock {
     Pid tgid = 0;
     Pid tid = 0;
+    bool user_only = false;  // Without system time (ITIMER_VIRTUAL).
   };
   // Requires: IsHostClock(clock), or `clock` is CLOCK_PROCESS_CPUTIME_ID and `cpu` says whose.
   SignalTimer(Kernel& kernel, ClockId clock, const CpuClock& cpu, const Target& target);
@@ -46,6 +48,10 @@ class SignalTimer final : public Alarm {
   enum class Base : uint8_t { kRelative, kAbsolute };
   Setting Set(const Setting& setting, Base base) ABSL_LOCKS_EXCLUDED(mu_);
   Setting Get() ABSL_LOCKS_EXCLUDED(mu_);
+  // What its signal costs the user's limit, for a POSIX timer.
+  void Keep(SignalCharge charge) { charge_ = std::move(charge); }
+  // A signal that is still queued does not belong to the new setting, or to no timer any more.
+  void TakeSignalBack();
   // Of the last signal sent.
   int overrun() ABSL_LOCKS_EXCLUDED(mu_);
   // Nothing is sent afterwards, apart from what is being sent right now.
@@ -69,6 +75,7 @@ class SignalTimer final : public Alarm {
   const ClockId clock_;
   const CpuClock cpu_;
   const Target target_;
+  SignalCharge charge_;
   absl::Mutex mu_;
   int64_t next_ns_ ABSL_GUARDED_BY(mu_) = 0;  // On clock_; 0 when disarmed.
   int64_t interval_ns_ ABSL_GUARDED_BY(mu_) = 0;

@@ -82,7 +82,6 @@ def run_once(command, deadline):
 # What a platform cannot do yet, with the reason. Shown in every run; to be emptied.
 PENDING = {
     "ptrace": {
-        "Fault.UnmappedAddress": "ptrace(2) does not tell whether a fault was a write",
         "RseqCall.AnInterruptedSequenceIsAborted":
             "the host sees the handler's address only, after the tracer has set it",
     },

@@ -47,7 +47,9 @@ Result<std::string> SystemStat(Kernel& kernel) {
   uint64_t user_ns = 0;
   uint64_t processes = 0;
   for (const Ref<ThreadGroup>& group : kernel.AllGroups()) {
-    user_ns += ProcessCpuNs(kernel, *group) + ChildrenCpuNs(kernel, *group);
+    user_ns += ProcessCpuNs(kernel, *group);
+    absl::MutexLock lock(&kernel.mu());
+    user_ns += group->children_usage.cpu.total_ns();
     processes = std::max<uint64_t>(processes, static_cast<uint64_t>(group->id));
   }
   constexpr uint64_t kTickNs = 10'000'000;

@@ -21,7 +21,7 @@ struct Snapshot {
   Pid ppid = 0, group = 0, session = 0, foreground = -1;
   uint64_t terminal = 0;
   int threads = 0, exit_signal = 0, exit_status = 0, nice = 0;
-  uint64_t cpu_ns = 0, children_cpu_ns = 0;
+  platform::CpuTimes cpu, children_cpu;
   int64_t start_time_ns = 0;
   uint64_t pending = 0, group_pending = 0, blocked = 0, ignored = 0, caught = 0;
   Credentials creds;
@@ -70,11 +70,12 @@ Result<Snapshot> Take(const Subject& subject) {
     out.threads = static_cast<int>(group->tasks.size());
     out.exit_signal = group->exit_signal;
     out.exit_status = group->exit_status;
-    out.children_cpu_ns = group->children_cpu_ns;
+    out.children_cpu = group->children_usage.cpu;
     out.start_time_ns = group->start_time_ns;
     ReadSignalsLocked(*group, task.ok() ? task->get() : nullptr, out);
   }
-  out.cpu_ns = subject.tid != 0 ? (*task)->CpuTimeNs() : ProcessCpuNs(*subject.kernel, *group);
+  out.cpu = subject.tid != 0 ? platform::CpuTimes{.user_ns = (*task)->ThreadCpuNs()}
+                             : ProcessCpu(*subject.kernel, *group);
   if (terminal) {
     const auto attributes = terminal->inode().GetAttributes();
     if (attributes.ok()) out.terminal = attributes->rdev;
@@ -103,15 +104,16 @@ std::string_view StateName(char state) {
 
 }  // namespace
 
-// proc_pid_stat(5). What the sentry does not count (faults, resident pages) is 0, and CPU time is all
-// user time, since the host tells only the sum.
+// proc_pid_stat(5). What the sentry does not count (faults, resident pages) is 0, and a single
+// thread's CPU time is all user time.
 Result<std::string> StatText(const Subject& subject) {
   const Snapshot s = TRY(Take(subject));
   const Mm::Layout layout = LayoutOf(subject);
-  std::string text = absl::StrFormat("%d (%s) %c %d %d %d %d %d 0 0 0 0 0 %u 0 %u 0 %d %d %d 0 ",
+  std::string text = absl::StrFormat("%d (%s) %c %d %d %d %d %d 0 0 0 0 0 %u %u %u %u %d %d %d 0 ",
                                      subject.pid(), s.comm, s.state, s.ppid, s.group, s.session,
-                                     s.terminal, s.foreground, s.cpu_ns / kTickNs,
-                                     s.children_cpu_ns / kTickNs, 20 + s.nice, s.nice, s.threads);
+                                     s.terminal, s.foreground, s.cpu.user_ns / kTickNs,
+                                     s.cpu.system_ns / kTickNs, s.children_cpu.user_ns / kTickNs,
+                                     s.children_cpu.system_ns / kTickNs, 20 + s.nice, s.nice, s.threads);
   absl::StrAppendFormat(&text, "%d %u 0 18446744073709551615 %u %u %u 0 0 %u %u %u %u 0 0 0 %d 0 ",
                         s.start_time_ns / kTickNs, SizeOf(subject), layout.start_code,
                         layout.end_code, layout.stack_top, s.pending & 0x7fffffff,
