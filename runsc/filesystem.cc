@@ -85,7 +85,7 @@ absl::Status JoinFresh(sentry::Kernel& kernel, const WalkContext& ctx) {
       {"/sys", "sysfs", sentry::CreateSys(), MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC},
       {"/dev", "devtmpfs", sentry::CreateDevTree(), MS_NOSUID},
       {"/dev/shm", "tmpfs", Tmpfs::Create({.mode = 01777}), MS_NOSUID | MS_NODEV},
-      {"/tmp", "tmpfs", Tmpfs::Create({.mode = 01777}), MS_NOSUID | MS_NODEV},
+      {"/tmp", "tmpfs", Tmpfs::Create({.mode = 01777}), MS_NODEV},
   };
   for (const FreshMount& mount : mounts) {
     if (absl::Status s = Join(kernel.vfs(), ctx, mount); !s.ok()) return s;

@@ -23,12 +23,12 @@ constexpr uint64_t kFsCapabilities =
     uint64_t{1} << CAP_LINUX_IMMUTABLE | uint64_t{1} << CAP_MAC_OVERRIDE;
 
 // What changes of user ids do to capabilities (capabilities(7), "Effect of user ID changes").
-void FixCapabilities(const Task& task, const Credentials& before, Credentials& after) {
+void FixCapabilities(const Credentials& before, Credentials& after) {
   if ((after.securebits & 1u << SECURE_NO_SETUID_FIXUP) != 0) return;
   const bool was_root = before.uid == 0 || before.euid == 0 || before.suid == 0;
   const bool is_root = after.uid == 0 || after.euid == 0 || after.suid == 0;
   if (was_root && !is_root) {
-    const bool keep = task.keep_caps || (after.securebits & 1u << SECURE_KEEP_CAPS) != 0;
+    const bool keep = (after.securebits & 1u << SECURE_KEEP_CAPS) != 0;
     if (!keep) after.permitted = after.effective = 0;
     after.ambient = 0;
   }
@@ -38,7 +38,7 @@ void FixCapabilities(const Task& task, const Credentials& before, Credentials& a
 
 void Commit(Task& task, Credentials after) {
   after.fsuid = after.euid;
-  FixCapabilities(task, task.creds(), after);
+  FixCapabilities(task.creds(), after);
   task.set_creds(std::move(after));
 }
 

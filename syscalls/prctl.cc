@@ -99,10 +99,13 @@ Result<int64_t> NoNewPrivs(Task& task, int option, uint64_t arg2, uint64_t arg3,
 }
 
 Result<int64_t> KeepCaps(Task& task, int option, uint64_t arg) {
-  if (option == PR_GET_KEEPCAPS) return task.keep_caps ? 1 : 0;
+  Credentials creds = task.creds();
+  if (option == PR_GET_KEEPCAPS) return (creds.securebits & SECBIT_KEEP_CAPS) != 0 ? 1 : 0;
   if (arg > 1) return Errno(EINVAL);
-  if ((task.creds().securebits & SECBIT_KEEP_CAPS_LOCKED) != 0) return Errno(EPERM);
-  task.keep_caps = arg == 1;
+  if ((creds.securebits & SECBIT_KEEP_CAPS_LOCKED) != 0) return Errno(EPERM);
+  creds.securebits &= ~uint32_t{SECBIT_KEEP_CAPS};
+  if (arg == 1) creds.securebits |= SECBIT_KEEP_CAPS;
+  task.set_creds(std::move(creds));
   return 0;
 }
 
@@ -119,7 +122,6 @@ Result<int64_t> SecureBits(Task& task, int option, uint64_t bits) {
     return Errno(EPERM);
   }
   creds.securebits = static_cast<uint32_t>(bits);
-  task.keep_caps = (bits & SECBIT_KEEP_CAPS) != 0;
   task.set_creds(std::move(creds));
   return 0;
 }

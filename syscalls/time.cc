@@ -43,6 +43,23 @@ Result<int64_t> SleepUntil(Task& task, Deadline deadline, UserPtr<abi::Timespec>
 }
 
 // Sleeps until a point on `clock`; simply started again after an interruption.
+Result<int64_t> SleepUntilAbsolute(Task& task, ClockId clock, int64_t until);
+
+// The same for a time that was given as a distance: an interruption tells what remains.
+Result<int64_t> SleepUntilReached(Task& task, ClockId clock, int64_t until,
+                                  UserPtr<abi::Timespec> remaining) {
+  const Result<int64_t> slept = SleepUntilAbsolute(task, clock, until);
+  if (slept.ok() || slept.error() != sentry::kRestartNoHand) return slept;
+  if (remaining) {
+    const int64_t now = sentry::ToNs(TRY(sentry::ClockNow(task, clock)));
+    TRY(task.mem().Write(remaining, ToTimespec(std::max<int64_t>(0, until - now))));
+  }
+  task.restart_block = [clock, until, remaining](Task& self) {
+    return ToVerdict(SleepUntilReached(self, clock, until, remaining));
+  };
+  return sentry::kRestartBlock;
+}
+
 Result<int64_t> SleepUntilAbsolute(Task& task, ClockId clock, int64_t until) {
   for (;;) {
     const timespec now = TRY(sentry::ClockNow(task, clock));
@@ -166,7 +183,7 @@ Result<int64_t> ClockNanosleep(Task& task, int clock, int flags,
   const int64_t now = sentry::ToNs(TRY(sentry::ClockNow(task, id)));
   const int64_t until =
       time > std::numeric_limits<int64_t>::max() - now ? INT64_MAX : now + time;
-  return SleepUntilAbsolute(task, id, until);
+  return SleepUntilReached(task, id, until, remaining);
 }
 
 Result<int64_t> Alarm(Task& task, uint32_t seconds) {

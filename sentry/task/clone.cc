@@ -191,7 +191,6 @@ Result<Ref<Task>> TaskBuilder::NewTask(Task& parent, const CloneArgs& args) {
   child->ioprio = parent.ioprio.load();
   child->timer_slack_ns = parent.timer_slack_ns;
   child->affinity = parent.affinity;
-  child->keep_caps = parent.keep_caps;
   // The alternate stack stays with a copy of the memory, and with vfork (sigaltstack(2)).
   const uint64_t sharing = args.flags & (CLONE_VM | CLONE_VFORK);
   if (sharing != CLONE_VM) child->signal_stack = parent.signal_stack;

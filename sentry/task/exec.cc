@@ -2,6 +2,8 @@
 
 #include <sys/personality.h>
 
+#include <array>
+#include <cstring>
 #include <utility>
 
 #include "sentry/task/robust_list.h"
@@ -17,24 +19,56 @@ namespace {
 constexpr uint32_t kSecbitNoRoot = 1, kSecbitKeepCaps = 16;
 
 // The capability part: uid 0 has all of them, in root's name.
-void Recompute(Credentials& creds, const Credentials& before, bool set_id) {
+void Recompute(Credentials& creds, const Credentials& before, FileCapabilities file, bool set_id) {
   const bool root_rules = (creds.securebits & kSecbitNoRoot) == 0;
-  uint64_t file_inheritable = 0, file_permitted = 0;
-  bool file_effective = false;
   if (root_rules && (creds.euid == 0 || creds.uid == 0)) {
-    file_inheritable = file_permitted = Credentials::kAllCapabilities;
-    file_effective = creds.euid == 0;
+    file.inheritable = file.permitted = Credentials::kAllCapabilities;
+    file.effective = creds.euid == 0;
   }
-  if (set_id || file_effective) creds.ambient = 0;
-  creds.permitted =
-      (before.inheritable & file_inheritable) | (file_permitted & creds.bounding) | creds.ambient;
-  creds.effective = file_effective ? creds.permitted : creds.ambient;
+  if (set_id || file.effective || file.permitted != 0) creds.ambient = 0;
+  creds.permitted = (before.inheritable & file.inheritable) | (file.permitted & creds.bounding) |
+                    creds.ambient;
+  creds.effective = file.effective ? creds.permitted : creds.ambient;
+}
+
+// security.capability of a program: struct vfs_cap_data of include/uapi/linux/capability.h. Nothing for
+// a file without it, or with one that makes no sense.
+FileCapabilities ReadFileCapabilities(Inode& inode) {
+  constexpr uint32_t kRevisionMask = 0xff000000, kEffective = 1;
+  constexpr uint32_t kRevision1 = 0x01000000, kRevision2 = 0x02000000, kRevision3 = 0x03000000;
+  const Result<std::string> value = inode.GetXattr("security.capability");
+  std::array<uint32_t, 6> words{};  // Magic, permitted, inheritable, their upper halves, root's id.
+  if (!value.ok() || value->size() > sizeof(words)) return {};
+  std::memcpy(words.data(), value->data(), value->size());
+  const uint32_t revision = words[0] & kRevisionMask;
+  const size_t size = revision == kRevision1   ? 12
+                      : revision == kRevision2 ? 20
+                      : revision == kRevision3 ? 24
+                                               : 0;
+  if (size != value->size()) return {};
+  FileCapabilities file{.permitted = words[1], .inheritable = words[2]};
+  if (revision != kRevision1) {
+    file.permitted |= uint64_t{words[3]} << 32;
+    file.inheritable |= uint64_t{words[4]} << 32;
+  }
+  if (revision == kRevision3 && words[5] != 0) return {};  // Another user namespace's.
+  file.permitted &= Credentials::kAllCapabilities;
+  file.inheritable &= Credentials::kAllCapabilities;
+  file.effective = (words[0] & kEffective) != 0;
+  return file;
+}
+
+// Those of the program that count for this caller. Root has all of them anyway: not asked for.
+FileCapabilities CapabilitiesOf(const Program& program, const Credentials& creds) {
+  const bool root = creds.euid == 0 && creds.uid == 0 && (creds.securebits & kSecbitNoRoot) == 0;
+  if (root || program.nosuid || creds.no_new_privs) return {};
+  return ReadFileCapabilities(program.file->inode());
 }
 
 }  // namespace
 
-Credentials CredentialsAfterExec(const Credentials& before, const Attributes& file, bool nosuid,
-                                 bool* secure) {
+Credentials CredentialsAfterExec(const Credentials& before, const Attributes& file,
+                                 const FileCapabilities& capabilities, bool nosuid, bool* secure) {
   Credentials creds = before;
   if (!nosuid && !before.no_new_privs) {
     if ((file.mode & S_ISUID) != 0) creds.euid = file.uid;
@@ -45,9 +79,9 @@ Credentials CredentialsAfterExec(const Credentials& before, const Attributes& fi
   creds.suid = creds.fsuid = creds.euid;
   creds.sgid = creds.fsgid = creds.egid;
   creds.securebits &= ~kSecbitKeepCaps;
-  Recompute(creds, before, set_id);
+  Recompute(creds, before, capabilities, set_id);
   *secure = set_id || creds.euid != creds.uid || creds.egid != creds.gid ||
-            (creds.uid != 0 && (creds.effective & ~creds.ambient) != 0);
+            (creds.uid != 0 && (creds.permitted & ~creds.ambient) != 0);
   return creds;
 }
 
@@ -65,8 +99,13 @@ Status TaskBuilder::Exec(Task& task, platform::Context& context, ExecArgs args) 
                                                          .name_vanishes = args.close_on_exec_dirfd,
                                                          .argv = std::move(args.argv)}));
   bool secure = false;
-  const Credentials creds =
-      CredentialsAfterExec(task.creds(), program.attributes, program.nosuid, &secure);
+  const FileCapabilities capabilities = CapabilitiesOf(program, task.creds());
+  const Credentials creds = CredentialsAfterExec(task.creds(), program.attributes, capabilities,
+                                                 program.nosuid, &secure);
+  // A program that relies on its capabilities must not run without them (Linux).
+  if (capabilities.effective && (capabilities.permitted & ~creds.permitted) != 0) {
+    return Errno(EPERM);
+  }
   LoadRequest request{.walk = task.walk_context(),
                       .envp = std::move(args.envp),
                       .exec_name = args.exec_name,
@@ -161,7 +200,6 @@ void TaskBuilder::Commit(Task& task, LoadedProgram program, const Credentials& c
   task.signal_stack = SignalStack{};
   task.clear_child_tid = 0;
   task.robust_list = 0;
-  task.keep_caps = false;
   task.restart_block = nullptr;
   {
     absl::MutexLock lock(&kernel.mu());

@@ -25,10 +25,16 @@ struct ExecArgs {
 // leaves everything as it was, except kRestartNoIntr when the process is being killed.
 Status ExecTask(Task& task, platform::Context& context, ExecArgs args);
 
+// What a file says about capabilities (setcap(8)).
+struct FileCapabilities {
+  uint64_t permitted = 0, inheritable = 0;
+  bool effective = false;
+};
+
 // The credentials after executing a file with these attributes (capabilities(7), "Transformation
 // of capabilities during execve()"). `secure` is AT_SECURE.
-Credentials CredentialsAfterExec(const Credentials& before, const Attributes& file, bool nosuid,
-                                 bool* secure);
+Credentials CredentialsAfterExec(const Credentials& before, const Attributes& file,
+                                 const FileCapabilities& capabilities, bool nosuid, bool* secure);
 
 }  // namespace sentry
 

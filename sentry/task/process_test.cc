@@ -300,11 +300,11 @@ TEST(CredentialsAfterExec, SetUserIdBits) {
   Attributes file{.mode = S_IFREG | S_ISUID | 0755, .uid = 0};
   bool secure = false;
   const Credentials user = Credentials::ForUser(1000, 1000);
-  Credentials after = CredentialsAfterExec(user, file, false, &secure);
+  Credentials after = CredentialsAfterExec(user, file, {}, false, &secure);
   EXPECT_EQ(after.euid, 0u);
   EXPECT_EQ(after.effective, Credentials::kAllCapabilities);
   EXPECT_TRUE(secure);
-  after = CredentialsAfterExec(user, file, /*nosuid=*/true, &secure);
+  after = CredentialsAfterExec(user, file, {}, /*nosuid=*/true, &secure);
   EXPECT_EQ(after.euid, 1000u);
   EXPECT_EQ(after.effective, 0u);
   EXPECT_FALSE(secure);

@@ -117,7 +117,6 @@ class Task final : public RefCounted, public platform::Guest {
   bool futexes_released = false;     // It has ended. Guarded by PiFutexes' lock.
   std::string comm;                  // Guarded by Kernel::mu(); at most 15 bytes.
   int pdeath_signal = 0;             // Guarded by Kernel::mu().
-  bool keep_caps = false;            // Own.
   // Recorded for getpriority(2), sched_*(2) and prctl(2) only: the host schedules.
   std::atomic<int> nice{0};
   std::atomic<int> sched_policy{0}, sched_priority{0};

@@ -70,6 +70,7 @@ static Result<WaitReport> LookLocked(ThreadGroup& parent, const WaitQuery& query
       report.usage.cpu.system_ns += child->dead_cpu.system_ns;
       report.own_cpu = child->dead_cpu;
       report.ledger = child->ledger;
+      report.unsettled = child->unsettled_children;
       return report;
     }
     if (child->stop_unreported && (query.options & WSTOPPED) != 0) {
@@ -123,6 +124,7 @@ platform::Usage UsageOf(const WaitReport& report) {
     usage.cpu.system_ns -= std::min(usage.cpu.system_ns, report.own_cpu.system_ns);
   }
   usage.Add(accounts);
+  for (const auto& ledger : report.unsettled) usage.Add(ledger->Settle(kPatience));
   return usage;
 }
 

@@ -22,10 +22,12 @@ struct WaitReport {
   int code = 0;        // CLD_*.
   int status = 0;      // As wait4(2) reports it.
   // What the child has used, with the children it has waited for. For a dead child the host's accounts
-  // are still to be added (ledger); `usage.cpu` has its CPU time if they never come.
+  // are still to be added: its own, and those of its children that are not in yet. `usage.cpu` has its
+  // CPU time if they never come.
   platform::Usage usage;
   platform::CpuTimes own_cpu;  // The dead child's own share of usage.cpu.
   Ref<platform::UsageLedger> ledger;
+  std::vector<Ref<platform::UsageLedger>> unsettled;
 };
 
 }  // namespace sentry
