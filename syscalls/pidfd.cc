@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 
+#include "absl/strings/numbers.h"
 #include "sentry/fs/anon/pidfd.h"
 #include "sentry/task/kernel.h"
 #include "syscalls/common.h"
@@ -23,6 +24,25 @@ Result<Ref<File>> GetPidFd(Task& task, Fd fd) {
   Ref<File> file = TRY(task.fds().Get(fd));
   if (sentry::FileCast<PidFile>(*file) == nullptr) return Errno(EBADF);
   return file;
+}
+
+// A directory /proc/PID stands for its process, too (pidfd_send_signal(2)). EBADF for other files.
+Result<Ref<sentry::ThreadGroup>> GroupOfDirectory(Task& task, const File& file) {
+  const sentry::Path& path = file.path();
+  if (!path.dentry || !path.mount || path.mount->fs_type() != "proc") return Errno(EBADF);
+  if (path.dentry->parent().get() != path.mount->root().get()) return Errno(EBADF);
+  int pid = 0;
+  if (!absl::SimpleAtoi(path.dentry->name(), &pid)) return Errno(EBADF);
+  Ref<sentry::ThreadGroup> group = task.kernel().FindGroup(pid);
+  if (!group) return Errno(ESRCH);
+  return group;
+}
+
+// What pidfd_send_signal(2) is given: a pidfd, or a directory made into one.
+Result<Ref<File>> GetSignalTarget(Task& task, Fd fd) {
+  Ref<File> file = TRY(task.fds().Get(fd));
+  if (sentry::FileCast<PidFile>(*file) != nullptr) return file;
+  return sentry::CreatePidFd(TRY(GroupOfDirectory(task, *file)), 0);
 }
 
 // ptrace_may_access(PTRACE_MODE_ATTACH_REALCREDS) of Linux. EPERM.
@@ -59,7 +79,7 @@ Result<Unit> PidfdSendSignal(Task& task, Fd fd, int sig, UserAddr info, uint32_t
   if (flags != 0 && flags != kToThread && flags != kToProcess && flags != kToProcessGroup) {
     return Errno(EINVAL);
   }
-  const Ref<File> file = TRY(GetPidFd(task, fd));
+  const Ref<File> file = TRY(GetSignalTarget(task, fd));
   const auto& pidfd = *sentry::FileCast<PidFile>(*file);
   const bool to_thread = flags == kToThread || (flags == 0 && pidfd.thread() != nullptr);
   SignalInfo queued = UserInfo(task, sig, to_thread ? SI_TKILL : SI_USER);

@@ -132,6 +132,45 @@ TEST(Pidfd, SendErrors) {
   EXPECT_THAT(PidfdSignal(fd.get(), 0), FailsWith(ESRCH));
 }
 
+TEST(Pidfd, ADirectoryOfProcStandsForItsProcess) {
+  UniqueFd fd(open(("/proc/" + std::to_string(getpid())).c_str(), O_RDONLY | O_DIRECTORY));
+  ScopedAction action(SIGUSR1, Record);
+  g_count = 0;
+  EXPECT_THAT(PidfdSignal(fd.get(), SIGUSR1), Returns(0));
+  EXPECT_EQ(g_count, 1);
+  UniqueFd root(open("/proc", O_RDONLY | O_DIRECTORY));
+  EXPECT_THAT(PidfdSignal(root.get(), 0), FailsWith(EBADF));
+}
+
+TEST(Pidfd, OfAThread) {
+  Pipe ready, gate;
+  struct Arg {
+    int ready, gate;
+    pid_t tid;
+  } arg = {ready.write.get(), gate.read.get(), 0};
+  pthread_t thread;
+  pthread_create(&thread, nullptr, [](void* raw) -> void* {
+    auto* arg = static_cast<Arg*>(raw);
+    arg->tid = gettid();
+    Post(arg->ready);
+    Await(arg->gate);
+    return nullptr;
+  }, &arg);
+  ASSERT_TRUE(Await(ready.read.get()));
+  EXPECT_THAT(PidfdOpen(arg.tid), testing::AnyOf(FailsWith(EINVAL), FailsWith(ENOENT)));
+  UniqueFd fd(PidfdOpen(arg.tid, O_EXCL));  // PIDFD_THREAD.
+  ASSERT_TRUE(fd.valid()) << ErrnoName(errno);
+  EXPECT_FALSE(WaitReadable(fd.get(), 0));
+  static volatile pid_t handled_by;
+  handled_by = 0;
+  ScopedAction action(SIGUSR1, [](int) { handled_by = gettid(); });
+  EXPECT_THAT(PidfdSignal(fd.get(), SIGUSR1), Returns(0));
+  EXPECT_TRUE(Eventually([&] { return handled_by == arg.tid; }));
+  Post(gate.write.get());
+  pthread_join(thread, nullptr);
+  EXPECT_TRUE(WaitReadable(fd.get()));
+}
+
 TEST(Pidfd, OfAZombie) {
   const pid_t child = Start([] { return 0; });
   ASSERT_TRUE(WaitForState(child, 'Z'));

@@ -16,7 +16,6 @@ PYTHON = {
     "TestSendfile.test_offset_overflow": NO_INET,
     "TestSendfile.test_send_at_certain_offset": NO_INET,
     "TestSendfile.test_send_whole_file": NO_INET,
-    "PidfdSignalTest.test_pidfd_send_signal": "pidfd_send_signal of a /proc/PID descriptor",
     "FDInheritanceTests.test_openpty": "no pseudo-terminals yet",
     "PtyTest.test_openpty": "no pseudo-terminals yet",
     "PtyTest.test_fork": "no pseudo-terminals yet",
