@@ -26,6 +26,7 @@ inline constexpr SeccompRule kSentryRules[] = {
     {SYS_ptrace, "a stub's registers", 1, {{0, ~uint64_t{0}, PTRACE_SETREGS}}},
     {SYS_ptrace, "lets a stub run", 1, {{0, ~uint64_t{0}, PTRACE_CONT}}},
     {SYS_ptrace, "lets a stub finish a call", 1, {{0, ~uint64_t{0}, PTRACE_SYSCALL}}},
+    {SYS_ptrace, "has a fault described", 1, {{0, ~uint64_t{0}, PTRACE_SINGLESTEP}}},
     {SYS_ptrace,
      "a stub's vector registers",
      2,

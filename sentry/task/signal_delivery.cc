@@ -4,6 +4,7 @@
 #include "sentry/task/job_control.h"
 #include "sentry/task/kernel.h"
 #include "sentry/task/signal_frame.h"
+#include "sentry/time/process_timers.h"
 
 namespace sentry {
 namespace {
@@ -20,6 +21,12 @@ bool IsIgnored(const SignalAction& action, int sig) {
   const DefaultAction defaults = DefaultActionOf(sig);
   return action.handler == reinterpret_cast<uint64_t>(SIG_DFL) &&
          (defaults == DefaultAction::kIgnore || defaults == DefaultAction::kContinue);
+}
+
+// What timer_getoverrun(2) tells is of the signal that was taken last.
+void TellTimer(const ThreadGroup& group, const std::optional<SignalInfo>& taken) {
+  if (!taken.has_value() || taken->si_code != SI_TIMER || group.timers == nullptr) return;
+  group.timers->OnSignalTaken(taken->si_timerid, taken->si_overrun);
 }
 
 bool IsFatal(const SignalAction& action, int sig) {
@@ -227,6 +234,7 @@ std::optional<SignalInfo> Kernel::TakeSignal(Task& task, SignalSet set) {
   absl::MutexLock lock(&mu_);
   std::optional<SignalInfo> info = task.pending_.Pop(set);
   if (!info.has_value()) info = task.group_->pending.Pop(set);
+  TellTimer(*task.group_, info);
   return info;
 }
 
@@ -268,6 +276,7 @@ std::optional<Task::Delivery> Task::NextDelivery(bool& stopped) {
     std::optional<SignalInfo> info = pending_.Pop(~signal_mask());
     if (!info.has_value()) info = group.pending.Pop(~signal_mask());
     if (!info.has_value()) return std::nullopt;
+    TellTimer(group, info);
     const int sig = info->si_signo;
     SignalAction& action = group.handlers->actions[static_cast<size_t>(sig)];
     if (IsIgnored(action, sig)) continue;

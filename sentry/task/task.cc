@@ -113,7 +113,8 @@ char Task::State() const {
   }
   // The only call in which the host lets a thread sleep; any other is on its way to a call-back.
   const Result<std::string> call = kernel_.platform().HostProc(host_tid, "syscall");
-  return call.ok() && call->starts_with(std::to_string(SYS_futex) + " ") ? 'S' : 'R';
+  // Without an answer it is taken to sleep, as most threads do.
+  return !call.ok() || call->starts_with(std::to_string(SYS_futex) + " ") ? 'S' : 'R';
 }
 
 uint64_t Task::ThreadCpuNs() const {

@@ -107,6 +107,11 @@ std::shared_ptr<ProcessTimers> ProcessTimers::Of(Kernel& kernel, ThreadGroup& gr
   return group.timers;
 }
 
+void ProcessTimers::OnSignalTaken(int id, int overrun) {
+  const Result<Ref<SignalTimer>> timer = Find(id);
+  if (timer.ok()) (*timer)->SetOverrun(overrun);
+}
+
 void ProcessTimers::KeepCpuLimit() {
   Ref<CpuLimit> limit;
   {

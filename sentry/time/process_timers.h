@@ -54,6 +54,9 @@ class ProcessTimers {
   // hard one.
   void KeepCpuLimit() ABSL_LOCKS_EXCLUDED(mu_);
 
+  // A signal of POSIX timer `id` has been taken from its queue. Kernel::mu() may be held.
+  void OnSignalTaken(int id, int overrun) ABSL_LOCKS_EXCLUDED(mu_);
+
   // execve(2) keeps interval timers and deletes POSIX timers.
   void OnExec() ABSL_LOCKS_EXCLUDED(mu_);
   // Nothing goes off any more.

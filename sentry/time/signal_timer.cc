@@ -85,6 +85,11 @@ SignalTimer::Setting SignalTimer::Get() {
   return RemainingLocked(now);
 }
 
+void SignalTimer::SetOverrun(int overrun) {
+  absl::MutexLock lock(&mu_);
+  overrun_ = overrun;
+}
+
 int SignalTimer::overrun() {
   absl::MutexLock lock(&mu_);
   return overrun_;
@@ -132,14 +137,9 @@ bool SignalTimer::MergeIntoPending(int64_t expirations) {
   const Ref<Task> task = target_.tid != 0 ? kernel_.FindTask(target_.tid) : Ref<Task>();
   const Ref<ThreadGroup> group = kernel_.FindGroup(target_.tgid);
   if (target_.tid != 0 ? !task : !group) return true;  // Nobody is left to be told.
-  {
-    absl::MutexLock lock(&kernel_.mu());
-    SignalQueue& queue = task ? task->pending_signals() : group->pending;
-    if (!queue.AddTimerOverrun(target_.timer_id, count)) return false;
-  }
-  absl::MutexLock lock(&mu_);
-  overrun_ = static_cast<int>(std::min<int64_t>(int64_t{overrun_} + count, INT32_MAX));
-  return true;
+  absl::MutexLock lock(&kernel_.mu());
+  SignalQueue& queue = task ? task->pending_signals() : group->pending;
+  return queue.AddTimerOverrun(target_.timer_id, count);
 }
 
 void SignalTimer::Send(int64_t expirations) {
@@ -150,8 +150,6 @@ void SignalTimer::Send(int64_t expirations) {
     info.si_timerid = target_.timer_id;
     info.si_overrun = static_cast<int>(std::min<int64_t>(expirations - 1, INT32_MAX));
     info.si_value.sival_ptr = reinterpret_cast<void*>(target_.value);
-    absl::MutexLock lock(&mu_);
-    overrun_ = info.si_overrun;
   }
   if (target_.tid != 0) {
     const Ref<Task> task = kernel_.FindTask(target_.tid);

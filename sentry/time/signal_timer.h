@@ -52,7 +52,8 @@ class SignalTimer final : public Alarm {
   void Keep(SignalCharge charge) { charge_ = std::move(charge); }
   // A signal that is still queued does not belong to the new setting, or to no timer any more.
   void TakeSignalBack();
-  // Of the last signal sent.
+  // Of the last signal that was taken from its queue.
+  void SetOverrun(int overrun) ABSL_LOCKS_EXCLUDED(mu_);
   int overrun() ABSL_LOCKS_EXCLUDED(mu_);
   // Nothing is sent afterwards, apart from what is being sent right now.
   // Without a look at the clock: allowed under Kernel::mu().
