@@ -21,6 +21,7 @@
 
 #include "base/ref.h"
 #include "base/result.h"
+#include "base/unique_fd.h"
 #include "platform/api/registers.h"
 
 namespace platform {
@@ -148,6 +149,9 @@ class Thread {
   // True when the guest process still holds a descriptor under `guest_fd` from an earlier
   // Verdict::kContinue: close(2) of it must then be answered kContinue.
   virtual bool HoldsDescriptor(int guest_fd) = 0;
+  // The application has closed what lay from `first` to `last` by other means than close(2) (dup2,
+  // close_range): what was put there for a mapping is to go before long.
+  virtual void ReleaseDescriptors(uint32_t first, uint32_t last) {}
   virtual AddressSpace& address_space() = 0;
   // CPU time used by this thread's whole host process, in nanoseconds, user and system together: the
   // host does not tell a thread's to other processes.
@@ -208,6 +212,9 @@ class Platform : public BlockingHooks {
   virtual const char* name() const = 0;
   virtual Layout layout() const = 0;
   virtual Result<std::unique_ptr<Image>> NewImage() = 0;
+  // A description of its own, for reading only, of the file behind the sentry's descriptor `fd`: what
+  // a shared mapping is made of that must never become writable. ENOSYS where the platform cannot.
+  virtual Result<UniqueFd> ReopenReadOnly(int fd) { return Errno(ENOSYS); }
   // Serves guests until Stop. Call from the sentry's main thread once the first guest is started.
   virtual void Run() = 0;
   // Makes Run return. Callable from a call-back.
