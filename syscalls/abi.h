@@ -294,7 +294,7 @@ inline constexpr AbiRow kRows[] = {
     Full(234, "tgkill"),
     Full(235, "utimes"),
     Removed(236, "vserver"),
-    Partial(237, "mbind", "one memory node: recorded only"),
+    Partial(237, "mbind", "one memory node: recorded only, also for what is unmapped since"),
     Partial(238, "set_mempolicy", "one memory node: recorded only"),
     Partial(239, "get_mempolicy", "one memory node: recorded only"),
     Missing(240, "mq_open", "message queues come later"),

@@ -74,9 +74,7 @@ Status CloseRange(Task& task, uint32_t first, uint32_t last, uint32_t flags) {
   return kOk;
 }
 
-Result<Fd> Dup(Task& task, Fd fd) {
-  return AddFile(task, TRY(task.fds().Get(fd)), false);
-}
+Result<Fd> Dup(Task& task, Fd fd) { return AddFile(task, TRY(task.fds().Get(fd)), false); }
 
 namespace {
 

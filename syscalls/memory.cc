@@ -33,13 +33,13 @@ void RecordName(Task& task, File& file, int host_fd) {
   struct stat host;
   const auto attributes = file.inode().GetAttributes();
   if (fstat(host_fd, &host) != 0 || !attributes.ok()) return;
-  task.mm().RecordName(
-      {.host_dev = host.st_dev,
-       .host_ino = host.st_ino,
-       .name = file.path().dentry ? task.vfs().PathString(task.fs().root(), file.path())
-                                  : file.AnonymousName(),
-       .dev = attributes->dev,
-       .ino = attributes->ino});
+  task.mm().RecordName({.host_dev = host.st_dev,
+                        .host_ino = host.st_ino,
+                        .name = file.path().dentry
+                                    ? task.vfs().PathString(task.fs().root(), file.path())
+                                    : file.AnonymousName(),
+                        .dev = attributes->dev,
+                        .ino = attributes->ino});
 }
 
 // Whether `fd` of the sentry gives more access than the application's own descriptor does.
@@ -48,8 +48,8 @@ bool IsWritable(int fd) {
   return flags >= 0 && (flags & O_ACCMODE) != O_RDONLY;
 }
 
-// The host's descriptor to map. A shared mapping of a file that may not be written has to be made of
-// one that is read-only as well: the host allows mprotect(2) what its own descriptor allows.
+// The host's descriptor to map. A shared mapping of a file that may not be written has to be made
+// of one that is read-only as well: the host allows mprotect(2) what its own descriptor allows.
 Result<int> DescriptorToMap(Task& task, File& file, bool shared) {
   const bool writable = file.flags().writable();
   Result<UniqueFd> fresh = file.FreshHostFd();

@@ -26,7 +26,7 @@ constexpr int MADV_DONTNEED_LOCKED = 24;
 #ifndef MADV_COLLAPSE
 constexpr int MADV_COLLAPSE = 25;
 #endif
-constexpr int kSoftOffline = 101;  // MADV_SOFT_OFFLINE.
+constexpr int kSoftOffline = 101;                       // MADV_SOFT_OFFLINE.
 constexpr int kGuardInstall = 102, kGuardRemove = 103;  // MADV_GUARD_*.
 
 enum class Advice : uint8_t { kHost, kIgnored, kForbidden, kUnknown };
@@ -121,8 +121,8 @@ Result<int64_t> ProcessMadvise(Task& task, Context& context, Fd pidfd,
       const uint64_t rounded = TRY(CheckAdvice(advice, span.addr.raw, span.size));
       TRY(CheckRange(task, span.addr.raw, rounded, ENOMEM));
       if (!own || Classify(advice) != Advice::kHost) return Ignore(*mm, span.addr.raw, rounded);
-      TRY(context.HostCall({.nr = SYS_madvise,
-                            .args = {span.addr.raw, rounded, static_cast<uint64_t>(advice)}}));
+      TRY(context.HostCall(
+          {.nr = SYS_madvise, .args = {span.addr.raw, rounded, static_cast<uint64_t>(advice)}}));
       return kOk;
     }();
     if (!one.ok()) return done != 0 ? Result<int64_t>(done) : one.error();
@@ -171,7 +171,8 @@ Result<Control> Munlock(Task& task, uint64_t addr, uint64_t length) {
 
 namespace {
 
-// Locks what is mapped. The host's mlockall(2) would count the platform's part of the address space.
+// Locks what is mapped. The host's mlockall(2) would count the platform's part of the address
+// space.
 Status LockCurrent(Task& task, Context& context, int flags) {
   const std::vector<HostRange> ranges = HostRanges(task.mm());
   uint64_t total = 0;
@@ -191,8 +192,8 @@ Status LockCurrent(Task& task, Context& context, int flags) {
       end = ranges[i].end;
     }
     if (first.special) continue;
-    const auto locked = context.HostCall(
-        {.nr = SYS_mlock2, .args = {first.begin, end - first.begin, on_fault}});
+    const auto locked =
+        context.HostCall({.nr = SYS_mlock2, .args = {first.begin, end - first.begin, on_fault}});
     // Pages that cannot be brought in are no error here, but a limit of the host's is.
     if (!locked.ok() && anonymous) return locked.error();
   }

@@ -25,7 +25,8 @@ constexpr uint32_t kModeFlags = MPOL_F_STATIC_NODES | MPOL_F_RELATIVE_NODES | MP
 constexpr uint64_t kMaxNodes = 1024;  // MAX_NUMNODES.
 constexpr uint64_t kNodeIds = 1;      // nr_node_ids: those that can be.
 
-// get_nodes() of mm/mempolicy.c: bit 0 of the result is the node. EINVAL for numbers that no node has.
+// get_nodes() of mm/mempolicy.c: bit 0 of the result is the node. EINVAL for numbers that no node
+// has.
 struct NodeSet {
   bool empty = true;
   uint64_t present = 0;
@@ -58,7 +59,8 @@ Result<MemoryPolicy> CheckPolicy(uint64_t raw_mode, const NodeSet& nodes) {
   if ((flags & MPOL_F_NUMA_BALANCING) != 0 && mode != MPOL_BIND && mode != MPOL_PREFERRED_MANY) {
     return Errno(EINVAL);
   }
-  if (mode == MPOL_DEFAULT) return nodes.empty ? MemoryPolicy{} : Result<MemoryPolicy>(Errno(EINVAL));
+  if (mode == MPOL_DEFAULT)
+    return nodes.empty ? MemoryPolicy{} : Result<MemoryPolicy>(Errno(EINVAL));
   const auto recorded = static_cast<uint32_t>(mode) | flags;
   if (mode == MPOL_LOCAL || (mode == MPOL_PREFERRED && nodes.empty)) {
     if (!nodes.empty || remapped) return Errno(EINVAL);
@@ -108,8 +110,8 @@ Status SetMempolicy(Task& task, int mode, UserAddr nodes, uint64_t max_node) {
   return kOk;
 }
 
-Status GetMempolicy(Task& task, UserPtr<int> mode, UserAddr nodes, uint64_t max_node,
-                    uint64_t addr, uint64_t flags) {
+Status GetMempolicy(Task& task, UserPtr<int> mode, UserAddr nodes, uint64_t max_node, uint64_t addr,
+                    uint64_t flags) {
   if (nodes && max_node < kNodeIds) return Errno(EINVAL);
   if ((flags & ~uint64_t{MPOL_F_NODE | MPOL_F_ADDR | MPOL_F_MEMS_ALLOWED}) != 0) {
     return Errno(EINVAL);

@@ -7,8 +7,8 @@
 namespace syscalls {
 
 Status SetMempolicy(Task& task, int mode, UserAddr nodes, uint64_t max_node);
-Status GetMempolicy(Task& task, UserPtr<int> mode, UserAddr nodes, uint64_t max_node,
-                    uint64_t addr, uint64_t flags);
+Status GetMempolicy(Task& task, UserPtr<int> mode, UserAddr nodes, uint64_t max_node, uint64_t addr,
+                    uint64_t flags);
 Status Mbind(Task& task, uint64_t addr, uint64_t length, uint64_t mode, UserAddr nodes,
              uint64_t max_node, uint32_t flags);
 Status SetMempolicyHomeNode(Task& task, uint64_t addr, uint64_t length, uint64_t node,

@@ -25,9 +25,8 @@ struct Transfer {
   std::vector<UserSpan> local, remote;
 };
 
-Result<Transfer> Prepare(Task& task, int pid, UserPtr<const abi::Iovec> local,
-                         uint64_t local_count, UserPtr<const abi::Iovec> remote,
-                         uint64_t remote_count, uint64_t flags) {
+Result<Transfer> Prepare(Task& task, int pid, UserPtr<const abi::Iovec> local, uint64_t local_count,
+                         UserPtr<const abi::Iovec> remote, uint64_t remote_count, uint64_t flags) {
   if (flags != 0) return Errno(EINVAL);
   Transfer transfer;
   transfer.local = TRY(ReadIovec(task, local, local_count));
@@ -37,6 +36,10 @@ Result<Transfer> Prepare(Task& task, int pid, UserPtr<const abi::Iovec> local,
   if (std::all_of(transfer.remote.begin(), transfer.remote.end(), empty)) return transfer;
   const Ref<Task> other = task.kernel().FindTask(pid);
   if (!other) return Errno(ESRCH);
+  {
+    absl::MutexLock lock(&task.kernel().mu());
+    if (!other->alive()) return Errno(ESRCH);  // A zombie has no memory.
+  }
   TRY(MayAccessMemory(task, *other, MemoryAccess::kAttach));
   transfer.mm = other->mm_ref();
   return transfer;

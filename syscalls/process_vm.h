@@ -9,8 +9,8 @@ namespace syscalls {
 
 enum class MemoryAccess : uint8_t { kRead, kAttach };
 
-// Whether `task` may look into `other`, as ptrace(2) says under "Ptrace access mode checking": with the
-// filesystem ids (kRead) or the real ones (kAttach). EPERM.
+// Whether `task` may look into `other`, as ptrace(2) says under "Ptrace access mode checking": with
+// the filesystem ids (kRead) or the real ones (kAttach). EPERM.
 Status MayAccessMemory(Task& task, Task& other, MemoryAccess access);
 // A live task of the process behind a pidfd. EBADF for other files, ESRCH when it has ended.
 Result<Ref<Task>> TaskOfPidfd(Task& task, Fd pidfd);

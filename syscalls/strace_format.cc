@@ -14,9 +14,22 @@ struct Row {
   TraceFormat format;
 };
 
-#define ROW(name, ...) Row{SYS_##name, {.args = {__VA_ARGS__}}}
-#define ADDRESS_ROW(name, ...) Row{SYS_##name, {.args = {__VA_ARGS__}, .address = true}}
-#define NUMBER_ROW(nr, ...) Row{nr, {.args = {__VA_ARGS__}}}
+#define ROW(name, ...)        \
+  Row {                       \
+    SYS_##name, {             \
+      .args = { __VA_ARGS__ } \
+    }                         \
+  }
+#define ADDRESS_ROW(name, ...)                             \
+  Row {                                                    \
+    SYS_##name, { .args = {__VA_ARGS__}, .address = true } \
+  }
+#define NUMBER_ROW(nr, ...)   \
+  Row {                       \
+    nr, {                     \
+      .args = { __VA_ARGS__ } \
+    }                         \
+  }
 
 // Calls without a row are shown with three arguments in hexadecimal.
 constexpr Row kRows[] = {
@@ -255,10 +268,10 @@ constexpr Row kRows[] = {
     ROW(faccessat2, kDirFd, kPath, kAccess, kAtFlags),
     ROW(epoll_pwait2, kFd, kOutEpollEvents, kInt, kTimespec, kSigset, kUnsigned),
     NUMBER_ROW(440, kFd, kHex, kUnsigned, kMadvice, kHex),  // process_madvise
-    NUMBER_ROW(448, kFd, kHex),  // process_mrelease
-    NUMBER_ROW(450, kHex, kUnsigned, kUnsigned, kHex),  // set_mempolicy_home_node
-    NUMBER_ROW(462, kHex, kUnsigned, kHex),  // mseal
-    NUMBER_ROW(452, kDirFd, kPath, kMode, kAtFlags),  // fchmodat2
+    NUMBER_ROW(448, kFd, kHex),                             // process_mrelease
+    NUMBER_ROW(450, kHex, kUnsigned, kUnsigned, kHex),      // set_mempolicy_home_node
+    NUMBER_ROW(462, kHex, kUnsigned, kHex),                 // mseal
+    NUMBER_ROW(452, kDirFd, kPath, kMode, kAtFlags),        // fchmodat2
 };
 
 #undef ROW

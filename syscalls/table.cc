@@ -196,8 +196,9 @@ std::string DescribeSyscalls() {
     line.erase(line.find_last_not_of(' ') + 1);
     text.append(line).push_back('\n');
   }
-  text += absl::StrFormat("%d full, %d partial, %d missing, %d removed, %d numbers without a call\n",
-                          counts[0], counts[1], counts[2], counts[3], counts[4]);
+  text +=
+      absl::StrFormat("%d full, %d partial, %d missing, %d removed, %d numbers without a call\n",
+                      counts[0], counts[1], counts[2], counts[3], counts[4]);
   return text;
 }
 

@@ -53,8 +53,8 @@ class Zygote {
   // The text of a file of procfs, "17/maps" for instance: the sentry itself cannot open any path.
   // EBADF without a procfs, EIO when the zygote is gone. Its size is bounded by the host.
   Result<std::string> ReadProc(std::string_view path) ABSL_LOCKS_EXCLUDED(mu_);
-  // A second description of the file behind this process's descriptor `fd`, for reading only: what a
-  // mapping is made of that must never become writable. Errors of open(2); EIO when the zygote is
+  // A second description of the file behind this process's descriptor `fd`, for reading only: what
+  // a mapping is made of that must never become writable. Errors of open(2); EIO when the zygote is
   // gone.
   Result<UniqueFd> ReopenReadOnly(int fd) ABSL_LOCKS_EXCLUDED(mu_);
   UniqueFd TakeListener() { return std::move(listener_); }

@@ -32,8 +32,11 @@ class PtracePlatform final : public Platform {
 
 Result<std::unique_ptr<Platform>> CreatePtrace(const PtraceOptions& options) {
   std::unique_ptr<DescriptorChannel> channel = TRY(DescriptorChannel::Create());
-  std::unique_ptr<native::Zygote> zygote = TRY(native::Zygote::Create(
-      {.filter = kStubFilter, .notify = false, .keep_fd = channel->stub_end(), .proc_fd = options.proc_fd}));
+  std::unique_ptr<native::Zygote> zygote =
+      TRY(native::Zygote::Create({.filter = kStubFilter,
+                                  .notify = false,
+                                  .keep_fd = channel->stub_end(),
+                                  .proc_fd = options.proc_fd}));
   const auto core = MakeRef<Core>(options.dispositions, std::move(zygote), std::move(channel));
   return std::unique_ptr<Platform>(std::make_unique<PtracePlatform>(core, native::NativeLayout()));
 }

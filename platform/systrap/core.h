@@ -188,8 +188,8 @@ class Systrap final : public Platform {
       ABSL_LOCKS_EXCLUDED(mu_);
   void FinishContext(HostThread& thread, class StubContext& context, const Verdict& verdict)
       ABSL_LOCKS_EXCLUDED(mu_);
-  // Replaces the descriptors that have been released by one that holds nothing. `id` is a call of the
-  // process that still waits for its answer.
+  // Replaces the descriptors that have been released by one that holds nothing. `id` is a call of
+  // the process that still waits for its answer.
   void DropReleased(HostProcess& process, uint64_t id) ABSL_LOCKS_EXCLUDED(mu_);
   void EndThread(HostThread& thread) ABSL_LOCKS_EXCLUDED(mu_);
   // Ends a call-back, unless a notification has come meanwhile: then that is next.

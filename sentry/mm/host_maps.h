@@ -11,7 +11,7 @@ namespace sentry {
 struct HostRange {
   uint64_t begin = 0, end = 0;  // Bytes, [begin, end).
   bool readable = false, writable = false, executable = false, shared = false;
-  uint64_t ino = 0;     // 0: anonymous.
+  uint64_t ino = 0;      // 0: anonymous.
   bool special = false;  // The vDSO and its data.
 };
 

@@ -1,4 +1,5 @@
-// Where memory comes from (numa(7)), on a machine of one node: recorded and told, and without effect.
+// Where memory comes from (numa(7)), on a machine of one node: recorded and told, and without
+// effect.
 #ifndef SENTRY_MM_MEMORY_POLICY_H_
 #define SENTRY_MM_MEMORY_POLICY_H_
 
@@ -35,7 +36,7 @@ class MemoryPolicies {
   };
   static constexpr size_t kMost = 4096;
 
-  mutable absl::Mutex mu_;  // Leaf.
+  mutable absl::Mutex mu_;                                 // Leaf.
   std::map<uint64_t, Range> ranges_ ABSL_GUARDED_BY(mu_);  // By their beginnings.
 };
 

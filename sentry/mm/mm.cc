@@ -62,8 +62,7 @@ void Mm::RecordFile(uint64_t addr, uint64_t length, Ref<File> file, uint64_t off
 
 void Mm::Sweep() {
   const Result<std::string> text = memory_.space().HostMaps();
-  const std::vector<HostRange> host =
-      text.ok() ? ParseHostMaps(*text) : std::vector<HostRange>();
+  const std::vector<HostRange> host = text.ok() ? ParseHostMaps(*text) : std::vector<HostRange>();
   std::vector<FileRange> dropped;
   absl::MutexLock lock(&mu_);
   for (auto it = ranges_.begin(); text.ok() && it != ranges_.end();) {

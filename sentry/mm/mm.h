@@ -40,8 +40,8 @@ class Mm : public RefCounted {
   // twice what is mapped. Reads the host's mappings then, so no lock may be held.
   void RecordFile(uint64_t addr, uint64_t length, Ref<File> file, uint64_t offset, bool shared);
   void Forget(uint64_t addr, uint64_t length);
-  // What a host mapping of inode `host_ino` is called here. For every file that was mapped, since the
-  // host chooses most addresses and unmaps unasked. Bounded: the oldest go first.
+  // What a host mapping of inode `host_ino` is called here. For every file that was mapped, since
+  // the host chooses most addresses and unmaps unasked. Bounded: the oldest go first.
   struct MappedFile {
     uint64_t host_dev = 0, host_ino = 0;
     std::string name;

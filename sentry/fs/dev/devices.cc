@@ -84,7 +84,7 @@ struct Device {
 };
 
 constexpr Device kDevices[] = {
-    {1, 3, &New<NullDevice>}, {1, 5, &New<ZeroDevice>},   {1, 7, &New<FullDevice>},
+    {1, 3, &New<NullDevice>},   {1, 5, &New<ZeroDevice>},   {1, 7, &New<FullDevice>},
     {1, 8, &New<RandomDevice>}, {1, 9, &New<RandomDevice>},
 };
 
