@@ -88,19 +88,22 @@ void Mm::Forget(uint64_t addr, uint64_t length) {
 
 void Mm::RecordName(MappedFile file) {
   constexpr size_t kMostNames = 4096;
+  const HostId id(file.host_dev, file.host_ino);
   absl::MutexLock lock(&mu_);
-  for (MappedFile& known : names_) {
-    if (known.host_ino != file.host_ino || known.host_dev != file.host_dev) continue;
-    known = std::move(file);
-    return;
-  }
-  if (names_.size() == kMostNames) names_.erase(names_.begin());
-  names_.push_back(std::move(file));
+  const auto [it, added] = names_.insert_or_assign(id, std::move(file));
+  if (!added) return;
+  names_order_.push_back(id);
+  if (names_order_.size() <= kMostNames) return;
+  names_.erase(names_order_.front());
+  names_order_.pop_front();
 }
 
 std::vector<Mm::MappedFile> Mm::Names() const {
+  std::vector<MappedFile> names;
   absl::MutexLock lock(&mu_);
-  return names_;
+  names.reserve(names_.size());
+  for (const auto& [id, file] : names_) names.push_back(file);
+  return names;
 }
 
 Ref<Mm> Mm::Fork(Ref<platform::AddressSpace> space) const {
@@ -110,6 +113,7 @@ Ref<Mm> Mm::Fork(Ref<platform::AddressSpace> space) const {
   child->ranges_ = ranges_;
   child->policies_.CopyFrom(policies_);
   child->names_ = names_;
+  child->names_order_ = names_order_;
   return child;
 }
 

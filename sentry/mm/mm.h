@@ -4,8 +4,10 @@
 #define SENTRY_MM_MM_H_
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/synchronization/mutex.h"
@@ -76,7 +78,10 @@ class Mm : public RefCounted {
   mutable absl::Mutex mu_;  // Leaf.
   std::map<uint64_t, FileRange> ranges_ ABSL_GUARDED_BY(mu_);
   size_t next_sweep_ ABSL_GUARDED_BY(mu_) = kFirstSweep;  // Records.
-  std::vector<MappedFile> names_ ABSL_GUARDED_BY(mu_);
+  // By device and number on the host, and in the order they came.
+  using HostId = std::pair<uint64_t, uint64_t>;
+  std::map<HostId, MappedFile> names_ ABSL_GUARDED_BY(mu_);
+  std::deque<HostId> names_order_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace sentry
