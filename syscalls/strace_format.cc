@@ -14,22 +14,9 @@ struct Row {
   TraceFormat format;
 };
 
-#define ROW(name, ...)        \
-  Row {                       \
-    SYS_##name, {             \
-      .args = { __VA_ARGS__ } \
-    }                         \
-  }
-#define ADDRESS_ROW(name, ...)                             \
-  Row {                                                    \
-    SYS_##name, { .args = {__VA_ARGS__}, .address = true } \
-  }
-#define NUMBER_ROW(nr, ...)   \
-  Row {                       \
-    nr, {                     \
-      .args = { __VA_ARGS__ } \
-    }                         \
-  }
+#define ROW(name, ...) Row{SYS_##name, {.args = {__VA_ARGS__}}}
+#define ADDRESS_ROW(name, ...) Row{SYS_##name, {.args = {__VA_ARGS__}, .address = true}}
+#define NUMBER_ROW(nr, ...) Row{nr, {.args = {__VA_ARGS__}}}
 
 // Calls without a row are shown with three arguments in hexadecimal.
 constexpr Row kRows[] = {
