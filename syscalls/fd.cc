@@ -70,12 +70,11 @@ Status CloseRange(Task& task, uint32_t first, uint32_t last, uint32_t flags) {
   if (first > last) return Errno(EINVAL);
   if ((flags & CLOSE_RANGE_UNSHARE) != 0) task.UnshareFds();
   task.fds().CloseRange(first, last, (flags & CLOSE_RANGE_CLOEXEC) != 0);
+  if ((flags & CLOSE_RANGE_CLOEXEC) == 0) task.thread().ReleaseDescriptors(first, last);
   return kOk;
 }
 
-Result<Fd> Dup(Task& task, Fd fd) {
-  return AddFile(task, TRY(task.fds().Get(fd)), false);
-}
+Result<Fd> Dup(Task& task, Fd fd) { return AddFile(task, TRY(task.fds().Get(fd)), false); }
 
 namespace {
 
@@ -88,6 +87,7 @@ Result<Fd> Duplicate(Task& task, Fd from, Fd to, bool close_on_exec) {
   const Fd result =
       TRY(task.fds().Replace(to, std::move(file), close_on_exec, task.Limit(RLIMIT_NOFILE)));
   if (replaced) DropRecordLocks(task, *replaced);
+  task.thread().ReleaseDescriptors(static_cast<uint32_t>(to), static_cast<uint32_t>(to));
   return result;
 }
 

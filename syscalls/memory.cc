@@ -1,38 +1,21 @@
 #include "syscalls/memory.h"
 
 #include <asm/prctl.h>
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 
+#include <utility>
+
 #include "sentry/fs/vfs.h"
+#include "sentry/task/kernel.h"
 #include "syscalls/common.h"
 
 namespace syscalls {
 namespace {
 
-#ifndef MADV_COLLAPSE
-constexpr int MADV_COLLAPSE = 25;
-#endif
 constexpr int kMapDroppable = 0x08;  // MAP_DROPPABLE, a type of its own.
-
-// [addr, addr+length) after rounding the length up to pages, when all of it is the application's.
-// `error` otherwise: what Linux says of addresses beyond the end differs from call to call.
-Status CheckRange(Task& task, uint64_t addr, uint64_t length, int error) {
-  const uint64_t rounded = (length + kPageSize - 1) & ~(kPageSize - 1);
-  uint64_t end = 0;
-  if (rounded < length || __builtin_add_overflow(addr, rounded, &end)) return Errno(error);
-  if (end > task.mem().space().user_end()) return Errno(error);
-  return kOk;
-}
-
-bool Aligned(uint64_t addr) { return addr % kPageSize == 0; }
-
-// For calls that keep their arguments' meaning whatever lies there.
-Result<Control> ContinueWithin(Task& task, uint64_t addr, uint64_t length, int error) {
-  TRY(CheckRange(task, addr, length, error));
-  return Control::Continue();
-}
 
 // The access mode that a mapping needs of its file, in Linux's order.
 Status CheckMappable(File& file, int prot, int flags) {
@@ -50,12 +33,34 @@ void RecordName(Task& task, File& file, int host_fd) {
   struct stat host;
   const auto attributes = file.inode().GetAttributes();
   if (fstat(host_fd, &host) != 0 || !attributes.ok()) return;
-  task.mm().RecordName(
-      {.host_ino = host.st_ino,
-       .name = file.path().dentry ? task.vfs().PathString(task.fs().root(), file.path())
-                                  : file.AnonymousName(),
-       .dev = attributes->dev,
-       .ino = attributes->ino});
+  task.mm().RecordName({.host_dev = host.st_dev,
+                        .host_ino = host.st_ino,
+                        .name = file.path().dentry
+                                    ? task.vfs().PathString(task.fs().root(), file.path())
+                                    : file.AnonymousName(),
+                        .dev = attributes->dev,
+                        .ino = attributes->ino});
+}
+
+// Whether `fd` of the sentry gives more access than the application's own descriptor does.
+bool IsWritable(int fd) {
+  const int flags = fcntl(fd, F_GETFL);
+  return flags >= 0 && (flags & O_ACCMODE) != O_RDONLY;
+}
+
+// The host's descriptor to map. A shared mapping of a file that may not be written has to be made
+// of one that is read-only as well: the host allows mprotect(2) what its own descriptor allows.
+Result<int> DescriptorToMap(Task& task, File& file, bool shared) {
+  const bool writable = file.flags().writable();
+  Result<UniqueFd> fresh = file.FreshHostFd();
+  if (fresh.ok()) {
+    task.mapping_fd = *std::move(fresh);
+    return task.mapping_fd.get();
+  }
+  const int host_fd = TRY(file.HostFdForMapping(shared && writable));
+  if (!shared || writable || !IsWritable(host_fd)) return host_fd;
+  task.mapping_fd = TRY(task.kernel().platform().ReopenReadOnly(host_fd));
+  return task.mapping_fd.get();
 }
 
 Result<Control> MapFile(Task& task, uint64_t addr, uint64_t length, int prot, int flags, Fd fd,
@@ -68,8 +73,7 @@ Result<Control> MapFile(Task& task, uint64_t addr, uint64_t length, int prot, in
   }
   TRY(CheckMappable(*file, prot, flags));
   const bool shared = (flags & MAP_TYPE) != MAP_PRIVATE;
-  // A later mprotect may make a shared mapping of a writable file writable.
-  const int host_fd = TRY(file->HostFdForMapping(shared && file->flags().writable()));
+  const int host_fd = TRY(DescriptorToMap(task, *file, shared));
   RecordName(task, *file, host_fd);
   // Elsewhere the address is not known yet, and the host's list of mappings is the truth anyhow.
   if ((flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) != 0) {
@@ -79,6 +83,21 @@ Result<Control> MapFile(Task& task, uint64_t addr, uint64_t length, int prot, in
 }
 
 }  // namespace
+
+bool Aligned(uint64_t addr) { return addr % kPageSize == 0; }
+
+Status CheckRange(Task& task, uint64_t addr, uint64_t length, int error) {
+  const uint64_t rounded = (length + kPageSize - 1) & ~(kPageSize - 1);
+  uint64_t end = 0;
+  if (rounded < length || __builtin_add_overflow(addr, rounded, &end)) return Errno(error);
+  if (end > task.mem().space().user_end()) return Errno(error);
+  return kOk;
+}
+
+Result<Control> ContinueWithin(Task& task, uint64_t addr, uint64_t length, int error) {
+  TRY(CheckRange(task, addr, length, error));
+  return Control::Continue();
+}
 
 Result<Control> Mmap(Task& task, uint64_t addr, uint64_t length, int prot, int flags, Fd fd,
                      uint64_t offset) {
@@ -93,10 +112,8 @@ Result<Control> Mmap(Task& task, uint64_t addr, uint64_t length, int prot, int f
   if (!known_type) return Errno(EINVAL);
   const bool fixed = (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) != 0;
   if (fixed && !Aligned(addr)) return Errno(EINVAL);
-  // A mere hint beyond the end cannot be taken out of the call, so it is refused as well.
-  TRY(CheckRange(task, fixed || addr != 0 ? addr : 0, length, ENOMEM));
-  // The host has no huge pages to give away.
-  if ((flags & MAP_HUGETLB) != 0) return Errno(ENOMEM);
+  // A mere hint is taken where there is room, and around the platform's part there is none.
+  TRY(CheckRange(task, fixed ? addr : 0, length, ENOMEM));
   if (!anonymous) return MapFile(task, addr, length, prot, flags, fd, offset);
   if (fixed) task.mm().Forget(addr, (length + kPageSize - 1) & ~(kPageSize - 1));
   return Control::Continue();
@@ -108,6 +125,34 @@ Result<Control> Munmap(Task& task, uint64_t addr, uint64_t length) {
   task.mm().Forget(addr, length);
   return Control::Continue();
 }
+
+Result<Control> RemapFilePages(Task& task, uint64_t addr, uint64_t size, int prot,
+                               uint64_t page_offset, int flags) {
+  if (prot != 0) return Errno(EINVAL);
+  // Linux rounds both down.
+  addr &= ~(kPageSize - 1);
+  TRY(CheckRange(task, addr, size & ~(kPageSize - 1), EINVAL));
+  task.mm().Forget(addr, size);
+  return Control::Continue();
+}
+
+Result<Control> Mseal(Task& task, uint64_t addr, uint64_t length, uint64_t flags) {
+  if (flags != 0 || !Aligned(addr)) return Errno(EINVAL);
+  uint64_t end = 0;
+  const uint64_t rounded = (length + kPageSize - 1) & ~(kPageSize - 1);
+  if (rounded < length || __builtin_add_overflow(addr, rounded, &end)) return Errno(EINVAL);
+  return ContinueWithin(task, addr, length, ENOMEM);
+}
+
+Result<Control> PkeyMprotect(Task& task, uint64_t addr, uint64_t length, uint64_t prot, int key) {
+  return Mprotect(task, addr, length, prot);
+}
+
+Result<Control> PkeyAlloc(Task& task, uint64_t flags, uint64_t rights) {
+  return Control::Continue();
+}
+
+Result<Control> PkeyFree(Task& task, int key) { return Control::Continue(); }
 
 Result<Control> Mprotect(Task& task, uint64_t addr, uint64_t length, uint64_t prot) {
   if (!Aligned(addr)) return Errno(EINVAL);
@@ -130,67 +175,6 @@ Result<Control> Mremap(Task& task, uint64_t addr, uint64_t old_length, uint64_t 
   task.mm().Forget(addr, old_length);
   return Control::Continue();
 }
-
-Result<Control> Madvise(Task& task, uint64_t addr, uint64_t length, int advice) {
-  switch (advice) {
-    case MADV_NORMAL:
-    case MADV_RANDOM:
-    case MADV_SEQUENTIAL:
-    case MADV_WILLNEED:
-    case MADV_DONTNEED:
-    case MADV_FREE:
-    case MADV_REMOVE:
-    case MADV_DONTFORK:
-    case MADV_DOFORK:
-    case MADV_HUGEPAGE:
-    case MADV_NOHUGEPAGE:
-    case MADV_DONTDUMP:
-    case MADV_DODUMP:
-    case MADV_WIPEONFORK:
-    case MADV_KEEPONFORK:
-    case MADV_COLD:
-    case MADV_PAGEOUT:
-    case MADV_POPULATE_READ:
-    case MADV_POPULATE_WRITE:
-      break;
-    case MADV_MERGEABLE:
-    case MADV_UNMERGEABLE:
-    case MADV_COLLAPSE:
-    default:
-      return Errno(EINVAL);
-  }
-  if (!Aligned(addr)) return Errno(EINVAL);
-  return ContinueWithin(task, addr, length, ENOMEM);
-}
-
-Result<Control> Msync(Task& task, uint64_t addr, uint64_t length, int flags) {
-  if (!Aligned(addr)) return Errno(EINVAL);
-  return ContinueWithin(task, addr, length, ENOMEM);
-}
-
-Result<Control> Mincore(Task& task, uint64_t addr, uint64_t length, uint64_t vector) {
-  if (!Aligned(addr)) return Errno(EINVAL);
-  // The host writes a byte for each page: both ranges must be the application's.
-  const uint64_t pages = length / kPageSize + (length % kPageSize != 0 ? 1 : 0);
-  TRY(CheckRange(task, vector, pages, EFAULT));
-  return ContinueWithin(task, addr, length, ENOMEM);
-}
-
-Result<Control> Mlock(Task& task, uint64_t addr, uint64_t length) {
-  return ContinueWithin(task, addr & ~(kPageSize - 1), length + addr % kPageSize, ENOMEM);
-}
-
-Result<Control> Mlock2(Task& task, uint64_t addr, uint64_t length, int flags) {
-  if ((flags & ~MLOCK_ONFAULT) != 0) return Errno(EINVAL);
-  return Mlock(task, addr, length);
-}
-
-Result<Control> Munlock(Task& task, uint64_t addr, uint64_t length) {
-  return Mlock(task, addr, length);
-}
-
-Result<Control> Mlockall(Task& task, int flags) { return Control::Continue(); }
-Result<Control> Munlockall(Task& task) { return Control::Continue(); }
 
 Result<Control> Brk(Task& task, uint64_t addr) {
   if (task.mm().layout().native_brk) return Control::Continue();

@@ -230,6 +230,17 @@ constexpr Row kRows[] = {
     ROW(getcpu, kOutInt, kOutInt),
     ROW(renameat2, kDirFd, kPath, kDirFd, kPath, kRenameFlags),
     ROW(seccomp, kInt, kHex, kHex),
+    ROW(process_vm_readv, kInt, kHex, kUnsigned, kHex, kUnsigned, kHex),
+    ROW(process_vm_writev, kInt, kHex, kUnsigned, kHex, kUnsigned, kHex),
+    ROW(remap_file_pages, kHex, kUnsigned, kProt, kUnsigned, kMapFlags),
+    ROW(mbind, kHex, kUnsigned, kHex, kHex, kUnsigned, kHex),
+    ROW(set_mempolicy, kHex, kHex, kUnsigned),
+    ROW(get_mempolicy, kOutInt, kHex, kUnsigned, kHex, kHex),
+    ROW(migrate_pages, kInt, kUnsigned, kHex, kHex),
+    ROW(move_pages, kInt, kUnsigned, kHex, kHex, kHex, kHex),
+    ROW(pkey_mprotect, kHex, kUnsigned, kProt, kInt),
+    ROW(pkey_alloc, kHex, kHex),
+    ROW(pkey_free, kInt),
     ROW(getrandom, kHex, kUnsigned, kRandomFlags),
     ROW(memfd_create, kPath, kMemfdFlags),
     ROW(execveat, kDirFd, kPath, kStrings, kEnvironment, kAtFlags),
@@ -248,7 +259,11 @@ constexpr Row kRows[] = {
     ROW(openat2, kDirFd, kPath, kOpenHow, kUnsigned),
     ROW(faccessat2, kDirFd, kPath, kAccess, kAtFlags),
     ROW(epoll_pwait2, kFd, kOutEpollEvents, kInt, kTimespec, kSigset, kUnsigned),
-    NUMBER_ROW(452, kDirFd, kPath, kMode, kAtFlags),  // fchmodat2
+    NUMBER_ROW(440, kFd, kHex, kUnsigned, kMadvice, kHex),  // process_madvise
+    NUMBER_ROW(448, kFd, kHex),                             // process_mrelease
+    NUMBER_ROW(450, kHex, kUnsigned, kUnsigned, kHex),      // set_mempolicy_home_node
+    NUMBER_ROW(462, kHex, kUnsigned, kHex),                 // mseal
+    NUMBER_ROW(452, kDirFd, kPath, kMode, kAtFlags),        // fchmodat2
 };
 
 #undef ROW

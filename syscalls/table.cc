@@ -15,11 +15,14 @@
 #include "syscalls/ids.h"
 #include "syscalls/info.h"
 #include "syscalls/memory.h"
+#include "syscalls/memory_advice.h"
+#include "syscalls/mempolicy.h"
 #include "syscalls/open.h"
 #include "syscalls/path.h"
 #include "syscalls/poll.h"
 #include "syscalls/priority.h"
 #include "syscalls/process.h"
+#include "syscalls/process_vm.h"
 #include "syscalls/rw.h"
 #include "syscalls/sched.h"
 #include "syscalls/signal.h"
@@ -80,29 +83,31 @@ constexpr Binding kBindings[] = {
     On<Fgetxattr>(193), On<Listxattr>(194), On<Llistxattr>(195), On<Flistxattr>(196),
     On<Removexattr>(197), On<Lremovexattr>(198), On<Fremovexattr>(199), On<Tkill>(200),
     On<Time>(201), On<Futex>(202), On<SchedSetaffinity>(203), On<SchedGetaffinity>(204),
-    On<EpollCreate>(213), On<Getdents64>(217), On<SetTidAddress>(218), On<RestartSyscall>(219),
+    On<EpollCreate>(213), On<RemapFilePages>(216), On<Getdents64>(217), On<SetTidAddress>(218), On<RestartSyscall>(219),
     On<Fadvise64>(221), On<TimerCreate>(222), On<TimerSettime>(223), On<TimerGettime>(224),
     On<TimerGetoverrun>(225), On<TimerDelete>(226), On<ClockSettime>(227), On<ClockGettime>(228), On<ClockGetres>(229),
     On<ClockNanosleep>(230), On<ExitGroup>(231), On<EpollWait>(232), On<EpollCtl>(233),
-    On<Tgkill>(234), On<Utimes>(235), On<Waitid>(247), On<IoprioSet>(251), On<IoprioGet>(252),
+    On<Tgkill>(234), On<Utimes>(235), On<Mbind>(237), On<SetMempolicy>(238),
+    On<GetMempolicy>(239), On<Waitid>(247), On<IoprioSet>(251), On<IoprioGet>(252), On<MigratePages>(256),
     On<Openat>(257), On<Mkdirat>(258), On<Mknodat>(259), On<Fchownat>(260), On<Futimesat>(261),
     On<Newfstatat>(262), On<Unlinkat>(263), On<Renameat>(264), On<Linkat>(265), On<Symlinkat>(266),
     On<Readlinkat>(267), On<Fchmodat>(268), On<Faccessat>(269), On<Pselect6>(270), On<Ppoll>(271),
     On<Unshare>(272), On<SetRobustList>(273), On<GetRobustList>(274), On<Splice>(275),
     On<Tee>(276),
-    On<SyncFileRange>(277), On<Utimensat>(280), On<EpollPwait>(281), On<Signalfd>(282),
+    On<SyncFileRange>(277), On<MovePages>(279), On<Utimensat>(280), On<EpollPwait>(281), On<Signalfd>(282),
     On<TimerfdCreate>(283), On<Eventfd>(284), On<Fallocate>(285), On<TimerfdSettime>(286),
     On<TimerfdGettime>(287), On<Signalfd4>(289), On<Eventfd2>(290), On<EpollCreate1>(291),
     On<Dup3>(292), On<Pipe2>(293), On<Preadv>(295), On<Pwritev>(296), On<RtTgsigqueueinfo>(297),
     On<Prlimit64>(302), On<ClockAdjtime>(305), On<Syncfs>(306), On<Getcpu>(309),
-    On<SchedSetattr>(314), On<SchedGetattr>(315), On<Renameat2>(316), On<Getrandom>(318),
-    On<MemfdCreate>(319), On<Execveat>(322), On<Membarrier>(324), On<Mlock2>(325),
-    On<CopyFileRange>(326), On<Preadv2>(327), On<Pwritev2>(328), On<Statx>(332),
-    On<Rseq>(334),
-    On<PidfdSendSignal>(424), On<PidfdOpen>(434), On<Clone3>(435), On<CloseRange>(436),
-    On<Openat2>(437), On<PidfdGetfd>(438), On<Faccessat2>(439), On<EpollPwait2>(441),
-    On<FutexWaitv>(449), On<Fchmodat2>(452), On<FutexWake>(454), On<FutexWait>(455),
-    On<FutexRequeue>(456),
+    On<ProcessVmReadv>(310), On<ProcessVmWritev>(311), On<SchedSetattr>(314), On<SchedGetattr>(315),
+    On<Renameat2>(316), On<Getrandom>(318), On<MemfdCreate>(319), On<Execveat>(322),
+    On<Membarrier>(324), On<Mlock2>(325), On<CopyFileRange>(326), On<Preadv2>(327),
+    On<Pwritev2>(328), On<PkeyMprotect>(329), On<PkeyAlloc>(330), On<PkeyFree>(331), On<Statx>(332),
+    On<Rseq>(334), On<PidfdSendSignal>(424), On<PidfdOpen>(434), On<Clone3>(435),
+    On<CloseRange>(436), On<Openat2>(437), On<PidfdGetfd>(438), On<Faccessat2>(439),
+    On<ProcessMadvise>(440), On<EpollPwait2>(441), On<ProcessMrelease>(448), On<FutexWaitv>(449),
+    On<SetMempolicyHomeNode>(450), On<Fchmodat2>(452), On<FutexWake>(454), On<FutexWait>(455),
+    On<FutexRequeue>(456), On<Mseal>(462),
     // clang-format on
 };
 
@@ -191,8 +196,9 @@ std::string DescribeSyscalls() {
     line.erase(line.find_last_not_of(' ') + 1);
     text.append(line).push_back('\n');
   }
-  text += absl::StrFormat("%d full, %d partial, %d missing, %d removed, %d numbers without a call\n",
-                          counts[0], counts[1], counts[2], counts[3], counts[4]);
+  text +=
+      absl::StrFormat("%d full, %d partial, %d missing, %d removed, %d numbers without a call\n",
+                      counts[0], counts[1], counts[2], counts[3], counts[4]);
   return text;
 }
 

@@ -33,15 +33,16 @@ TEST(Table, EndsWithLinux618) {
 }
 
 TEST(Table, OnlyTheseAreDirect) {
-  EXPECT_THAT(With(Disposition::kDirect),
-              ElementsAre(SYS_mmap, SYS_mprotect, SYS_munmap, SYS_brk, SYS_sched_yield,
-                          SYS_madvise, SYS_futex));
+  EXPECT_THAT(With(Disposition::kDirect), ElementsAre(SYS_mmap, SYS_mprotect, SYS_munmap, SYS_brk,
+                                                      SYS_sched_yield, SYS_madvise, SYS_futex));
 }
 
+// And those that have the host make other calls than the application did.
 TEST(Table, CallsThatChangeRegistersHaveContext) {
   EXPECT_THAT(With(Disposition::kContext),
               ElementsAre(SYS_rt_sigreturn, SYS_clone, SYS_fork, SYS_vfork, SYS_execve,
-                          SYS_sigaltstack, SYS_set_tid_address, SYS_execveat, SYS_clone3));
+                          SYS_sigaltstack, SYS_mlockall, SYS_set_tid_address, SYS_execveat,
+                          SYS_clone3, SYS_process_madvise));
 }
 
 TEST(Table, DispositionsDeriveFromTheRowsAtCompileTime) {
@@ -70,14 +71,11 @@ TEST(Table, DescribesEveryCall) {
   EXPECT_THAT(text, HasSubstr("openat "));
   EXPECT_THAT(text, HasSubstr("numbers without a call"));
   EXPECT_EQ(std::count(text.begin(), text.end(), '\n'),
-            2 + std::count_if(std::begin(abi::kRows), std::end(abi::kRows), [](const AbiRow& row) {
-              return row.support != Support::kGap;
-            }));
+            2 + std::count_if(std::begin(abi::kRows), std::end(abi::kRows),
+                              [](const AbiRow& row) { return row.support != Support::kGap; }));
 }
 
-Result<int64_t> Narrow(Task&, int value, uint8_t byte, int64_t wide) {
-  return value + byte + wide;
-}
+Result<int64_t> Narrow(Task&, int value, uint8_t byte, int64_t wide) { return value + byte + wide; }
 Result<int64_t> Fails(Task&) { return Errno(ENOENT); }
 Result<Control> Continues(Task&, uint64_t go) {
   if (go == 0) return Errno(EPERM);

@@ -22,6 +22,7 @@
 
 #include "base/ref.h"
 #include "base/result.h"
+#include "base/unique_fd.h"
 #include "platform/api/registers.h"
 #include "platform/api/usage.h"
 
@@ -150,6 +151,9 @@ class Thread {
   // True when the guest process still holds a descriptor under `guest_fd` from an earlier
   // Verdict::kContinue: close(2) of it must then be answered kContinue.
   virtual bool HoldsDescriptor(int guest_fd) = 0;
+  // The application has closed what lay from `first` to `last` by other means than close(2) (dup2,
+  // close_range): what was put there for a mapping is to go before long.
+  virtual void ReleaseDescriptors(uint32_t first, uint32_t last) {}
   virtual AddressSpace& address_space() = 0;
   // CPU time used by this thread's whole process, in nanoseconds, user and system together.
   virtual uint64_t CpuTimeNs() = 0;
@@ -159,8 +163,9 @@ class Thread {
   // Call once, before Start, for the first thread of a process.
   virtual void SetLedger(Ref<UsageLedger> ledger) {}
   // Has the host keep the soft limit of RLIMIT_AS, RLIMIT_DATA, RLIMIT_STACK or RLIMIT_MEMLOCK for
-  // this thread's process, as far as its own limits allow. Children inherit it; execve's new process
-  // does not. `value` in bytes of the application's. Callable from any thread, with locks held.
+  // this thread's process, as far as its own limits allow. Children inherit it; execve's new
+  // process does not. `value` in bytes of the application's. Callable from any thread, with locks
+  // held.
   virtual Status SetHostLimit(int resource, uint64_t value) { return Errno(EOPNOTSUPP); }
   // Binds this thread to CPUs. Threads and processes that it clones inherit it; execve's new process
   // does not. Callable from any thread, with locks held.
@@ -207,8 +212,8 @@ class Platform : public BlockingHooks {
  public:
   // The address range applications may use, before any image exists.
   struct Layout {
-    uint64_t mmap_top = 0;       // Below this the host places mappings, top down.
-    uint64_t stack_low = 0;      // [stack_low, stack_high): free room for the first stack.
+    uint64_t mmap_top = 0;   // Below this the host places mappings, top down.
+    uint64_t stack_low = 0;  // [stack_low, stack_high): free room for the first stack.
     uint64_t stack_high = 0;
   };
   virtual const char* name() const = 0;
@@ -220,6 +225,10 @@ class Platform : public BlockingHooks {
   virtual Result<std::string> HostProc(int host_tid, std::string_view file) {
     return Errno(ENOSYS);
   }
+  // A description of its own, for reading only, of the file behind the sentry's descriptor `fd`:
+  // what a shared mapping is made of that must never become writable. ENOSYS where the platform
+  // cannot.
+  virtual Result<UniqueFd> ReopenReadOnly(int fd) { return Errno(ENOSYS); }
   // Serves guests until Stop. Call from the sentry's main thread once the first guest is started.
   virtual void Run() = 0;
   // Makes Run return. Callable from a call-back.

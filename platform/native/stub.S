@@ -210,7 +210,8 @@ sandbox_stub_zygote:
     movl $0x1002, %edi
     movl $158, %eax
     syscall
-// Requests of 32 bytes: 's' for one stub, 'm' and a path below /proc for a text.
+// Requests of 32 bytes: 's' for one stub, 'm' and a path below /proc for a text, 'o' and such a path
+// for a descriptor of it, for reading only.
 .Lserve:
     movq %rsp, %r15
     subq $64, %rsp
@@ -223,6 +224,8 @@ sandbox_stub_zygote:
     jne .Lexit
     cmpb $'m', (%rsp)
     je .Ltext
+    cmpb $'o', (%rsp)
+    je .Lopen
     movl $56, %eax              // clone(CLONE_PARENT | SIGCHLD)
     movl $(0x8000 | 17), %edi
     xorl %esi, %esi
@@ -279,6 +282,53 @@ sandbox_stub_zygote:
     movl $3, %eax               // close(file)
     movq %rbx, %rdi
     syscall
+    movq %r15, %rsp
+    jmp .Lserve
+
+// Answers with eight bytes, 0 or a negative errno, and the descriptor beside them.
+.Lopen:
+    movl $257, %eax             // openat(/proc, path, O_RDONLY | O_CLOEXEC)
+    movq %r14, %rdi
+    leaq 1(%rsp), %rsi
+    movl $0x80000, %edx
+    xorl %r10d, %r10d
+    syscall
+    movq %rax, %rbx
+    xorl %ecx, %ecx             // What is told: an error, or 0.
+    xorl %edx, %edx             // The size of the control data: none, or one descriptor's.
+    testq %rax, %rax
+    cmovs %rax, %rcx
+    js .Lanswer
+    movl $24, %edx
+.Lanswer:
+    movq %rcx, -8(%rsp)
+    movq $20, -32(%rsp)         // struct cmsghdr: cmsg_len
+    movl $1, -24(%rsp)          // cmsg_level = SOL_SOCKET
+    movl $1, -20(%rsp)          // cmsg_type = SCM_RIGHTS
+    movq %rbx, -16(%rsp)
+    leaq -8(%rsp), %rax
+    movq %rax, -48(%rsp)        // struct iovec
+    movq $8, -40(%rsp)
+    movq $0, -104(%rsp)         // struct msghdr: msg_name
+    movq $0, -96(%rsp)          // msg_namelen
+    leaq -48(%rsp), %rax
+    movq %rax, -88(%rsp)        // msg_iov
+    movq $1, -80(%rsp)          // msg_iovlen
+    leaq -32(%rsp), %rax
+    movq %rax, -72(%rsp)        // msg_control
+    movq %rdx, -64(%rsp)        // msg_controllen
+    movq $0, -56(%rsp)          // msg_flags
+    movl $46, %eax              // sendmsg(control, message, 0)
+    movq %r12, %rdi
+    leaq -104(%rsp), %rsi
+    xorl %edx, %edx
+    syscall
+    testq %rbx, %rbx
+    js .Lopen_done
+    movl $3, %eax               // close(descriptor)
+    movq %rbx, %rdi
+    syscall
+.Lopen_done:
     movq %r15, %rsp
     jmp .Lserve
 

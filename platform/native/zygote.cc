@@ -21,6 +21,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "absl/strings/str_cat.h"
 #include "base/log.h"
 #include "platform/native/stub.h"
 
@@ -310,6 +311,7 @@ Result<std::unique_ptr<Zygote>> Zygote::Create(const Options& options) {
   }
   std::unique_ptr<Zygote> zygote(new Zygote);
   zygote->pid_ = static_cast<pid_t>(pid);
+  zygote->own_pid_ = getpid();
   zygote->vdso_ = report->vdso;
   zygote->listener_.reset(report->listener);
   zygote->control_ = std::move(ours);
@@ -398,6 +400,34 @@ Result<std::string> Zygote::ReadProc(std::string_view path) {
 
 Result<std::string> ReadThreadProc(Zygote& zygote, int tid, std::string_view file) {
   return zygote.ReadProc(std::to_string(tid) + "/" + std::string(file));
+}
+
+Result<UniqueFd> Zygote::ReopenReadOnly(int fd) {
+  absl::MutexLock lock(&mu_);
+  // The answer to the request for the next stub comes first.
+  if (spare_ == 0 && !ReceiveAll(&spare_, sizeof(spare_))) return Errno(EIO);
+  if (!Request('o', absl::StrCat(own_pid_, "/fd/", fd))) return Errno(EIO);
+  int64_t error = 0;
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
+  iovec piece{&error, sizeof(error)};
+  msghdr message{};
+  message.msg_iov = &piece;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof(control);
+  ssize_t n;
+  do {
+    n = recvmsg(control_.get(), &message, MSG_CMSG_CLOEXEC | MSG_WAITALL);
+  } while (n < 0 && errno == EINTR);
+  if (n != sizeof(error)) return Errno(EIO);
+  if (error < 0) return Errno(static_cast<int>(-error));
+  const cmsghdr* header = CMSG_FIRSTHDR(&message);
+  if (header == nullptr || header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) {
+    return Errno(EMFILE);  // The descriptor was dropped on the way: there is no room here.
+  }
+  int received;
+  memcpy(&received, CMSG_DATA(header), sizeof(received));
+  return UniqueFd(received);
 }
 
 }  // namespace platform::native

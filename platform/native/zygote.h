@@ -53,6 +53,10 @@ class Zygote {
   // The text of a file of procfs, "17/maps" for instance: the sentry itself cannot open any path.
   // EBADF without a procfs, EIO when the zygote is gone. Its size is bounded by the host.
   Result<std::string> ReadProc(std::string_view path) ABSL_LOCKS_EXCLUDED(mu_);
+  // A second description of the file behind this process's descriptor `fd`, for reading only: what
+  // a mapping is made of that must never become writable. Errors of open(2); EIO when the zygote is
+  // gone.
+  Result<UniqueFd> ReopenReadOnly(int fd) ABSL_LOCKS_EXCLUDED(mu_);
   UniqueFd TakeListener() { return std::move(listener_); }
   uint64_t vdso() const { return vdso_; }
   pid_t pid() const { return pid_; }
@@ -65,6 +69,7 @@ class Zygote {
   Zygote() = default;
 
   pid_t pid_ = -1;
+  pid_t own_pid_ = -1;  // Of the process that asks.
   uint64_t vdso_ = 0;
   UniqueFd listener_;
   static constexpr size_t kRequestSize = 32;

@@ -18,6 +18,7 @@ class PtracePlatform final : public Platform {
   Result<std::string> HostProc(int host_tid, std::string_view file) override {
     return native::ReadThreadProc(core_->zygote(), host_tid, file);
   }
+  Result<UniqueFd> ReopenReadOnly(int fd) override { return core_->zygote().ReopenReadOnly(fd); }
   void Run() override { core_->Run(); }
   void Stop() override { core_->Stop(); }
 
@@ -34,8 +35,11 @@ class PtracePlatform final : public Platform {
 
 Result<std::unique_ptr<Platform>> CreatePtrace(const PtraceOptions& options) {
   std::unique_ptr<DescriptorChannel> channel = TRY(DescriptorChannel::Create());
-  std::unique_ptr<native::Zygote> zygote = TRY(native::Zygote::Create(
-      {.filter = kStubFilter, .notify = false, .keep_fd = channel->stub_end(), .proc_fd = options.proc_fd}));
+  std::unique_ptr<native::Zygote> zygote =
+      TRY(native::Zygote::Create({.filter = kStubFilter,
+                                  .notify = false,
+                                  .keep_fd = channel->stub_end(),
+                                  .proc_fd = options.proc_fd}));
   const auto core = MakeRef<Core>(options.dispositions, std::move(zygote), std::move(channel));
   return std::unique_ptr<Platform>(std::make_unique<PtracePlatform>(core, native::NativeLayout()));
 }

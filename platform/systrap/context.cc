@@ -262,6 +262,7 @@ Result<std::unique_ptr<Thread>> StubContext::Clone(const CloneRequest& request, 
         child->tid, shares_memory ? thread_.process->space : space().Fork(slot.index),
         shares_memory ? thread_.process->sites : thread_.process->sites->Fork());
     child->process->descriptors = thread_.process->descriptors;
+    child->process->released = thread_.process->released;
     platform_.AddProcess(child->process);
     if (child->process->reaped) return Errno(EAGAIN);
   }

@@ -37,6 +37,8 @@ struct HostProcess : RefCounted {
   std::set<size_t> slots;  // Of its threads, to be freed when it dies: others may share the memory.
   Ref<UsageLedger> ledger;  // Empty in an image.
   CpuTimes before;          // Of the host processes that it has replaced.
+  // Those of them that the application has closed by other means than close(2).
+  std::set<int> released;
 };
 
 // A thread of a stub; survives execve, which gives it another process. Guarded by Systrap::mu().
@@ -123,6 +125,7 @@ class Systrap final : public Platform {
   Result<std::string> HostProc(int host_tid, std::string_view file) override {
     return native::ReadThreadProc(*zygote_, host_tid, file);
   }
+  Result<UniqueFd> ReopenReadOnly(int fd) override { return zygote_->ReopenReadOnly(fd); }
   void Run() override ABSL_LOCKS_EXCLUDED(mu_);
   void Stop() override ABSL_LOCKS_EXCLUDED(mu_);
   void EnterBlocking() override ABSL_LOCKS_EXCLUDED(mu_);
@@ -191,6 +194,9 @@ class Systrap final : public Platform {
       ABSL_LOCKS_EXCLUDED(mu_);
   void FinishContext(HostThread& thread, class StubContext& context, const Verdict& verdict)
       ABSL_LOCKS_EXCLUDED(mu_);
+  // Replaces the descriptors that have been released by one that holds nothing. `id` is a call of
+  // the process that still waits for its answer.
+  void DropReleased(HostProcess& process, uint64_t id) ABSL_LOCKS_EXCLUDED(mu_);
   void EndThread(HostThread& thread) ABSL_LOCKS_EXCLUDED(mu_);
   // Ends a call-back, unless a notification has come meanwhile: then that is next.
   std::optional<seccomp_notif> LeaveCallback(HostThread& thread) ABSL_LOCKS_EXCLUDED(mu_);
@@ -233,6 +239,7 @@ class Systrap final : public Platform {
   FpTemplate fp_template_;  // Of the first thread with a mailbox; the same for all.
   std::atomic<bool> fp_known_{false};
   const bool eager_;  // For tests: patches at the first call, and never tires of looking.
+  const UniqueFd nothing_;  // An empty file, see DropReleased.
 
   absl::Mutex mu_;  // A leaf for the sentry: no call-back runs under it.
   absl::flat_hash_map<pid_t, Ref<HostThread>> threads_ ABSL_GUARDED_BY(mu_);
@@ -272,6 +279,7 @@ class StubThread final : public Thread {
   void Interrupt() override;
   void KillProcess() override;
   bool HoldsDescriptor(int guest_fd) override;
+  void ReleaseDescriptors(uint32_t first, uint32_t last) override;
   AddressSpace& address_space() override;
   uint64_t CpuTimeNs() override { return CpuSplit().total_ns(); }
   CpuTimes CpuSplit() override;

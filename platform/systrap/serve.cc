@@ -219,6 +219,7 @@ void Systrap::FinishSyscall(HostThread& thread, const seccomp_notif& notificatio
       listener_.Continue(notification.id);
       return;
     case Verdict::Kind::kContinue:
+      DropReleased(*thread.process, notification.id);
       if (verdict.host_fd >= 0) {
         const Status injected =
             listener_.Inject(notification.id, verdict.host_fd, verdict.guest_fd);
@@ -249,6 +250,17 @@ void Systrap::FinishSyscall(HostThread& thread, const seccomp_notif& notificatio
       return;
     }
   }
+}
+
+void Systrap::DropReleased(HostProcess& process, uint64_t id) {
+  std::set<int> released;
+  {
+    absl::MutexLock lock(&mu_);
+    if (process.released.empty()) return;
+    released.swap(process.released);
+  }
+  // The numbers stay in the set: the stub goes on to hold something there, which close(2) ends.
+  for (const int fd : released) (void)listener_.Inject(id, nothing_.get(), fd);
 }
 
 void Systrap::EndThread(HostThread& thread) {

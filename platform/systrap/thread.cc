@@ -1,5 +1,7 @@
 #include <sched.h>
 
+#include <algorithm>
+
 #include "platform/native/host_limit.h"
 #include "platform/native/host_usage.h"
 #include "platform/systrap/core.h"
@@ -41,6 +43,17 @@ void StubThread::KillProcess() {
 bool StubThread::HoldsDescriptor(int guest_fd) {
   absl::MutexLock lock(&platform_.mu());
   return host_->process->descriptors.contains(guest_fd);
+}
+
+void StubThread::ReleaseDescriptors(uint32_t first, uint32_t last) {
+  absl::MutexLock lock(&platform_.mu());
+  HostProcess& process = *host_->process;
+  const int limit = static_cast<int>(std::min<uint32_t>(last, INT32_MAX));
+  for (auto it =
+           process.descriptors.lower_bound(static_cast<int>(std::min<uint32_t>(first, INT32_MAX)));
+       it != process.descriptors.end() && *it <= limit; ++it) {
+    process.released.insert(*it);
+  }
 }
 
 AddressSpace& StubThread::address_space() {

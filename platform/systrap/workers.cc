@@ -2,6 +2,7 @@
 // core of the thread that called. Before it blocks it lets another one lead.
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 
 #include "base/log.h"
@@ -27,7 +28,8 @@ Systrap::Systrap(std::unique_ptr<native::Zygote> zygote, Listener listener, Layo
       layout_(layout),
       dispositions_(dispositions),
       pool_(std::move(pool)),
-      eager_(eager) {}
+      eager_(eager),
+      nothing_(memfd_create("closed", MFD_CLOEXEC)) {}
 
 Systrap::~Systrap() = default;
 

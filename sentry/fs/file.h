@@ -11,6 +11,7 @@
 #include "absl/synchronization/mutex.h"
 #include "base/ref.h"
 #include "base/result.h"
+#include "base/unique_fd.h"
 #include "sentry/fs/dentry.h"
 #include "sentry/fs/inode.h"
 #include "sentry/fs/types.h"
@@ -53,6 +54,8 @@ class File : public RefCounted {
   // A host descriptor that can be mapped in place of this file, valid as long as the file.
   // `shared_write` says that MAP_SHARED with PROT_WRITE may follow.
   virtual Result<int> HostFdForMapping(bool shared_write) { return Errno(ENODEV); }
+  // For devices of which every mapping is memory of its own: a new descriptor for one mapping.
+  virtual Result<UniqueFd> FreshHostFd() { return Errno(ENODEV); }
   // fcntl(F_GET_SEALS), fcntl(F_ADD_SEALS).
   virtual Result<int> GetSeals() { return Errno(EINVAL); }
   virtual Status AddSeals(int seals) { return Errno(EINVAL); }

@@ -1,6 +1,9 @@
 #include "sentry/mm/mm.h"
 
+#include <algorithm>
 #include <utility>
+
+#include "sentry/mm/host_maps.h"
 
 namespace sentry {
 
@@ -44,10 +47,37 @@ Mm::Mm(Ref<platform::AddressSpace> space, const Layout& layout, Ref<File> execut
 
 void Mm::RecordFile(uint64_t addr, uint64_t length, Ref<File> file, uint64_t offset, bool shared) {
   std::vector<FileRange> dropped;
+  {
+    absl::MutexLock lock(&mu_);
+    Cut(ranges_, addr, length, dropped);
+    ranges_[addr] = FileRange{.addr = addr,
+                              .length = length,
+                              .offset = offset,
+                              .file = std::move(file),
+                              .shared = shared};
+    if (ranges_.size() < next_sweep_) return;
+  }
+  Sweep();
+}
+
+void Mm::Sweep() {
+  const Result<std::string> text = memory_.space().HostMaps();
+  const std::vector<HostRange> host = text.ok() ? ParseHostMaps(*text) : std::vector<HostRange>();
+  std::vector<FileRange> dropped;
   absl::MutexLock lock(&mu_);
-  Cut(ranges_, addr, length, dropped);
-  ranges_[addr] = FileRange{
-      .addr = addr, .length = length, .offset = offset, .file = std::move(file), .shared = shared};
+  for (auto it = ranges_.begin(); text.ok() && it != ranges_.end();) {
+    const uint64_t begin = it->second.addr, end = begin + it->second.length;
+    auto at = std::upper_bound(host.begin(), host.end(), begin,
+                               [](uint64_t addr, const HostRange& r) { return addr < r.end; });
+    while (at != host.end() && at->begin < end && at->ino == 0) ++at;
+    if (at != host.end() && at->begin < end) {
+      ++it;
+      continue;
+    }
+    dropped.push_back(std::move(it->second));
+    it = ranges_.erase(it);
+  }
+  next_sweep_ = std::max(kFirstSweep, 2 * ranges_.size());
 }
 
 void Mm::Forget(uint64_t addr, uint64_t length) {
@@ -58,19 +88,22 @@ void Mm::Forget(uint64_t addr, uint64_t length) {
 
 void Mm::RecordName(MappedFile file) {
   constexpr size_t kMostNames = 4096;
+  const HostId id(file.host_dev, file.host_ino);
   absl::MutexLock lock(&mu_);
-  for (MappedFile& known : names_) {
-    if (known.host_ino != file.host_ino) continue;
-    known = std::move(file);
-    return;
-  }
-  if (names_.size() == kMostNames) names_.erase(names_.begin());
-  names_.push_back(std::move(file));
+  const auto [it, added] = names_.insert_or_assign(id, std::move(file));
+  if (!added) return;
+  names_order_.push_back(id);
+  if (names_order_.size() <= kMostNames) return;
+  names_.erase(names_order_.front());
+  names_order_.pop_front();
 }
 
 std::vector<Mm::MappedFile> Mm::Names() const {
+  std::vector<MappedFile> names;
   absl::MutexLock lock(&mu_);
-  return names_;
+  names.reserve(names_.size());
+  for (const auto& [id, file] : names_) names.push_back(file);
+  return names;
 }
 
 Ref<Mm> Mm::Fork(Ref<platform::AddressSpace> space) const {
@@ -78,7 +111,9 @@ Ref<Mm> Mm::Fork(Ref<platform::AddressSpace> space) const {
   absl::MutexLock lock(&mu_);
   absl::MutexLock child_lock(&child->mu_);
   child->ranges_ = ranges_;
+  child->policies_.CopyFrom(policies_);
   child->names_ = names_;
+  child->names_order_ = names_order_;
   return child;
 }
 

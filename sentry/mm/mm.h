@@ -4,14 +4,17 @@
 #define SENTRY_MM_MM_H_
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/synchronization/mutex.h"
 #include "base/ref.h"
 #include "platform/api/platform.h"
 #include "sentry/fs/file.h"
+#include "sentry/mm/memory_policy.h"
 #include "sentry/mm/user_memory.h"
 
 namespace sentry {
@@ -35,12 +38,14 @@ class Mm : public RefCounted {
   const Ref<File>& executable() const { return executable_; }  // /proc/PID/exe.
 
   // Records that [addr, addr+length) maps `file` from `offset` on; replaces overlapping records.
+  // What the application unmaps unasked is found when the record has grown: it holds at most about
+  // twice what is mapped. Reads the host's mappings then, so no lock may be held.
   void RecordFile(uint64_t addr, uint64_t length, Ref<File> file, uint64_t offset, bool shared);
   void Forget(uint64_t addr, uint64_t length);
-  // What a host mapping of inode `host_ino` is called here. For every file that was mapped, since the
-  // host chooses most addresses and unmaps unasked. Bounded: the oldest go first.
+  // What a host mapping of inode `host_ino` is called here. For every file that was mapped, since
+  // the host chooses most addresses and unmaps unasked. Bounded: the oldest go first.
   struct MappedFile {
-    uint64_t host_ino = 0;
+    uint64_t host_dev = 0, host_ino = 0;
     std::string name;
     uint64_t dev = 0, ino = 0;
   };
@@ -57,13 +62,26 @@ class Mm : public RefCounted {
   };
   std::vector<FileRange> FileRanges() const;
 
+  // mbind(2). Thread-safe by itself.
+  MemoryPolicies& policies() { return policies_; }
+
  private:
+  static constexpr size_t kFirstSweep = 64;
+
+  // Drops the records of which the host knows nothing any more.
+  void Sweep() ABSL_LOCKS_EXCLUDED(mu_);
+
   UserMemory memory_;
   const Layout layout_;
   const Ref<File> executable_;
+  MemoryPolicies policies_;
   mutable absl::Mutex mu_;  // Leaf.
   std::map<uint64_t, FileRange> ranges_ ABSL_GUARDED_BY(mu_);
-  std::vector<MappedFile> names_ ABSL_GUARDED_BY(mu_);
+  size_t next_sweep_ ABSL_GUARDED_BY(mu_) = kFirstSweep;  // Records.
+  // By device and number on the host, and in the order they came.
+  using HostId = std::pair<uint64_t, uint64_t>;
+  std::map<HostId, MappedFile> names_ ABSL_GUARDED_BY(mu_);
+  std::deque<HostId> names_order_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace sentry

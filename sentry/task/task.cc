@@ -263,6 +263,8 @@ platform::Verdict Task::Gone(platform::Context* context) {
 
 platform::Verdict Task::OnSyscall(const platform::SyscallArgs& call) {
   if (!Enter()) return Gone();
+  if (mapping_fd.valid()) [[unlikely]]
+    mapping_fd.reset();
   return Leave(FilterRestart(kernel_.dispatcher().Dispatch(*this, call, nullptr), call));
 }
 

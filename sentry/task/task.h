@@ -124,6 +124,9 @@ class Task final : public RefCounted, public platform::Guest {
   std::atomic<uint64_t> sched_runtime{0}, sched_deadline{0}, sched_period{0};
   std::atomic<int> ioprio{0};
   uint64_t timer_slack_ns = 50000;   // Own.
+  MemoryPolicy memory_policy;        // Own: set_mempolicy(2). Told only.
+  // Own: what the present call is to map, where the file has no such descriptor itself.
+  UniqueFd mapping_fd;
   // sched_setaffinity(2), empty until set. The host thread has it, too. Guarded by Kernel::mu().
   std::optional<cpu_set_t> affinity;
   // For kRestartBlock: what restart_syscall(2) does. Own.

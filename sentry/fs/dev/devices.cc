@@ -33,22 +33,14 @@ class ZeroDevice : public NullDevice {
  public:
   using NullDevice::NullDevice;
   Result<size_t> Read(IoDst& dst) override { return dst.ZeroOut(dst.remaining()); }
-  // A mapping is fresh memory: an endless memfd, one for each open description. (In Linux each mapping
-  // has its own; the difference shows when a program maps one descriptor twice, shared.)
-  Result<int> HostFdForMapping(bool shared_write) override {
-    int fd = memory_.load(std::memory_order_acquire);
-    if (fd >= 0) return fd;
+  // A mapping is fresh memory: an endless file.
+  Result<UniqueFd> FreshHostFd() override {
     UniqueFd fresh(memfd_create("zero", MFD_CLOEXEC));
     if (!fresh.valid()) return Errno::Last();
     // Mappings behind the end would be SIGBUS, so that the file is as long as files get.
     if (ftruncate(fresh.get(), int64_t{1} << 46) != 0) return Errno::Last();
-    if (memory_.compare_exchange_strong(fd, fresh.get())) return fresh.release();
-    return fd;
+    return fresh;
   }
-  ~ZeroDevice() override { UniqueFd closed(memory_.load()); }
-
- private:
-  std::atomic<int> memory_{-1};
 };
 
 class FullDevice final : public NullDevice {
@@ -92,7 +84,7 @@ struct Device {
 };
 
 constexpr Device kDevices[] = {
-    {1, 3, &New<NullDevice>}, {1, 5, &New<ZeroDevice>},   {1, 7, &New<FullDevice>},
+    {1, 3, &New<NullDevice>},   {1, 5, &New<ZeroDevice>},   {1, 7, &New<FullDevice>},
     {1, 8, &New<RandomDevice>}, {1, 9, &New<RandomDevice>},
 };
 

@@ -50,8 +50,8 @@ class Tmpfs : public RefCounted {
   std::atomic<uint64_t> next_ino_{1};
 };
 
-// memfd_create(2): `flags` are MFD_CLOEXEC (ignored), MFD_ALLOW_SEALING, MFD_NOEXEC_SEAL, MFD_EXEC;
-// EINVAL for others (no huge pages) and names of more than 249 bytes.
+// memfd_create(2): `flags` are MFD_CLOEXEC (ignored), MFD_ALLOW_SEALING, MFD_NOEXEC_SEAL, MFD_EXEC,
+// MFD_HUGETLB with a size; EINVAL for others and names of more than 249 bytes.
 Result<Ref<File>> CreateMemfd(std::string_view name, uint32_t flags, uint32_t uid, uint32_t gid);
 
 }  // namespace sentry

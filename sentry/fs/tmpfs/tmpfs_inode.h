@@ -37,6 +37,8 @@ class TmpfsInode : public Inode {
     return (mode_.load(std::memory_order_relaxed) & (S_ISUID | S_ISGID)) != 0;
   }
 
+  bool IsExecutable() const { return (mode_.load(std::memory_order_relaxed) & 0111) != 0; }
+
   Tmpfs& fs() const { return *fs_; }
   uint64_t ino() const { return ino_; }
   uint32_t type() const { return mode_.load(std::memory_order_relaxed) & S_IFMT; }
@@ -74,7 +76,16 @@ class TmpfsRegular final : public TmpfsInode {
   TmpfsRegular(Ref<Tmpfs> fs, const NewNode& node)
       : TmpfsInode(std::move(fs), node), data_(this->fs()) {}
   Result<Ref<File>> Open(OpenFlags flags) override;
+  Status SetAttributes(const AttributeChange& change) override;
   FileData& data() { return data_; }
+
+  // Makes it what memfd_create(2) creates. Call before it is shared.
+  void BecomeMemfd(std::string_view name, UniqueFd memfd, bool exec_sealed);
+  // nullptr unless it is a memfd.
+  const std::string* memfd_name() const { return memfd_name_.get(); }
+  // F_SEAL_* (fcntl(2)); a file of another tmpfs cannot be sealed.
+  Result<int> Seals();
+  Status AddSeals(int seals);
 
  protected:
   uint64_t Size() override { return data_.size(); }
@@ -82,7 +93,11 @@ class TmpfsRegular final : public TmpfsInode {
   Status SetSize(uint64_t size) override { return data_.Truncate(size); }
 
  private:
+  static constexpr int kSealExec = 0x20;  // F_SEAL_EXEC, Linux 6.3.
+
   FileData data_;
+  std::unique_ptr<const std::string> memfd_name_;
+  std::atomic<bool> exec_sealed_{false};  // The host keeps the other seals.
 };
 
 class TmpfsSymlink final : public TmpfsInode {
