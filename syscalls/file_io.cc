@@ -51,8 +51,7 @@ Result<Ref<File>> GetWritable(Task& task, Fd fd) {
 }
 
 void RaiseSignal(Task& task, int sig) {
-  task.kernel().SendTo(task,
-                       sentry::MakeSignalInfo(sig, SI_USER, task.tgid(), task.creds().uid));
+  task.kernel().SendTo(task, sentry::MakeSignalInfo(sig, SI_USER, task.tgid(), task.creds().uid));
 }
 
 Status CheckFileSize(Task& task, uint64_t end) {
@@ -62,25 +61,29 @@ Status CheckFileSize(Task& task, uint64_t end) {
 }
 
 Result<int64_t> ReadFile(Task& task, File& file, IoDst& dst, std::optional<int64_t> offset) {
+  task.group().io.reads.fetch_add(1, std::memory_order_relaxed);
   if (file.is_terminal()) TRY(file.CheckTerminalAccess(task, File::TerminalAccess::kRead));
-  return static_cast<int64_t>(TRY(RetryWhileBlocked(
-      task, file, POLLIN, [&] { return offset ? file.ReadAt(dst, *offset) : file.Read(dst); })));
+  const size_t size = TRY(RetryWhileBlocked(
+      task, file, POLLIN, [&] { return offset ? file.ReadAt(dst, *offset) : file.Read(dst); }));
+  task.group().io.read_bytes.fetch_add(size, std::memory_order_relaxed);
+  return static_cast<int64_t>(size);
 }
 
 Result<int64_t> WriteFile(Task& task, File& file, IoSrc& src, std::optional<int64_t> offset) {
+  task.group().io.writes.fetch_add(1, std::memory_order_relaxed);
   if (file.is_terminal()) TRY(file.CheckTerminalAccess(task, File::TerminalAccess::kWrite));
   TRY(ApplyWriteLimit(task, file, src, offset));
   int64_t total = 0;
   for (;;) {
-    auto result = RetryWhileBlocked(task, file, POLLOUT, [&] {
-      return offset ? file.WriteAt(src, *offset) : file.Write(src);
-    });
+    auto result = RetryWhileBlocked(
+        task, file, POLLOUT, [&] { return offset ? file.WriteAt(src, *offset) : file.Write(src); });
     if (!result.ok()) {
       if (result.error() == Errno(EPIPE)) RaiseSignal(task, SIGPIPE);
       if (total != 0) return total;
       return result.error();
     }
     total += static_cast<int64_t>(*result);
+    task.group().io.written_bytes.fetch_add(*result, std::memory_order_relaxed);
     if (*result == 0 || src.remaining() == 0 || !ContinuesShortWrites(file)) return total;
   }
 }

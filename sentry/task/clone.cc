@@ -137,6 +137,7 @@ Ref<ThreadGroup> TaskBuilder::NewGroup(Task& parent, const CloneArgs& args) {
   group->thp_disabled = from.thp_disabled;
   group->mce_policy = from.mce_policy;
   group->oom_score_adj = from.oom_score_adj;
+  group->coredump_filter = from.coredump_filter;
   group->uid = from.uid;
   return group;
 }
@@ -189,7 +190,7 @@ Result<Ref<Task>> TaskBuilder::NewTask(Task& parent, const CloneArgs& args) {
   child->mask_.store(parent.saved_mask_.value_or(parent.signal_mask()).bits());
   InheritScheduling(parent, *child);
   child->ioprio = parent.ioprio.load();
-  child->timer_slack_ns = parent.timer_slack_ns;
+  child->timer_slack_ns = parent.timer_slack_ns.load();
   child->memory_policy = parent.memory_policy;
   child->affinity = parent.affinity;
   // The alternate stack stays with a copy of the memory, and with vfork (sigaltstack(2)).

@@ -123,7 +123,7 @@ class Task final : public RefCounted, public platform::Guest {
   std::atomic<bool> sched_reset_on_fork{false};
   std::atomic<uint64_t> sched_runtime{0}, sched_deadline{0}, sched_period{0};
   std::atomic<int> ioprio{0};
-  uint64_t timer_slack_ns = 50000;   // Own.
+  std::atomic<uint64_t> timer_slack_ns{50000};
   MemoryPolicy memory_policy;        // Own: set_mempolicy(2). Told only.
   // Own: what the present call is to map, where the file has no such descriptor itself.
   UniqueFd mapping_fd;

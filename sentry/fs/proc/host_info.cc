@@ -40,23 +40,56 @@ constexpr auto kEcx = &CpuidResult::ecx;
 constexpr auto kEdx = &CpuidResult::edx;
 constexpr uint32_t kExtended = 0x80000001;
 constexpr Feature kFeatures[] = {
-    {1, kEdx, 0, "fpu"},         {1, kEdx, 4, "tsc"},        {1, kEdx, 8, "cx8"},
-    {1, kEdx, 15, "cmov"},       {1, kEdx, 19, "clflush"},   {1, kEdx, 23, "mmx"},
-    {1, kEdx, 24, "fxsr"},       {1, kEdx, 25, "sse"},       {1, kEdx, 26, "sse2"},
-    {1, kEdx, 28, "ht"},         {kExtended, kEdx, 11, "syscall"}, {kExtended, kEdx, 20, "nx"},
-    {kExtended, kEdx, 27, "rdtscp"}, {kExtended, kEdx, 29, "lm"}, {1, kEcx, 0, "pni"},
-    {1, kEcx, 1, "pclmulqdq"},   {1, kEcx, 9, "ssse3"},      {1, kEcx, 12, "fma"},
-    {1, kEcx, 13, "cx16"},       {1, kEcx, 19, "sse4_1"},    {1, kEcx, 20, "sse4_2"},
-    {1, kEcx, 22, "movbe"},      {1, kEcx, 23, "popcnt"},    {1, kEcx, 25, "aes"},
-    {1, kEcx, 26, "xsave"},      {1, kEcx, 28, "avx"},       {1, kEcx, 29, "f16c"},
-    {1, kEcx, 30, "rdrand"},     {1, kEcx, 31, "hypervisor"}, {kExtended, kEcx, 0, "lahf_lm"},
-    {kExtended, kEcx, 5, "abm"}, {7, kEbx, 0, "fsgsbase"},   {7, kEbx, 3, "bmi1"},
-    {7, kEbx, 5, "avx2"},        {7, kEbx, 8, "bmi2"},       {7, kEbx, 9, "erms"},
-    {7, kEbx, 16, "avx512f"},    {7, kEbx, 17, "avx512dq"},  {7, kEbx, 18, "rdseed"},
-    {7, kEbx, 19, "adx"},        {7, kEbx, 23, "clflushopt"}, {7, kEbx, 24, "clwb"},
-    {7, kEbx, 28, "avx512cd"},   {7, kEbx, 29, "sha_ni"},    {7, kEbx, 30, "avx512bw"},
-    {7, kEbx, 31, "avx512vl"},   {7, kEcx, 8, "gfni"},       {7, kEcx, 9, "vaes"},
-    {7, kEcx, 10, "vpclmulqdq"}, {7, kEcx, 22, "rdpid"},
+    {1, kEdx, 0, "fpu"},
+    {1, kEdx, 4, "tsc"},
+    {1, kEdx, 8, "cx8"},
+    {1, kEdx, 15, "cmov"},
+    {1, kEdx, 19, "clflush"},
+    {1, kEdx, 23, "mmx"},
+    {1, kEdx, 24, "fxsr"},
+    {1, kEdx, 25, "sse"},
+    {1, kEdx, 26, "sse2"},
+    {1, kEdx, 28, "ht"},
+    {kExtended, kEdx, 11, "syscall"},
+    {kExtended, kEdx, 20, "nx"},
+    {kExtended, kEdx, 27, "rdtscp"},
+    {kExtended, kEdx, 29, "lm"},
+    {1, kEcx, 0, "pni"},
+    {1, kEcx, 1, "pclmulqdq"},
+    {1, kEcx, 9, "ssse3"},
+    {1, kEcx, 12, "fma"},
+    {1, kEcx, 13, "cx16"},
+    {1, kEcx, 19, "sse4_1"},
+    {1, kEcx, 20, "sse4_2"},
+    {1, kEcx, 22, "movbe"},
+    {1, kEcx, 23, "popcnt"},
+    {1, kEcx, 25, "aes"},
+    {1, kEcx, 26, "xsave"},
+    {1, kEcx, 28, "avx"},
+    {1, kEcx, 29, "f16c"},
+    {1, kEcx, 30, "rdrand"},
+    {1, kEcx, 31, "hypervisor"},
+    {kExtended, kEcx, 0, "lahf_lm"},
+    {kExtended, kEcx, 5, "abm"},
+    {7, kEbx, 0, "fsgsbase"},
+    {7, kEbx, 3, "bmi1"},
+    {7, kEbx, 5, "avx2"},
+    {7, kEbx, 8, "bmi2"},
+    {7, kEbx, 9, "erms"},
+    {7, kEbx, 16, "avx512f"},
+    {7, kEbx, 17, "avx512dq"},
+    {7, kEbx, 18, "rdseed"},
+    {7, kEbx, 19, "adx"},
+    {7, kEbx, 23, "clflushopt"},
+    {7, kEbx, 24, "clwb"},
+    {7, kEbx, 28, "avx512cd"},
+    {7, kEbx, 29, "sha_ni"},
+    {7, kEbx, 30, "avx512bw"},
+    {7, kEbx, 31, "avx512vl"},
+    {7, kEcx, 8, "gfni"},
+    {7, kEcx, 9, "vaes"},
+    {7, kEcx, 10, "vpclmulqdq"},
+    {7, kEcx, 22, "rdpid"},
 };
 
 std::string FeatureNames() {
@@ -132,25 +165,52 @@ std::string MemInfoText() {
   const auto line = [&](std::string_view name, uint64_t value) {
     absl::StrAppendFormat(&text, "%-16s%8u kB\n", name, value);
   };
-  line("MemTotal:", kib(info.totalram));
-  line("MemFree:", kib(info.freeram));
-  line("MemAvailable:", kib(info.freeram + info.bufferram));
-  line("Buffers:", kib(info.bufferram));
-  line("Cached:", 0);  // sysinfo(2) does not tell.
-  line("SwapCached:", 0);
-  line("Active:", kib(info.totalram - info.freeram));
-  line("Inactive:", 0);
-  line("SwapTotal:", kib(info.totalswap));
-  line("SwapFree:", kib(info.freeswap));
-  line("Dirty:", 0);
-  line("Writeback:", 0);
-  line("AnonPages:", kib(info.totalram - info.freeram));
-  line("Mapped:", 0);
-  line("Shmem:", kib(info.sharedram));
-  line("Slab:", 0);
-  line("CommitLimit:", kib(info.totalram + info.totalswap));
-  line("Committed_AS:", kib(info.totalram - info.freeram));
-  text += "HugePages_Total:       0\nHugePages_Free:        0\nHugepagesize:       2048 kB\n";
+  const uint64_t used = kib(info.totalram - info.freeram);
+  // What sysinfo(2) does not tell is 0, in the host's order of lines.
+  const struct {
+    std::string_view name;
+    uint64_t value;
+  } lines[] = {
+      {"MemTotal:", kib(info.totalram)},
+      {"MemFree:", kib(info.freeram)},
+      {"MemAvailable:", kib(info.freeram + info.bufferram)},
+      {"Buffers:", kib(info.bufferram)},
+      {"Cached:", kib(info.sharedram)},
+      {"SwapCached:", 0},
+      {"Active:", used},
+      {"Inactive:", 0},
+      {"Active(anon):", used},
+      {"Inactive(anon):", 0},
+      {"Active(file):", 0},
+      {"Inactive(file):", 0},
+      {"Unevictable:", 0},
+      {"Mlocked:", 0},
+      {"SwapTotal:", kib(info.totalswap)},
+      {"SwapFree:", kib(info.freeswap)},
+      {"Dirty:", 0},
+      {"Writeback:", 0},
+      {"AnonPages:", used},
+      {"Mapped:", 0},
+      {"Shmem:", kib(info.sharedram)},
+      {"KReclaimable:", 0},
+      {"Slab:", 0},
+      {"SReclaimable:", 0},
+      {"SUnreclaim:", 0},
+      {"KernelStack:", 0},
+      {"PageTables:", 0},
+      {"CommitLimit:", kib(info.totalram) / 2 + kib(info.totalswap)},
+      {"Committed_AS:", used},
+      {"VmallocTotal:", 34359738367},
+      {"VmallocUsed:", 0},
+      {"VmallocChunk:", 0},
+      {"AnonHugePages:", 0},
+      {"ShmemHugePages:", 0},
+      {"FileHugePages:", 0},
+  };
+  for (const auto& [name, value] : lines) line(name, value);
+  text +=
+      "HugePages_Total:       0\nHugePages_Free:        0\nHugePages_Rsvd:        0\n"
+      "HugePages_Surp:        0\nHugepagesize:       2048 kB\nHugetlb:               0 kB\n";
   return text;
 }
 
@@ -158,8 +218,8 @@ std::string UptimeText() {
   timespec up{};
   clock_gettime(CLOCK_BOOTTIME, &up);
   const int64_t hundredths = up.tv_nsec / 10'000'000;
-  return absl::StrFormat("%d.%02d %d.%02d\n", up.tv_sec, hundredths,
-                         up.tv_sec * ProcessorCount(), hundredths);
+  return absl::StrFormat("%d.%02d %d.%02d\n", up.tv_sec, hundredths, up.tv_sec * ProcessorCount(),
+                         hundredths);
 }
 
 }  // namespace sentry
