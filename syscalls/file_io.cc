@@ -62,7 +62,10 @@ Status CheckFileSize(Task& task, uint64_t end) {
 }
 
 Result<int64_t> ReadFile(Task& task, File& file, IoDst& dst, std::optional<int64_t> offset) {
-  if (file.is_terminal()) TRY(file.CheckTerminalAccess(task, File::TerminalAccess::kRead));
+  if (file.is_terminal() && !offset) {
+    TRY(file.CheckTerminalAccess(task, File::TerminalAccess::kRead));
+    return static_cast<int64_t>(TRY(file.ReadWaiting(task, dst)));
+  }
   return static_cast<int64_t>(TRY(RetryWhileBlocked(
       task, file, POLLIN, [&] { return offset ? file.ReadAt(dst, *offset) : file.Read(dst); })));
 }

@@ -73,7 +73,7 @@ constexpr Binding kBindings[] = {
     On<Getpriority>(140), On<Setpriority>(141), On<SchedSetparam>(142), On<SchedGetparam>(143),
     On<SchedSetscheduler>(144), On<SchedGetscheduler>(145), On<SchedGetPriorityMax>(146),
     On<SchedGetPriorityMin>(147), On<SchedRrGetInterval>(148), On<Mlock>(149), On<Munlock>(150),
-    On<Mlockall>(151), On<Munlockall>(152), On<Prctl>(157), On<ArchPrctl>(158), On<Setrlimit>(160),
+    On<Mlockall>(151), On<Munlockall>(152), On<Vhangup>(153), On<Prctl>(157), On<ArchPrctl>(158), On<Setrlimit>(160),
     On<Chroot>(161), On<Sync>(162), On<Mount>(165), On<Umount2>(166), On<Sethostname>(170),
     On<Setdomainname>(171), On<Gettid>(186), On<Readahead>(187), On<Setxattr>(188),
     On<Lsetxattr>(189), On<Fsetxattr>(190), On<Getxattr>(191), On<Lgetxattr>(192),
@@ -190,8 +190,9 @@ std::string DescribeSyscalls() {
     line.erase(line.find_last_not_of(' ') + 1);
     text.append(line).push_back('\n');
   }
-  text += absl::StrFormat("%d full, %d partial, %d missing, %d removed, %d numbers without a call\n",
-                          counts[0], counts[1], counts[2], counts[3], counts[4]);
+  text +=
+      absl::StrFormat("%d full, %d partial, %d missing, %d removed, %d numbers without a call\n",
+                      counts[0], counts[1], counts[2], counts[3], counts[4]);
   return text;
 }
 

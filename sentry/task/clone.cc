@@ -215,6 +215,7 @@ Status TaskBuilder::Link(Task& parent, Task& child, const CloneArgs& args) {
     // What has changed since: the process group may have been left.
     group.group = parent.group().group;
     group.session = parent.group().session;
+    group.terminal = parent.group().terminal;
     group.parent = ancestor;
     group.leader = &child;
     timespec now{};

@@ -13,6 +13,7 @@
 #include "base/unique_fd.h"
 #include "sentry/task/job_control.h"
 #include "sentry/task/task.h"
+#include "sentry/tty/devpts.h"
 
 namespace sentry {
 namespace {
@@ -33,8 +34,8 @@ class ZeroDevice : public NullDevice {
  public:
   using NullDevice::NullDevice;
   Result<size_t> Read(IoDst& dst) override { return dst.ZeroOut(dst.remaining()); }
-  // A mapping is fresh memory: an endless memfd, one for each open description. (In Linux each mapping
-  // has its own; the difference shows when a program maps one descriptor twice, shared.)
+  // A mapping is fresh memory: an endless memfd, one for each open description. (In Linux each
+  // mapping has its own; the difference shows when a program maps one descriptor twice, shared.)
   Result<int> HostFdForMapping(bool shared_write) override {
     int fd = memory_.load(std::memory_order_acquire);
     if (fd >= 0) return fd;
@@ -92,23 +93,31 @@ struct Device {
 };
 
 constexpr Device kDevices[] = {
-    {1, 3, &New<NullDevice>}, {1, 5, &New<ZeroDevice>},   {1, 7, &New<FullDevice>},
+    {1, 3, &New<NullDevice>},   {1, 5, &New<ZeroDevice>},   {1, 7, &New<FullDevice>},
     {1, 8, &New<RandomDevice>}, {1, 9, &New<RandomDevice>},
 };
 
 }  // namespace
 
 Result<Ref<File>> OpenDevice(uint64_t rdev, Ref<Inode> inode, OpenFlags flags, Task* task) {
-  // /dev/tty is another name for the session's terminal: the very same description, as /dev/tty has
-  // no state of its own.
+  // /dev/tty is another name for the controlling terminal.
   if (rdev == makedev(5, 0)) {
     if (task == nullptr) return Errno(ENXIO);
-    return ControllingTerminal(*task);
+    return TRY(ControllingTerminal(*task))->Open(std::move(inode), flags.With(O_NOCTTY));
   }
+  flags = flags.Without(O_NOCTTY);
   for (const Device& device : kDevices) {
     if (rdev == makedev(device.major, device.minor)) return device.open(std::move(inode), flags);
   }
   return Errno(ENXIO);
+}
+
+Vfs::DeviceOpener DeviceOpener(Ref<Devpts> terminals) {
+  return [terminals = std::move(terminals)](uint64_t rdev, Ref<Inode> inode, OpenFlags flags,
+                                            Task* task) -> Result<Ref<File>> {
+    if (rdev == makedev(5, 2)) return terminals->OpenMaster(std::move(inode), flags);
+    return OpenDevice(rdev, std::move(inode), flags, task);
+  };
 }
 
 }  // namespace sentry

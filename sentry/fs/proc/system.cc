@@ -77,8 +77,18 @@ struct ConstantRow {
 constexpr ConstantRow kConstants[] = {
     {"", "cmdline", "\n"},
     {"", "filesystems",
-     "nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\tdevtmpfs\nnodev\toverlay\n"},
-    {"", "devices", "Character devices:\n  1 mem\n  5 /dev/tty\n\nBlock devices:\n"},
+     "nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\tdevtmpfs\nnodev\tdevpts\nnodev\toverlay\n"},
+    {"", "devices", "Character devices:\n  1 mem\n  5 /dev/tty\n  5 /dev/console\n  5 /dev/ptmx\n"
+     "128 ptm\n136 pts\n\nBlock devices:\n"},
+    {"tty", "drivers",
+     "/dev/tty             /dev/tty        5       0 system:/dev/tty\n"
+     "/dev/console         /dev/console    5       1 system:console\n"
+     "/dev/ptmx            /dev/ptmx       5       2 system\n"
+     "pty_slave            /dev/pts      136 0-1048575 pty:slave\n"
+     "pty_master           /dev/ptm      128 0-1048575 pty:master\n"},
+    {"tty", "ldiscs", "n_tty       0\n"},
+    {"sys/kernel/pty", "max", "4096\n"},
+    {"sys/kernel/pty", "reserve", "1024\n"},
     {"", "swaps", "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"},
     {"sys/kernel", "ostype", "Linux\n"},
     {"sys/kernel", "pid_max", "32768\n"},

@@ -47,7 +47,7 @@ Result<Snapshot> Take(const Subject& subject) {
   const auto task = subject.AnyTask();
   if (!task.ok() && subject.tid != 0) return task.error();
   Snapshot out;
-  Ref<File> terminal;
+  Ref<Terminal> terminal;
   const auto creds = subject.kernel->CredentialsOf(subject.pid());
   if (creds.ok()) out.creds = *creds;
   {
@@ -63,9 +63,9 @@ Result<Snapshot> Take(const Subject& subject) {
     out.group = group->group;
     if (group->session) {
       out.session = group->session->id;
-      terminal = group->session->terminal;
-      if (terminal) out.foreground = group->session->foreground_group;
     }
+    terminal = group->terminal;
+    if (terminal) out.foreground = terminal->foreground;
     out.threads = static_cast<int>(group->tasks.size());
     out.exit_signal = group->exit_signal;
     out.exit_status = group->exit_status;
@@ -74,10 +74,7 @@ Result<Snapshot> Take(const Subject& subject) {
     ReadSignalsLocked(*group, task.ok() ? task->get() : nullptr, out);
   }
   out.cpu_ns = subject.tid != 0 ? (*task)->CpuTimeNs() : ProcessCpuNs(*subject.kernel, *group);
-  if (terminal) {
-    const auto attributes = terminal->inode().GetAttributes();
-    if (attributes.ok()) out.terminal = attributes->rdev;
-  }
+  if (terminal) out.terminal = terminal->device();
   return out;
 }
 
