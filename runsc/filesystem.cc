@@ -18,6 +18,7 @@
 #include "sentry/fs/proc/proc.h"
 #include "sentry/fs/sys/sys.h"
 #include "sentry/fs/tmpfs/tmpfs.h"
+#include "sentry/tty/devpts.h"
 
 namespace runsc {
 
@@ -79,11 +80,12 @@ absl::Status Join(Vfs& vfs, const WalkContext& ctx, const FreshMount& mount) {
   return joined.ok() ? absl::OkStatus() : Failed(mount.path, joined.error());
 }
 
-absl::Status JoinFresh(sentry::Kernel& kernel, const WalkContext& ctx) {
+absl::Status JoinFresh(sentry::Kernel& kernel, const WalkContext& ctx, sentry::Devpts& terminals) {
   const FreshMount mounts[] = {
       {"/proc", "proc", sentry::CreateProc(kernel), MS_NOSUID | MS_NODEV | MS_NOEXEC},
       {"/sys", "sysfs", sentry::CreateSys(), MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC},
       {"/dev", "devtmpfs", sentry::CreateDevTree(), MS_NOSUID},
+      {"/dev/pts", "devpts", terminals.Root(), MS_NOSUID | MS_NOEXEC},
       {"/dev/shm", "tmpfs", Tmpfs::Create({.mode = 01777}), MS_NOSUID | MS_NODEV},
       {"/tmp", "tmpfs", Tmpfs::Create({.mode = 01777}), MS_NODEV},
   };
@@ -135,11 +137,14 @@ WalkContext SetUpContext(const Path& root) {
 absl::StatusOr<Path> BuildTree(sentry::Kernel& kernel, sentry::GoferClient& files,
                                const Config& config) {
   Vfs& vfs = kernel.vfs();
-  vfs.set_special_openers(sentry::OpenFifo, sentry::OpenDevice);
+  // The group and the modes that Debian mounts it with; /dev/ptmx leads to the same instance.
+  const Ref<sentry::Devpts> terminals =
+      sentry::Devpts::Create(kernel, {.gid = 5, .mode = 0620, .ptmx_mode = 0666});
+  vfs.set_special_openers(sentry::OpenFifo, sentry::DeviceOpener(terminals));
   absl::StatusOr<Path> root = JoinRoot(vfs, files, config);
   if (!root.ok()) return root;
   const WalkContext ctx = SetUpContext(*root);
-  if (absl::Status s = JoinFresh(kernel, ctx); !s.ok()) return s;
+  if (absl::Status s = JoinFresh(kernel, ctx, *terminals); !s.ok()) return s;
   for (size_t i = 0; i < config.volumes.size(); ++i) {
     absl::Status s = JoinVolume(vfs, ctx, files, static_cast<uint32_t>(i + 1), config.volumes[i]);
     if (!s.ok()) return s;

@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
 #include <string>
@@ -161,7 +162,8 @@ absl::Status TakeStdio(sentry::Kernel::InitProcess& init) {
       return absl::InternalError(
           absl::StrCat("standard descriptors: ", strerror(file.error().code())));
     }
-    if ((*file)->is_terminal() && !init.terminal) init.terminal = *file;
+    const auto* const host = sentry::FileCast<sentry::HostFile>(**file);
+    if (host->is_terminal() && !init.terminal) init.terminal = host->terminal();
     init.stdio.push_back(*std::move(file));
   }
   return absl::OkStatus();
@@ -174,7 +176,9 @@ Status NameTerminal(sentry::Vfs& vfs, const sentry::WalkContext& ctx,
   constexpr char kName[] = "/dev/console";
   TRY(vfs.Mknod(ctx, kName, S_IFREG | 0600, 0));
   const sentry::Path at = TRY(vfs.Walk(ctx, kName, {}));
-  TRY(vfs.MountAt(at, init.terminal->inode_ref(), "devpts", "devpts", MS_NOSUID | MS_NOEXEC));
+  const auto terminal = std::find_if(init.stdio.begin(), init.stdio.end(),
+                                     [](const auto& file) { return file->is_terminal(); });
+  TRY(vfs.MountAt(at, (*terminal)->inode_ref(), "devpts", "devpts", MS_NOSUID | MS_NOEXEC));
   const sentry::Path named = TRY(vfs.Walk(ctx, kName, {}));
   for (const Ref<sentry::File>& file : init.stdio) {
     if (file->is_terminal()) file->set_path(named);

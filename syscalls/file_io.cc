@@ -62,9 +62,14 @@ Status CheckFileSize(Task& task, uint64_t end) {
 
 Result<int64_t> ReadFile(Task& task, File& file, IoDst& dst, std::optional<int64_t> offset) {
   task.group().io.reads.fetch_add(1, std::memory_order_relaxed);
-  if (file.is_terminal()) TRY(file.CheckTerminalAccess(task, File::TerminalAccess::kRead));
-  const size_t size = TRY(RetryWhileBlocked(
-      task, file, POLLIN, [&] { return offset ? file.ReadAt(dst, *offset) : file.Read(dst); }));
+  size_t size = 0;
+  if (file.is_terminal() && !offset) {
+    TRY(file.CheckTerminalAccess(task, File::TerminalAccess::kRead));
+    size = TRY(file.ReadWaiting(task, dst));
+  } else {
+    size = TRY(RetryWhileBlocked(
+        task, file, POLLIN, [&] { return offset ? file.ReadAt(dst, *offset) : file.Read(dst); }));
+  }
   task.group().io.read_bytes.fetch_add(size, std::memory_order_relaxed);
   return static_cast<int64_t>(size);
 }

@@ -8,6 +8,8 @@
 #include <string_view>
 
 #include "sentry/fs/tmpfs/tmpfs.h"
+#include "sentry/task/kernel.h"
+#include "sentry/tty/devpts.h"
 #include "syscalls/common.h"
 #include "syscalls/path.h"
 
@@ -27,10 +29,14 @@ Result<uint64_t> ParseSize(std::string_view text) {
   if (error != std::errc()) return Errno(EINVAL);
   const std::string_view suffix(end, text.data() + text.size() - end);
   int shift = 0;
-  if (suffix == "k" || suffix == "K") shift = 10;
-  else if (suffix == "m" || suffix == "M") shift = 20;
-  else if (suffix == "g" || suffix == "G") shift = 30;
-  else if (!suffix.empty()) return Errno(EINVAL);
+  if (suffix == "k" || suffix == "K")
+    shift = 10;
+  else if (suffix == "m" || suffix == "M")
+    shift = 20;
+  else if (suffix == "g" || suffix == "G")
+    shift = 30;
+  else if (!suffix.empty())
+    return Errno(EINVAL);
   if (value > UINT64_MAX >> shift) return Errno(EINVAL);
   return value << shift;
 }
@@ -53,14 +59,55 @@ Result<sentry::TmpfsOptions> ParseTmpfs(Task& task, std::string_view data) {
     const size_t equals = std::min(option.find('='), option.size());
     const std::string_view name = option.substr(0, equals);
     const std::string_view value = option.substr(std::min(equals + 1, option.size()));
-    if (name == "size") options.size = TRY(ParseSize(value));
-    else if (name == "nr_inodes") options.inodes = TRY(ParseSize(value));
-    else if (name == "mode") options.mode = TRY(ParseId(value, 8)) & 07777;
-    else if (name == "uid") options.uid = TRY(ParseId(value, 10));
-    else if (name == "gid") options.gid = TRY(ParseId(value, 10));
-    else return Errno(EINVAL);
+    if (name == "size")
+      options.size = TRY(ParseSize(value));
+    else if (name == "nr_inodes")
+      options.inodes = TRY(ParseSize(value));
+    else if (name == "mode")
+      options.mode = TRY(ParseId(value, 8)) & 07777;
+    else if (name == "uid")
+      options.uid = TRY(ParseId(value, 10));
+    else if (name == "gid")
+      options.gid = TRY(ParseId(value, 10));
+    else
+      return Errno(EINVAL);
   }
   return options;
+}
+
+Result<sentry::DevptsOptions> ParseDevpts(std::string_view data) {
+  sentry::DevptsOptions options;
+  while (!data.empty()) {
+    const std::string_view option = data.substr(0, data.find(','));
+    data.remove_prefix(std::min(option.size() + 1, data.size()));
+    const size_t equals = std::min(option.find('='), option.size());
+    const std::string_view name = option.substr(0, equals);
+    const std::string_view value = option.substr(std::min(equals + 1, option.size()));
+    if (option.empty() || option == "newinstance") continue;  // Each is one.
+    if (name == "uid")
+      options.uid = TRY(ParseId(value, 10));
+    else if (name == "gid")
+      options.gid = TRY(ParseId(value, 10));
+    else if (name == "mode")
+      options.mode = TRY(ParseId(value, 8)) & 0777;
+    else if (name == "ptmxmode")
+      options.ptmx_mode = TRY(ParseId(value, 8)) & 0777;
+    else if (name == "max")
+      options.max = TRY(ParseId(value, 10));
+    else
+      return Errno(EINVAL);
+  }
+  return options;
+}
+
+// The root of a fresh filesystem of this type.
+Result<Ref<sentry::Inode>> CreateFilesystem(Task& task, std::string_view type,
+                                            std::string_view options) {
+  if (type == "tmpfs") return sentry::Tmpfs::Create(TRY(ParseTmpfs(task, options)));
+  if (type == "devpts") {
+    return sentry::Devpts::Create(task.kernel(), TRY(ParseDevpts(options)))->Root();
+  }
+  return Errno(ENODEV);
 }
 
 }  // namespace
@@ -78,19 +125,17 @@ Status Mount(Task& task, UserCString source, UserCString target, UserCString typ
   if ((flags & (MS_SHARED | MS_PRIVATE | MS_SLAVE | MS_UNBINDABLE)) != 0) return kOk;
   if ((flags & kOtherOperations) != 0) return Errno(EPERM);
   if (type_name.empty()) return Errno(EINVAL);
-  if (type_name != "tmpfs") return Errno(ENODEV);
-  const sentry::TmpfsOptions tmpfs = TRY(ParseTmpfs(task, options));
-  TRY(task.vfs().MountAt(at.path, sentry::Tmpfs::Create(tmpfs), "tmpfs", source_name,
-                         flags & kKept));
+  Ref<sentry::Inode> root = TRY(CreateFilesystem(task, type_name, options));
+  TRY(task.vfs().MountAt(at.path, std::move(root), type_name, source_name, flags & kKept));
   return kOk;
 }
 
 Status Umount2(Task& task, UserCString target, uint32_t flags) {
   constexpr uint32_t kKnown = MNT_FORCE | MNT_DETACH | MNT_EXPIRE | UMOUNT_NOFOLLOW;
   if ((flags & ~kKnown) != 0) return Errno(EINVAL);
-  const Target at = TRY(ResolveAt(task, sentry::kAtFdCwd, target,
-                                  (flags & UMOUNT_NOFOLLOW) != 0 ? AT_SYMLINK_NOFOLLOW : 0,
-                                  Follow::kYes));
+  const Target at =
+      TRY(ResolveAt(task, sentry::kAtFdCwd, target,
+                    (flags & UMOUNT_NOFOLLOW) != 0 ? AT_SYMLINK_NOFOLLOW : 0, Follow::kYes));
   if (!HasCapability(task, CAP_SYS_ADMIN)) return Errno(EPERM);
   if ((flags & MNT_EXPIRE) != 0) return Errno(EINVAL);
   return task.vfs().Unmount(at.path, static_cast<int>(flags));

@@ -1,5 +1,6 @@
 #include "syscalls/process.h"
 
+#include <linux/capability.h>
 #include <linux/prctl.h>
 #include <sys/wait.h>
 
@@ -148,6 +149,12 @@ Result<Unit> Setpgid(Task& task, int pid, int pgid) {
 }
 Result<int64_t> Getsid(Task& task, int pid) { return int64_t{TRY(sentry::GetSession(task, pid))}; }
 Result<int64_t> Setsid(Task& task) { return int64_t{TRY(sentry::SetSession(task))}; }
+
+Status Vhangup(Task& task) {
+  if (!task.creds().HasCapability(CAP_SYS_TTY_CONFIG)) return Errno(EPERM);
+  sentry::HangUpOwn(task);
+  return kOk;
+}
 
 Result<int64_t> Personality(Task& task, uint32_t persona) {
   absl::MutexLock lock(&task.kernel().mu());

@@ -26,6 +26,7 @@ Result<int64_t> Getpgid(Task& task, int pid);
 Result<Unit> Setpgid(Task& task, int pid, int pgid);
 Result<int64_t> Getsid(Task& task, int pid);
 Result<int64_t> Setsid(Task& task);
+Status Vhangup(Task& task);
 
 Control Prctl(Task& task, int option, uint64_t arg2, uint64_t arg3, uint64_t arg4,
               uint64_t arg5);

@@ -108,6 +108,7 @@ constexpr Row kRows[] = {
     ROW(getppid),
     ROW(getpgrp),
     ROW(setsid),
+    ROW(vhangup),
     ROW(setreuid, kInt, kInt),
     ROW(setregid, kInt, kInt),
     ROW(getgroups, kInt, kHex),

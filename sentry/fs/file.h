@@ -70,6 +70,9 @@ class File : public RefCounted {
   // orphaned groups. Handlers of read and write ask when is_terminal().
   enum class TerminalAccess : uint8_t { kRead, kWrite, kChange };
   virtual Status CheckTerminalAccess(Task& task, TerminalAccess access) { return kOk; }
+  // For terminals: read(2) with the waits that belong to them (VMIN, VTIME; see ReadByRules in
+  // sentry/tty/read_rules.h). The only operation that waits.
+  virtual Result<size_t> ReadWaiting(Task& task, IoDst& dst) { return Read(dst); }
   // EAGAIN while open(2) has to wait for something besides this file: the other end of a fifo. The
   // handler retries it until it answers something else, and drops the file when it fails.
   virtual Status FinishOpen() { return kOk; }

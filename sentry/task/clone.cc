@@ -223,6 +223,7 @@ Status TaskBuilder::Link(Task& parent, Task& child, const CloneArgs& args) {
     // What has changed since: the process group may have been left.
     group.group = parent.group().group;
     group.session = parent.group().session;
+    group.terminal = parent.group().terminal;
     group.parent = ancestor;
     group.parent_tid = ancestor == &parent.group() ? parent.tid_ : 0;
     group.leader = &child;

@@ -204,17 +204,32 @@ void Kernel::GroupDiedLocked(ThreadGroup& group, AfterUnlock& after) {
   ReportDeathLocked(group, after);
 }
 
+// disassociate_ctty() of Linux: the death of a session's leader takes the terminal away from all of
+// the session. Its foreground hears SIGHUP (stopped jobs are continued as orphans are); when the
+// terminal has been lost before, what was its foreground then.
 void Kernel::LeaveSessionLocked(ThreadGroup& group, AfterUnlock& after) {
-  Session* session = group.session.get();
-  if (session == nullptr || session->id != group.id || !session->terminal) return;
-  // The death of a session's leader takes the terminal away from its foreground (tty hang-up).
-  const Pid foreground = std::exchange(session->foreground_group, 0);
-  after.Release(Ref<RefCounted>(std::move(session->terminal)));
-  for (const auto& [id, member] : groups_) {
-    if (member->group != foreground || member->zombie) continue;
-    (void)SendLocked(*member, nullptr, MakeKernelSignalInfo(SIGHUP), after);
-    (void)SendLocked(*member, nullptr, MakeKernelSignalInfo(SIGCONT), after);
+  Ref<Terminal> terminal = std::move(group.terminal);
+  const Session* const session = group.session.get();
+  const Pid lost = std::exchange(group.old_foreground, 0);
+  if (session == nullptr || session->id != group.id) {
+    if (terminal) after.Release(Ref<RefCounted>(std::move(terminal)));
+    return;
   }
+  const Pid told = terminal ? terminal->foreground : lost;
+  if (terminal) {
+    terminal->foreground = 0;
+    after.Release(Ref<RefCounted>(std::move(terminal->session)));
+  }
+  for (const auto& [id, member] : groups_) {
+    if (member->zombie) continue;
+    if (terminal && member->session.get() == session && member->terminal == terminal) {
+      after.Release(Ref<RefCounted>(std::move(member->terminal)));
+    }
+    if (told == 0 || member->group != told) continue;
+    (void)SendLocked(*member, nullptr, MakeKernelSignalInfo(SIGHUP), after);
+    if (!terminal) (void)SendLocked(*member, nullptr, MakeKernelSignalInfo(SIGCONT), after);
+  }
+  if (terminal) after.Release(Ref<RefCounted>(std::move(terminal)));
 }
 
 void Kernel::ReparentChildrenLocked(ThreadGroup& group, AfterUnlock& after) {

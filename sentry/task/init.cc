@@ -41,8 +41,10 @@ Result<Ref<Task>> TaskBuilder::NewInitTask(Kernel& kernel, const Kernel::InitPro
   const Pid pid = kernel.AllocatePidLocked();
   group->id = group->group = session->id = pid;
   if (init.terminal) {
-    session->terminal = init.terminal;
-    session->foreground_group = pid;
+    init.terminal->session = session;
+    init.terminal->foreground = pid;
+    group->terminal = init.terminal;
+    kernel.console_ = init.terminal;
   }
   group->session = std::move(session);
   group->handlers = MakeRef<SignalHandlers>();

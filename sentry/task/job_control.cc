@@ -3,18 +3,6 @@
 #include <algorithm>
 
 namespace sentry {
-namespace {
-
-bool SameTerminal(File& a, File& b) {
-  if (&a == &b || &a.inode() == &b.inode()) return true;
-  if (!a.is_terminal() || !b.is_terminal()) return false;
-  const Result<Attributes> left = a.inode().GetAttributes();
-  const Result<Attributes> right = b.inode().GetAttributes();
-  return left.ok() && right.ok() && left->rdev != 0 && left->rdev == right->rdev;
-}
-
-}  // namespace
-
 // Reads the tables that Kernel keeps to itself. Every function wants Kernel::mu().
 class JobControl {
  public:
@@ -25,6 +13,12 @@ class JobControl {
     if (group != nullptr) return group;
     Task* other = kernel.FindTaskLocked(pid);
     return other == nullptr ? nullptr : &other->group();
+  }
+  static ThreadGroup* Find(Kernel& kernel, Pid pid) ABSL_EXCLUSIVE_LOCKS_REQUIRED(kernel.mu()) {
+    return kernel.FindGroupLocked(pid);
+  }
+  static bool Exists(Kernel& kernel, Pid pid) ABSL_EXCLUSIVE_LOCKS_REQUIRED(kernel.mu()) {
+    return kernel.FindTaskLocked(pid) != nullptr;
   }
   // Of a process only: threads have no process group of their own.
   static ThreadGroup* Leader(Kernel& kernel, Task& task, Pid pid)
@@ -39,8 +33,48 @@ class JobControl {
     }
     return nullptr;
   }
-  static bool IsOrphaned(Kernel& kernel, Pid pgid, const ThreadGroup* leaving)
-      ABSL_NO_THREAD_SAFETY_ANALYSIS {
+  // Takes the terminal from every process of a session that has it.
+  static void ClearSession(Kernel& kernel, const Session* session, const Terminal& terminal,
+                           AfterUnlock& after) ABSL_EXCLUSIVE_LOCKS_REQUIRED(kernel.mu()) {
+    for (const auto& [id, group] : kernel.groups_) {
+      if (group->session.get() != session || group->terminal.get() != &terminal) continue;
+      after.Release(Ref<RefCounted>(std::move(group->terminal)));
+    }
+  }
+  // The terminal is nobody's any more.
+  static void Free(Kernel& kernel, Terminal& terminal, AfterUnlock& after)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(kernel.mu()) {
+    const Ref<Session> session = std::move(terminal.session);
+    terminal.foreground = 0;
+    if (session) ClearSession(kernel, session.get(), terminal, after);
+  }
+  static void SendToGroup(Kernel& kernel, Pid pgid, int sig, AfterUnlock& after)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(kernel.mu()) {
+    if (pgid == 0) return;
+    std::vector<ThreadGroup*> members;
+    for (const auto& [id, group] : kernel.groups_) {
+      if (group->group == pgid && !group->zombie) members.push_back(group.get());
+    }
+    for (ThreadGroup* member : members) {
+      (void)kernel.SendLocked(*member, nullptr, MakeKernelSignalInfo(sig), after);
+    }
+  }
+  static void Send(Kernel& kernel, ThreadGroup& group, int sig, AfterUnlock& after)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(kernel.mu()) {
+    (void)kernel.SendLocked(group, nullptr, MakeKernelSignalInfo(sig), after);
+  }
+  static bool IsLeader(const ThreadGroup& group) {
+    return group.session && group.session->id == group.id;
+  }
+  static void Claim(ThreadGroup& group, Terminal& terminal)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(group.kernel.mu()) {
+    terminal.session = group.session;
+    terminal.foreground = group.group;
+    group.terminal = Ref<Terminal>::Share(terminal);
+    group.old_foreground = 0;
+  }
+  static bool IsOrphaned(Kernel& kernel, Pid pgid,
+                         const ThreadGroup* leaving) ABSL_NO_THREAD_SAFETY_ANALYSIS {
     for (const auto& [id, group] : kernel.groups_) {
       if (group->group != pgid || group->zombie || group.get() == leaving) continue;
       const ThreadGroup* parent = group->parent;
@@ -59,6 +93,7 @@ Result<Pid> SetSession(Task& task) {
   Kernel& kernel = task.kernel();
   ThreadGroup& group = task.group();
   Ref<Session> old;  // Released with no lock held.
+  Ref<Terminal> terminal;
   absl::MutexLock lock(&kernel.mu());
   if (group.group == group.id || JobControl::Member(kernel, group.id, nullptr) != nullptr) {
     return Errno(EPERM);
@@ -66,6 +101,7 @@ Result<Pid> SetSession(Task& task) {
   Ref<Session> session = MakeRef<Session>();
   session->id = group.id;
   old = std::exchange(group.session, std::move(session));
+  terminal = std::move(group.terminal);
   group.group = group.id;
   return group.id;
 }
@@ -105,98 +141,100 @@ Result<Pid> GetSession(Task& task, Pid pid) {
   return group->session->id;
 }
 
-Result<Ref<File>> ControllingTerminal(Task& task) {
+Result<Ref<Terminal>> ControllingTerminal(Task& task) {
   absl::MutexLock lock(&task.kernel().mu());
-  Ref<File> terminal = task.group().session->terminal;
+  Ref<Terminal> terminal = task.group().terminal;
   if (!terminal) return Errno(ENXIO);
   return terminal;
 }
 
-bool IsControllingTerminal(Task& task, File& terminal) {
-  // Compared with no lock held: attributes may have to be asked for.
-  const Result<Ref<File>> own = ControllingTerminal(task);
-  return own.ok() && SameTerminal(**own, terminal);
+bool IsControllingTerminal(Task& task, Terminal& terminal) {
+  absl::MutexLock lock(&task.kernel().mu());
+  return task.group().terminal.get() == &terminal;
 }
 
-Status SetControllingTerminal(Task& task, Ref<File> terminal) {
-  if (IsControllingTerminal(task, *terminal)) return kOk;
+void ClaimOnOpen(Task& task, Terminal& terminal, OpenFlags flags) {
+  if (flags.has(O_NOCTTY) || !flags.readable()) return;
+  absl::MutexLock lock(&task.kernel().mu());
+  ThreadGroup& group = task.group();
+  if (!JobControl::IsLeader(group) || group.terminal || terminal.session) return;
+  JobControl::Claim(group, terminal);
+}
+
+Status SetControllingTerminal(Task& task, Terminal& terminal, const ClaimOptions& options) {
+  constexpr int kCapSysAdmin = 21;
   Kernel& kernel = task.kernel();
-  // One that belongs to another session can only be stolen, which is not supported.
-  std::vector<Ref<File>> others;
-  for (const Ref<ThreadGroup>& group : kernel.AllGroups()) {
-    absl::MutexLock lock(&kernel.mu());
-    if (group->session && group->session->terminal) others.push_back(group->session->terminal);
-  }
-  for (const Ref<File>& other : others) {
-    if (SameTerminal(*other, *terminal)) return Errno(EPERM);
-  }
+  const bool admin = task.creds().HasCapability(kCapSysAdmin);
+  AfterUnlock after(kernel);
   absl::MutexLock lock(&kernel.mu());
   ThreadGroup& group = task.group();
-  Session& session = *group.session;
-  if (session.id != group.id || session.terminal) return Errno(EPERM);
-  session.terminal = std::move(terminal);
-  session.foreground_group = group.group;
+  if (JobControl::IsLeader(group) && terminal.session == group.session) return kOk;
+  if (!JobControl::IsLeader(group) || group.terminal) return Errno(EPERM);
+  if (terminal.session && !(options.steal && admin)) return Errno(EPERM);
+  if (terminal.session) JobControl::Free(kernel, terminal, after);
+  // Who may only write must not come to read it as /dev/tty (Linux).
+  if (!options.readable && !admin) return Errno(EPERM);
+  JobControl::Claim(group, terminal);
   return kOk;
 }
 
-Status DropControllingTerminal(Task& task, File& terminal) {
-  if (!IsControllingTerminal(task, terminal)) return Errno(ENOTTY);
+Status DropControllingTerminal(Task& task, Terminal& terminal) {
   Kernel& kernel = task.kernel();
-  Ref<File> dropped;
-  Pid foreground = 0;
-  {
-    absl::MutexLock lock(&kernel.mu());
-    Session& session = *task.group().session;
-    if (session.id != task.group().id) return kOk;
-    dropped = std::move(session.terminal);
-    foreground = std::exchange(session.foreground_group, 0);
+  AfterUnlock after(kernel);
+  absl::MutexLock lock(&kernel.mu());
+  ThreadGroup& group = task.group();
+  if (group.terminal.get() != &terminal) return Errno(ENOTTY);
+  if (JobControl::IsLeader(group)) {
+    const Pid foreground = terminal.foreground;
+    JobControl::Free(kernel, terminal, after);
+    JobControl::SendToGroup(kernel, foreground, SIGHUP, after);
+    JobControl::SendToGroup(kernel, foreground, SIGCONT, after);
   }
-  if (foreground != 0) {
-    (void)kernel.SendToProcessGroup(foreground, MakeKernelSignalInfo(SIGHUP));
-    (void)kernel.SendToProcessGroup(foreground, MakeKernelSignalInfo(SIGCONT));
-  }
+  if (group.terminal) after.Release(Ref<RefCounted>(std::move(group.terminal)));
   return kOk;
 }
 
-Result<Pid> ForegroundGroup(Task& task, File& terminal) {
-  if (!IsControllingTerminal(task, terminal)) return Errno(ENOTTY);
+Result<Pid> ForegroundGroup(Task& task, Terminal& terminal, TerminalEnd end) {
   absl::MutexLock lock(&task.kernel().mu());
-  return task.group().session->foreground_group;
+  const bool own = task.group().terminal.get() == &terminal;
+  if (end == TerminalEnd::kLine && !own) return Errno(ENOTTY);
+  return terminal.foreground;
 }
 
-Status SetForegroundGroup(Task& task, File& terminal, Pid pgid) {
-  if (!IsControllingTerminal(task, terminal)) return Errno(ENOTTY);
-  TRY(CheckBackgroundAccess(task, terminal, File::TerminalAccess::kChange, /*tostop=*/true));
+Status SetForegroundGroup(Task& task, Terminal& terminal, Pid pgid) {
   if (pgid < 0) return Errno(EINVAL);
   Kernel& kernel = task.kernel();
   absl::MutexLock lock(&kernel.mu());
-  const Ref<Session>& session = task.group().session;
+  const ThreadGroup& group = task.group();
+  if (group.terminal.get() != &terminal || !(terminal.session == group.session)) {
+    return Errno(ENOTTY);
+  }
   const ThreadGroup* member = JobControl::Member(kernel, pgid, nullptr);
-  if (member == nullptr) return Errno(ESRCH);
-  if (member->session != session) return Errno(EPERM);
-  session->foreground_group = pgid;
+  // A number without a process group may still be a process's or thread's, which is then of none.
+  if (member == nullptr) {
+    return JobControl::Exists(kernel, pgid) ? Errno(EPERM) : Errno(ESRCH);
+  }
+  if (!(member->session == group.session)) return Errno(EPERM);
+  terminal.foreground = pgid;
   return kOk;
 }
 
-Result<Pid> TerminalSession(Task& task, File& terminal) {
-  if (!IsControllingTerminal(task, terminal)) return Errno(ENOTTY);
+Result<Pid> TerminalSession(Task& task, Terminal& terminal, TerminalEnd end) {
   absl::MutexLock lock(&task.kernel().mu());
-  return task.group().session->id;
+  const bool own = task.group().terminal.get() == &terminal;
+  if ((end == TerminalEnd::kLine && !own) || !terminal.session) return Errno(ENOTTY);
+  return terminal.session->id;
 }
 
-Status CheckBackgroundAccess(Task& task, File& terminal, File::TerminalAccess access,
-                             bool tostop) {
-  if (access == File::TerminalAccess::kWrite && !tostop) return kOk;
-  if (!IsControllingTerminal(task, terminal)) return kOk;
+Status CheckBackgroundAccess(Task& task, Terminal& terminal, int sig) {
   Kernel& kernel = task.kernel();
-  const int sig = access == File::TerminalAccess::kRead ? SIGTTIN : SIGTTOU;
   Pid pgid = 0;
   {
     absl::MutexLock lock(&kernel.mu());
     const ThreadGroup& group = task.group();
+    if (group.terminal.get() != &terminal) return kOk;
     pgid = group.group;
-    const Pid foreground = group.session->foreground_group;
-    if (foreground == 0 || foreground == pgid) return kOk;
+    if (terminal.foreground == 0 || terminal.foreground == pgid) return kOk;
     const bool held =
         task.signal_mask().has(sig) || group.handlers->actions[static_cast<size_t>(sig)].handler ==
                                            reinterpret_cast<uint64_t>(SIG_IGN);
@@ -208,6 +246,34 @@ Status CheckBackgroundAccess(Task& task, File& terminal, File::TerminalAccess ac
   }
   (void)kernel.SendToProcessGroup(pgid, MakeKernelSignalInfo(sig));
   return kRestartSys;
+}
+
+void SignalForeground(Kernel& kernel, Terminal& terminal, int sig) {
+  AfterUnlock after(kernel);
+  absl::MutexLock lock(&kernel.mu());
+  JobControl::SendToGroup(kernel, terminal.foreground, sig, after);
+}
+
+// tty_signal_session_leader() of Linux: only the leader hears of it now; the foreground does when
+// the leader ends (old_foreground).
+void HangUp(Kernel& kernel, Terminal& terminal) {
+  terminal.CutOff();
+  AfterUnlock after(kernel);
+  absl::MutexLock lock(&kernel.mu());
+  const Ref<Session> session = terminal.session;
+  const Pid foreground = terminal.foreground;
+  JobControl::Free(kernel, terminal, after);
+  if (!session) return;
+  ThreadGroup* leader = JobControl::Find(kernel, session->id);
+  if (leader == nullptr || leader->zombie) return;
+  leader->old_foreground = foreground;
+  JobControl::Send(kernel, *leader, SIGHUP, after);
+  JobControl::Send(kernel, *leader, SIGCONT, after);
+}
+
+void HangUpOwn(Task& task) {
+  const Result<Ref<Terminal>> terminal = ControllingTerminal(task);
+  if (terminal.ok()) HangUp(task.kernel(), **terminal);
 }
 
 }  // namespace sentry

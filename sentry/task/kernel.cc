@@ -127,7 +127,7 @@ void Kernel::SignalForeground(int sig) {
   Pid foreground = 0;
   {
     absl::MutexLock lock(&mu_);
-    if (init_ && init_->session) foreground = init_->session->foreground_group;
+    if (console_) foreground = console_->foreground;
   }
   const SignalInfo info = MakeKernelSignalInfo(sig);
   if (foreground == 0 || !SendToProcessGroup(foreground, info).ok()) SignalInit(sig);

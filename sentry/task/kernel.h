@@ -55,14 +55,14 @@ class Kernel {
     Path cwd;
     Credentials creds;
     std::vector<Ref<File>> stdio;  // Descriptors 0, 1, 2.
-    Ref<File> terminal;            // Becomes the controlling terminal when not empty.
+    Ref<Terminal> terminal;        // Becomes the controlling terminal when not empty.
   };
   Status CreateInit(const InitProcess& init);
   // Serves until the first process has exited; then kills what is left. Its wait(2) status.
   int Run();
 
-  // Sends to the foreground process group of the first session (^C from the caller's terminal, or a
-  // signal that the front-end was sent); without one, to init.
+  // Sends to the foreground process group of the terminal that init began with (^C from the caller's
+  // terminal, or a signal that the front-end was sent); without one, to init.
   void SignalForeground(int sig);
   void SignalInit(int sig);
 
@@ -200,6 +200,7 @@ class Kernel {
   Ref<ThreadGroup> init_ ABSL_GUARDED_BY(mu_);
   // Users with queued signals; the others are forgotten now and then.
   absl::flat_hash_map<uint32_t, std::shared_ptr<UserSignals>> user_signals_ ABSL_GUARDED_BY(mu_);
+  Ref<Terminal> console_ ABSL_GUARDED_BY(mu_);  // The one that init began with.
   Pid last_pid_ ABSL_GUARDED_BY(mu_) = 0;
   bool ended_ ABSL_GUARDED_BY(mu_) = false;  // Init has exited: nothing new starts.
   std::string hostname_ ABSL_GUARDED_BY(mu_);

@@ -205,10 +205,13 @@ bool PiFutexes::IsContended(Futex& futex) {
 }
 
 Result<PiFutexes::Step> PiFutexes::TryLock(Task& task, Futex& futex, UserAddr addr, Waiter& waiter,
-                                           bool try_only) {
+                                           bool try_only, uint32_t& attached) {
   const uint32_t value = TRY(task.mem().Read(Pointer(addr)));
   if (Owner(value) == Id(task)) return Errno(EDEADLK);
-  if ((value & FUTEX_WAITERS) == 0) return Step::kSetBit;
+  if ((value & FUTEX_WAITERS) == 0) {
+    attached = IsAlive(task, Owner(value)) ? Owner(value) : 0;
+    return Step::kSetBit;
+  }
   if (Owner(value) == 0 && !IsContended(futex)) {
     TRY(task.mem().Write(Pointer(addr), Id(task) | (value & FUTEX_OWNER_DIED)));
     return Step::kDone;
@@ -225,18 +228,22 @@ Result<PiFutexes::Step> PiFutexes::TryLock(Task& task, Futex& futex, UserAddr ad
   if (queued.error() != Errno(ESRCH)) return queued.error();
   // An owner that ends changes the word of a robust lock.
   if (TRY(task.mem().Read(Pointer(addr))) != value) return Step::kAgain;
-  return Errno(ESRCH);
+  if (attached == 0 || attached != Owner(value) || IsContended(futex)) return Errno(ESRCH);
+  // It has ended since this call announced itself: on Linux that is one step with queueing.
+  TRY(task.mem().Write(Pointer(addr), Id(task) | FUTEX_WAITERS | FUTEX_OWNER_DIED));
+  return Step::kDone;
 }
 
 Status PiFutexes::Lock(Task& task, platform::Context* context, Word word, Deadline deadline,
                        bool try_only) {
   const Key key = TRY(KeyOf(task, word));
   Waiter waiter{.task = &task, .lock = key};
+  uint32_t attached = 0;  // The owner that was alive when this call set FUTEX_WAITERS.
   for (int attempt = 0; attempt < kMaxAttempts; ++attempt) {
     Step step;
     {
       Hold hold(*this, task, key);
-      step = TRY(TryLock(task, hold.first(), word.addr, waiter, try_only));
+      step = TRY(TryLock(task, hold.first(), word.addr, waiter, try_only, attached));
     }
     if (step == Step::kDone) return kOk;
     if (step == Step::kQueued) return AwaitGrant(task, waiter, word, deadline);

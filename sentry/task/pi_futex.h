@@ -84,8 +84,8 @@ class PiFutexes {
   static Status SetWaitersBit(platform::Context* context, UserAddr addr);
   bool IsContended(Futex& futex) ABSL_LOCKS_EXCLUDED(mu_);
   Result<int> CheckOwner(Task& task, Futex& futex, uint32_t value) ABSL_LOCKS_EXCLUDED(mu_);
-  Result<Step> TryLock(Task& task, Futex& futex, UserAddr addr, Waiter& waiter, bool try_only)
-      ABSL_LOCKS_EXCLUDED(mu_);
+  Result<Step> TryLock(Task& task, Futex& futex, UserAddr addr, Waiter& waiter, bool try_only,
+                       uint32_t& attached) ABSL_LOCKS_EXCLUDED(mu_);
   Status HandOver(Task& task, Futex& futex, UserAddr addr) ABSL_LOCKS_EXCLUDED(mu_);
   Result<int> Move(Task& task, Futex& condition, Futex& lock, UserAddr addr, uint32_t word,
                    int count) ABSL_LOCKS_EXCLUDED(mu_);

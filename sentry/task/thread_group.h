@@ -16,6 +16,7 @@
 #include "sentry/fs/file.h"
 #include "sentry/fs/wait_queue.h"
 #include "sentry/task/signal.h"
+#include "sentry/task/terminal.h"
 
 namespace sentry {
 
@@ -29,11 +30,9 @@ struct SignalHandlers : RefCounted {
   std::array<SignalAction, kSignalCount + 1> actions{};  // By number; 0 is unused.
 };
 
-// A session with its controlling terminal. Guarded by Kernel::mu().
+// A session. Its terminal is what its processes say (ThreadGroup::terminal).
 struct Session : RefCounted {
   Pid id = 0;
-  Ref<File> terminal;        // Empty without one.
-  Pid foreground_group = 0;  // tcgetpgrp(3).
 };
 
 // Every field is guarded by Kernel::mu() unless it says otherwise. Plain data: the rules are in
@@ -52,6 +51,8 @@ class ThreadGroup : public RefCounted {
   int exit_signal = SIGCHLD;         // Sent to the parent at the end.
   Pid group = 0;                     // Process group.
   Ref<Session> session;
+  Ref<Terminal> terminal;            // The controlling one; inherited by fork(2).
+  Pid old_foreground = 0;            // Of the terminal that this session leader lost.
   Ref<SignalHandlers> handlers;
   SignalQueue pending;               // Signals to the process.
   bool has_execed = false;           // setpgid(2) is refused afterwards.

@@ -16,11 +16,6 @@ PYTHON = {
     "TestSendfile.test_offset_overflow": NO_INET,
     "TestSendfile.test_send_at_certain_offset": NO_INET,
     "TestSendfile.test_send_whole_file": NO_INET,
-    "FDInheritanceTests.test_openpty": "no pseudo-terminals yet",
-    "PtyTest.test_openpty": "no pseudo-terminals yet",
-    "PtyTest.test_fork": "no pseudo-terminals yet",
-    "PtyTest.test_master_read": "no pseudo-terminals yet",
-    "PtyTest.test_spawn_doesnt_hang": "no pseudo-terminals yet",
     "PosixTester.test_sched_getaffinity": "sched_getaffinity(2) of a negative pid",
     "TimeTestCase.test_monotonic_settime": "nobody inside may set the clock",
 }

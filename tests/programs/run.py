@@ -4,8 +4,8 @@
   run.py --sandbox build/release/bin/sandbox [--platform systrap] [NAME…]
 
 Names are regular expressions. One line for each failing case, with the difference; the last line
-is 'N passed, N failed'. The rows are in table.py, the command line in flags.py, terminals, death
-and ordinary users in life.py, crowds in scale.py.
+is 'N passed, N failed'. The rows are in table.py, the command line in flags.py, death and
+ordinary users in life.py, terminals in terminals.py, crowds in scale.py.
 """
 import argparse
 import os
@@ -21,6 +21,7 @@ import harness
 import life
 import scale
 import table
+import terminals
 from harness import Failure, Sandbox, Skip
 
 PRELUDE = (f"export PATH={harness.PATH} LC_ALL=C HOME=/root; unset TMPDIR OLDPWD; "
@@ -78,7 +79,8 @@ def main():
     box = Sandbox(os.path.abspath(args.sandbox), args.platform) if args.sandbox else None
     cases = [(row[0], lambda row=row: run_program(box, row[1], row[2] if len(row) > 2 else {}))
              for row in table.PROGRAMS]
-    cases += [(f.__name__, lambda f=f: f(box)) for f in flags.CASES + life.CASES + scale.CASES]
+    scripted = flags.CASES + life.CASES + terminals.CASES + scale.CASES
+    cases += [(f.__name__, lambda f=f: f(box)) for f in scripted]
     if args.native_only:
         cases = [(row[0], lambda row=row: compare_native(row)) for row in table.PROGRAMS]
     if args.names:

@@ -156,4 +156,30 @@ git init -q -b main r && cd r && git config user.name n && git config user.email
 seq 100 > f; git add f; git commit -qm first; echo more >> f; git commit -qam second
 git log --format='%H %s'; git diff HEAD~1 --stat; git branch b; git checkout -q b; git merge-base main b; git status --short; git fsck 2>/dev/null; echo $?""",
      {"needs": ["git"]}),
+
+    # Pseudo-terminals.
+    ("script", "script -qec 'echo hi; tty | cut -c1-9; test -t 1 && echo tty; exit 3' /dev/null < /dev/null; echo $?",
+     {"needs": ["script"]}),
+    ("stty_a", "script -qec 'stty -a; stty raw -echo; stty -a; stty sane erase x; stty -g' /dev/null < /dev/null",
+     {"needs": ["script"]}),
+    ("pty_spawn", f"""{PY} -c "
+import pty, os, sys
+status = pty.spawn(['/bin/sh', '-c', 'stty rows 5 columns 9; stty size; echo in; exit 4'], lambda fd: os.read(fd, 1000))
+print(os.waitstatus_to_exitcode(status))
+" < /dev/null""", {"needs": [PY]}),
+    ("pty_dialogue", f"""{PY} -c "
+import os, pty, time
+pid, fd = pty.fork()
+if pid == 0: os.execvp('bash', ['bash', '--norc', '--noprofile', '-c', 'read -p name: x; echo hello \\$x; read -s y; echo \\$y'])
+def until(text):
+    got = b''
+    while text not in got: got += os.read(fd, 1000)
+    return got
+print(until(b'name:'))
+os.write(fd, b'wordl\\x7f\\x7fld\\n'); print(until(b'hello world'))
+time.sleep(0.3); os.write(fd, b'secret\\n'); print(until(b'secret'))
+print(os.waitpid(pid, 0)[1])
+" """, {"needs": [PY]}),
+    ("getpass", f"""script -qec "echo -n; {PY} -c 'import getpass; print(getpass.getpass(\"P: \"))'" /dev/null <<< secret | tr -d '\\r' | grep -c secret""",
+     {"needs": ["script", PY]}),
 ]

@@ -14,8 +14,8 @@ struct DeviceNode {
   uint32_t major, minor, mode;
 };
 constexpr DeviceNode kNodes[] = {
-    {"null", 1, 3, 0666},   {"zero", 1, 5, 0666},    {"full", 1, 7, 0666},
-    {"random", 1, 8, 0666}, {"urandom", 1, 9, 0666}, {"tty", 5, 0, 0666},
+    {"null", 1, 3, 0666},    {"zero", 1, 5, 0666}, {"full", 1, 7, 0666}, {"random", 1, 8, 0666},
+    {"urandom", 1, 9, 0666}, {"tty", 5, 0, 0666},  {"ptmx", 5, 2, 0666},
 };
 
 struct LinkNode {

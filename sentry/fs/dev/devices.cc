@@ -13,6 +13,7 @@
 #include "base/unique_fd.h"
 #include "sentry/task/job_control.h"
 #include "sentry/task/task.h"
+#include "sentry/tty/devpts.h"
 
 namespace sentry {
 namespace {
@@ -91,16 +92,24 @@ constexpr Device kDevices[] = {
 }  // namespace
 
 Result<Ref<File>> OpenDevice(uint64_t rdev, Ref<Inode> inode, OpenFlags flags, Task* task) {
-  // /dev/tty is another name for the session's terminal: the very same description, as /dev/tty has
-  // no state of its own.
+  // /dev/tty is another name for the controlling terminal.
   if (rdev == makedev(5, 0)) {
     if (task == nullptr) return Errno(ENXIO);
-    return ControllingTerminal(*task);
+    return TRY(ControllingTerminal(*task))->Open(std::move(inode), flags.With(O_NOCTTY));
   }
+  flags = flags.Without(O_NOCTTY);
   for (const Device& device : kDevices) {
     if (rdev == makedev(device.major, device.minor)) return device.open(std::move(inode), flags);
   }
   return Errno(ENXIO);
+}
+
+Vfs::DeviceOpener DeviceOpener(Ref<Devpts> terminals) {
+  return [terminals = std::move(terminals)](uint64_t rdev, Ref<Inode> inode, OpenFlags flags,
+                                            Task* task) -> Result<Ref<File>> {
+    if (rdev == makedev(5, 2)) return terminals->OpenMaster(std::move(inode), flags);
+    return OpenDevice(rdev, std::move(inode), flags, task);
+  };
 }
 
 }  // namespace sentry

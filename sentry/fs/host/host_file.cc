@@ -1,6 +1,7 @@
 #include "sentry/fs/host/host_file.h"
 
 #include <poll.h>
+#include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -44,13 +45,15 @@ Attributes FromStat(const struct stat& st) {
 // has no path to open afresh.
 class HostInode final : public Inode {
  public:
-  HostInode(UniqueFd fd, uint32_t mode, OpenFlags access, bool terminal)
-      : fd_(std::move(fd)), mode_(mode), access_(access), terminal_(terminal) {}
+  HostInode(UniqueFd fd, uint32_t mode, OpenFlags access, Ref<HostTerminal> terminal)
+      : fd_(std::move(fd)), mode_(mode), access_(access), terminal_(std::move(terminal)) {}
 
   Result<Attributes> GetAttributes() override {
     struct stat st {};
     if (fstat(fd_.get(), &st) != 0) return Errno::Last();
-    return FromStat(st);
+    Attributes attributes = FromStat(st);
+    if (terminal_) attributes.rdev = HostTerminal::kDevice;
+    return attributes;
   }
   Result<Ref<File>> Open(OpenFlags flags) override {
     if (S_ISSOCK(mode_)) return Errno(ENXIO);
@@ -58,8 +61,11 @@ class HostInode final : public Inode {
     if (flags.writable() && !access_.writable()) return Errno(EACCES);
     UniqueFd fd(fcntl(fd_.get(), F_DUPFD_CLOEXEC, 0));
     if (!fd.valid()) return Errno::Last();
-    return Ref<File>(MakeRef<HostFile>(Ref<Inode>::Share(*this), std::move(fd), flags,
-                                       mode_ & S_IFMT, terminal_));
+    if (Task* const task = Task::Current(); task != nullptr && terminal_) {
+      ClaimOnOpen(*task, *terminal_, flags);
+    }
+    return Ref<File>(MakeRef<HostFile>(Ref<Inode>::Share(*this), std::move(fd),
+                                       flags.Without(O_NOCTTY), mode_ & S_IFMT, terminal_));
   }
   bool OpensItself() const override { return true; }
 
@@ -67,7 +73,7 @@ class HostInode final : public Inode {
   const UniqueFd fd_;
   const uint32_t mode_;
   const OpenFlags access_;  // Of the donated description.
-  const bool terminal_;
+  const Ref<HostTerminal> terminal_;
 };
 
 }  // namespace
@@ -80,7 +86,10 @@ Result<Ref<File>> HostFile::Create(UniqueFd fd) {
   // Whether the host's description blocks is its owner's business: to the application it does.
   const OpenFlags flags(static_cast<uint32_t>(host_flags) & (O_ACCMODE | O_APPEND));
   struct winsize unused {};
-  const bool terminal = S_ISCHR(st.st_mode) && ioctl(fd.get(), TIOCGWINSZ, &unused) == 0;
+  Ref<HostTerminal> terminal;
+  if (S_ISCHR(st.st_mode) && ioctl(fd.get(), TIOCGWINSZ, &unused) == 0) {
+    terminal = HostTerminal::Of(fd.get(), st.st_rdev);
+  }
   UniqueFd file_fd(fcntl(fd.get(), F_DUPFD_CLOEXEC, 0));
   if (!file_fd.valid()) return Errno::Last();
   const Ref<Inode> inode = MakeRef<HostInode>(std::move(fd), st.st_mode, flags, terminal);
@@ -89,12 +98,13 @@ Result<Ref<File>> HostFile::Create(UniqueFd fd) {
 }
 
 // A regular file is always ready, and so are devices that cannot be polled (poll(2) says so).
-HostFile::HostFile(Ref<Inode> inode, UniqueFd fd, OpenFlags flags, uint32_t type, bool terminal)
+HostFile::HostFile(Ref<Inode> inode, UniqueFd fd, OpenFlags flags, uint32_t type,
+                   Ref<HostTerminal> terminal)
     : File(std::move(inode), flags),
       fd_(std::move(fd)),
       type_(type),
-      terminal_(terminal),
-      seekable_(lseek(fd_.get(), 0, SEEK_CUR) >= 0 && !terminal),
+      terminal_(std::move(terminal)),
+      seekable_(lseek(fd_.get(), 0, SEEK_CUR) >= 0 && !terminal_),
       always_ready_(type == S_IFREG || type == S_IFDIR || type == S_IFBLK) {}
 
 HostFile::~HostFile() { HostPoller::Get().Remove(fd_.get()); }
@@ -114,7 +124,8 @@ Result<size_t> HostFile::Read(IoDst& dst) {
   if (type_ == S_IFDIR) return Errno(EISDIR);
   if (dst.remaining() == 0) return size_t{0};
   TRY(ReadyFor(POLLIN));
-  const size_t size = std::min(dst.remaining(), kMaxTransfer);
+  size_t size = std::min(dst.remaining(), kMaxTransfer);
+  if (terminal_) size = terminal_->ReadableAtOnce(size);
   const auto buffer = std::make_unique_for_overwrite<std::byte[]>(size);
   const ssize_t count = read(fd_.get(), buffer.get(), size);
   if (count < 0) return Errno::Last() == Errno(EINTR) ? Errno(EAGAIN) : Errno::Last();
@@ -122,12 +133,17 @@ Result<size_t> HostFile::Read(IoDst& dst) {
   return dst.CopyOut({buffer.get(), static_cast<size_t>(count)});
 }
 
+Result<size_t> HostFile::ReadWaiting(Task& task, IoDst& dst) {
+  const ReadRules rules = terminal_ ? terminal_->rules() : ReadRules();
+  return ReadByRules(task, *this, rules, dst, [&] { return Read(dst); });
+}
+
 Result<size_t> HostFile::Write(IoSrc& src) {
   const size_t total = src.remaining();
   if (total == 0) return size_t{0};
   TRY(ReadyFor(POLLOUT));
-  // A pipe that polls writable takes PIPE_BUF bytes without blocking; terminals and sockets may take
-  // fewer than offered and then block for a moment.
+  // A pipe that polls writable takes PIPE_BUF bytes without blocking; terminals and sockets may
+  // take fewer than offered and then block for a moment.
   const size_t limit = always_ready_ || terminal_ ? kMaxTransfer : size_t{4096};
   const size_t size = std::min(total, limit);
   const auto buffer = std::make_unique_for_overwrite<std::byte[]>(size);
@@ -194,7 +210,7 @@ Result<int64_t> HostFile::Ioctl(Task& task, uint32_t command, uint64_t arg) {
     return int64_t{0};
   }
   if (!terminal_) return Errno(ENOTTY);
-  return HostTerminalIoctl(task, *this, fd_.get(), command, arg);
+  return terminal_->Ioctl(task, *this, command, arg);
 }
 
 uint32_t HostFile::Poll() {
@@ -228,12 +244,9 @@ std::string HostFile::AnonymousName() const {
 
 Status HostFile::CheckTerminalAccess(Task& task, TerminalAccess access) {
   if (!terminal_) return kOk;
-  bool tostop = false;
-  if (access == TerminalAccess::kWrite) {
-    tostop = HostTerminalStopsOutput(fd_.get());
-    if (!tostop) return kOk;
-  }
-  return CheckBackgroundAccess(task, *this, access, tostop);
+  if (access == TerminalAccess::kWrite && !terminal_->StopsOutput()) return kOk;
+  return CheckBackgroundAccess(task, *terminal_,
+                               access == TerminalAccess::kRead ? SIGTTIN : SIGTTOU);
 }
 
 }  // namespace sentry

@@ -9,6 +9,7 @@
 #include "absl/synchronization/mutex.h"
 #include "base/unique_fd.h"
 #include "sentry/fs/file.h"
+#include "sentry/fs/host/host_terminal.h"
 
 namespace sentry {
 
@@ -16,17 +17,21 @@ namespace sentry {
 // shared with processes outside, so its O_NONBLOCK is never touched: poll(2) says whether an
 // operation may block, and host_poller.h tells when it would not any more.
 //
-// Job control is the sentry's own: the sandbox's process groups mean nothing to the host's terminal.
+// Job control is the sentry's own: the sandbox's process groups mean nothing to the host's
+// terminal.
 class HostFile final : public File {
  public:
   static constexpr char kKind = 0;
 
   // Takes `fd`. The errno of fstat(2) or fcntl(2) when the host will not tell what it is.
   static Result<Ref<File>> Create(UniqueFd fd);
-  HostFile(Ref<Inode> inode, UniqueFd fd, OpenFlags flags, uint32_t type, bool terminal);
+  // `terminal` is empty for everything else.
+  HostFile(Ref<Inode> inode, UniqueFd fd, OpenFlags flags, uint32_t type,
+           Ref<HostTerminal> terminal);
   ~HostFile() override;
 
   Result<size_t> Read(IoDst& dst) override;
+  Result<size_t> ReadWaiting(Task& task, IoDst& dst) override;
   Result<size_t> Write(IoSrc& src) override;
   Result<size_t> ReadAt(IoDst& dst, int64_t offset) override;
   Result<size_t> WriteAt(IoSrc& src, int64_t offset) override;
@@ -40,7 +45,8 @@ class HostFile final : public File {
   Result<int> HostFdForMapping(bool shared_write) override;
   std::string AnonymousName() const override;
   bool seekable() const override { return seekable_; }
-  bool is_terminal() const override { return terminal_; }
+  bool is_terminal() const override { return static_cast<bool>(terminal_); }
+  const Ref<HostTerminal>& terminal() const { return terminal_; }
   Status CheckTerminalAccess(Task& task, TerminalAccess access) override;
   const void* kind() const override { return &kKind; }
 
@@ -53,7 +59,7 @@ class HostFile final : public File {
 
   const UniqueFd fd_;
   const uint32_t type_;  // S_IF*.
-  const bool terminal_;
+  const Ref<HostTerminal> terminal_;
   const bool seekable_;
   const bool always_ready_;
   WaitQueue queue_;

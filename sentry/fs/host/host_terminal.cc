@@ -1,21 +1,30 @@
 #include "sentry/fs/host/host_terminal.h"
 
 #include <asm/termbits.h>
+#include <fcntl.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
+#include <cstring>
+#include <map>
 #include <span>
+#include <utility>
 
+#include "absl/synchronization/mutex.h"
+#include "sentry/fs/host/host_file.h"
 #include "sentry/task/job_control.h"
 #include "sentry/task/kernel.h"
 #include "sentry/task/task.h"
+#include "sentry/tty/terminal_ioctl.h"
 
 namespace sentry {
 namespace {
 
-// The kernel's structures are copied as bytes: some have padding, and all are zeroed before the host
-// fills them.
+// The kernel's structures are copied as bytes: some have padding, and all are zeroed before the
+// host fills them.
 template <typename T>
 struct Bytes {
   alignas(T) std::array<std::byte, sizeof(T)> raw{};
@@ -53,36 +62,37 @@ struct KernelTermio {
   uint8_t line, cc[8];
 };
 
-Result<int64_t> JobControlIoctl(Task& task, File& file, uint32_t command, uint64_t arg) {
-  const UserPtr<Pid> out{UserAddr{arg}};
-  switch (command) {
-    case TIOCGPGRP:
-      TRY(task.mem().Write(out, TRY(ForegroundGroup(task, file))));
-      return int64_t{0};
-    case TIOCSPGRP: {
-      const Pid pgid = TRY(task.mem().Read(UserPtr<const Pid>{UserAddr{arg}}));
-      TRY(file.CheckTerminalAccess(task, File::TerminalAccess::kChange));
-      TRY(SetForegroundGroup(task, file, pgid));
-      return int64_t{0};
-    }
-    case TIOCGSID:
-      TRY(task.mem().Write(out, TRY(TerminalSession(task, file))));
-      return int64_t{0};
-    case TIOCSCTTY:
-      TRY(SetControllingTerminal(task, Ref<File>::Share(file)));
-      return int64_t{0};
-    case TIOCNOTTY:
-      TRY(DropControllingTerminal(task, file));
-      return int64_t{0};
-    default:
-      return Errno(ENOTTY);
-  }
+Termios HostSettings(int host_fd) {
+  Termios settings;
+  struct termios host {};
+  static_assert(sizeof(host) <= sizeof(settings));
+  if (ioctl(host_fd, TCGETS, &host) == 0)
+    memcpy(static_cast<void*>(&settings), &host, sizeof(host));
+  return settings;
 }
 
 }  // namespace
 
-Result<int64_t> HostTerminalIoctl(Task& task, File& file, int host_fd, uint32_t command,
-                                  uint64_t arg) {
+Ref<HostTerminal> HostTerminal::Of(int fd, uint64_t host_device) {
+  static absl::Mutex mu(absl::kConstInit);
+  static auto* const terminals = new std::map<uint64_t, Ref<HostTerminal>>;
+  absl::MutexLock lock(&mu);
+  Ref<HostTerminal>& terminal = (*terminals)[host_device];
+  if (!terminal) terminal = MakeRef<HostTerminal>(UniqueFd(fcntl(fd, F_DUPFD_CLOEXEC, 0)));
+  return terminal;
+}
+
+Result<Ref<File>> HostTerminal::Open(Ref<Inode> node, OpenFlags flags) {
+  UniqueFd fd(fcntl(fd_.get(), F_DUPFD_CLOEXEC, 0));
+  if (!fd.valid()) return Errno::Last();
+  const Ref<File> file = MakeRef<HostFile>(std::move(node), std::move(fd), flags.Without(O_NOCTTY),
+                                           S_IFCHR, Ref<HostTerminal>::Share(*this));
+  if (Task* const task = Task::Current()) ClaimOnOpen(*task, *this, flags);
+  return file;
+}
+
+Result<int64_t> HostTerminal::Ioctl(Task& task, File& file, uint32_t command, uint64_t arg) {
+  const int host_fd = fd_.get();
   switch (command) {
     case TCGETS:
       return Get<struct termios>(task, host_fd, command, arg);
@@ -115,13 +125,19 @@ Result<int64_t> HostTerminalIoctl(Task& task, File& file, int host_fd, uint32_t 
     case TCXONC:
       return Control(task, file, host_fd, command, arg);
     default:
-      return JobControlIoctl(task, file, command, arg);
+      return JobControlIoctl(task, file, *this, TerminalEnd::kLine, command, arg);
   }
 }
 
-bool HostTerminalStopsOutput(int host_fd) {
-  struct termios settings {};
-  return ioctl(host_fd, TCGETS, &settings) == 0 && (settings.c_lflag & TOSTOP) != 0;
+bool HostTerminal::StopsOutput() const { return (HostSettings(fd_.get()).lflag & TOSTOP) != 0; }
+
+ReadRules HostTerminal::rules() const { return ReadRules::Of(HostSettings(fd_.get())); }
+
+size_t HostTerminal::ReadableAtOnce(size_t size) const {
+  if ((HostSettings(fd_.get()).lflag & ICANON) != 0) return size;
+  int there = 0;
+  if (ioctl(fd_.get(), FIONREAD, &there) != 0 || there <= 0) return size;
+  return std::min(size, static_cast<size_t>(there));
 }
 
 }  // namespace sentry

@@ -58,18 +58,16 @@ Result<Snapshot> TakeSnapshot(const Subject& subject) {
   const Ref<Task> task = TRY(subject.Named());
   Snapshot out;
   out.state = task->alive() ? task->State() : 'Z';
-  Ref<File> terminal;
+  Ref<Terminal> terminal;
   const auto creds = subject.kernel->CredentialsOf(subject.pid());
   if (creds.ok()) out.creds = *creds;
   {
     absl::MutexLock lock(&subject.kernel->mu());
     ReadTaskLocked(*task, out);
     ReadGroupLocked(*group, out);
-    if (group->session) {
-      out.session = group->session->id;
-      terminal = group->session->terminal;
-      if (terminal) out.foreground = group->session->foreground_group;
-    }
+    if (group->session) out.session = group->session->id;
+    terminal = group->terminal;
+    if (terminal) out.foreground = terminal->foreground;
     ReadSignalsLocked(*group, task.get(), out);
   }
   if (subject.tid != 0) out.exit_signal = -1;
@@ -81,10 +79,7 @@ Result<Snapshot> TakeSnapshot(const Subject& subject) {
     ReadHost(subject, out);
   }
   out.cpu = ProcessCpu(*subject.kernel, *group);
-  if (terminal) {
-    const auto attributes = terminal->inode().GetAttributes();
-    if (attributes.ok()) out.terminal = attributes->rdev;
-  }
+  if (terminal) out.terminal = terminal->device();
   return out;
 }
 

@@ -149,8 +149,6 @@ constexpr ConstantRow kConstants[] = {
     {"", "cmdline", "\n"},
     {"", "consoles", ""},
     {"", "crypto", ""},
-    {"", "devices",
-     "Character devices:\n  1 mem\n  5 /dev/tty\n  5 /dev/ptmx\n136 pts\n\nBlock devices:\n"},
     {"", "diskstats", ""},
     {"", "execdomains", "0-0\tLinux           \t[kernel]\n"},
     {"", "filesystems",
@@ -176,10 +174,17 @@ constexpr ConstantRow kConstants[] = {
      "       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  cgid "
      "    "
      " atime      dtime      ctime                   rss                  swap\n"},
+    {"", "devices", "Character devices:\n  1 mem\n  5 /dev/tty\n  5 /dev/console\n  5 /dev/ptmx\n"
+     "128 ptm\n136 pts\n\nBlock devices:\n"},
     {"tty", "drivers",
      "/dev/tty             /dev/tty        5       0 system:/dev/tty\n"
+     "/dev/console         /dev/console    5       1 system:console\n"
      "/dev/ptmx            /dev/ptmx       5       2 system\n"
-     "pty_slave            /dev/pts      136 0-1048575 pty:slave\n"},
+     "pty_slave            /dev/pts      136 0-1048575 pty:slave\n"
+     "pty_master           /dev/ptm      128 0-1048575 pty:master\n"},
+    {"tty", "ldiscs", "n_tty       0\n"},
+    {"sys/kernel/pty", "max", "4096\n"},
+    {"sys/kernel/pty", "reserve", "1024\n"},
 };
 
 }  // namespace

@@ -83,7 +83,7 @@ Result<std::string> SchedText(const Subject& subject) {
   std::string text = absl::StrFormat("%s (%d, #threads: %d)\n", s.comm, subject.pid(), s.threads);
   text += std::string(67, '-') + "\n";
   absl::StrAppendFormat(&text, "%-45s:%21.6f\n", "se.sum_exec_runtime",
-                        static_cast<double>(s.cpu_ns) / 1e6);
+                        static_cast<double>(s.cpu.total_ns()) / 1e6);
   const auto line = [&](std::string_view name, int64_t value) {
     absl::StrAppendFormat(&text, "%-45s:%21d\n", name, value);
   };
@@ -103,7 +103,7 @@ Result<std::string> SchedstatText(const Subject& subject) {
                                                    s.host_tid);
     if (host.ok()) return host;
   }
-  return absl::StrCat(s.cpu_ns, " 0 0\n");
+  return absl::StrCat(s.cpu.total_ns(), " 0 0\n");
 }
 
 }  // namespace sentry::proc
