@@ -62,12 +62,16 @@ Status CheckFileSize(Task& task, uint64_t end) {
 }
 
 Result<int64_t> ReadFile(Task& task, File& file, IoDst& dst, std::optional<int64_t> offset) {
+  task.group().io.reads.fetch_add(1, std::memory_order_relaxed);
   if (file.is_terminal()) TRY(file.CheckTerminalAccess(task, File::TerminalAccess::kRead));
-  return static_cast<int64_t>(TRY(RetryWhileBlocked(
-      task, file, POLLIN, [&] { return offset ? file.ReadAt(dst, *offset) : file.Read(dst); })));
+  const size_t size = TRY(RetryWhileBlocked(
+      task, file, POLLIN, [&] { return offset ? file.ReadAt(dst, *offset) : file.Read(dst); }));
+  task.group().io.read_bytes.fetch_add(size, std::memory_order_relaxed);
+  return static_cast<int64_t>(size);
 }
 
 Result<int64_t> WriteFile(Task& task, File& file, IoSrc& src, std::optional<int64_t> offset) {
+  task.group().io.writes.fetch_add(1, std::memory_order_relaxed);
   if (file.is_terminal()) TRY(file.CheckTerminalAccess(task, File::TerminalAccess::kWrite));
   TRY(ApplyWriteLimit(task, file, src, offset));
   int64_t total = 0;
@@ -81,6 +85,7 @@ Result<int64_t> WriteFile(Task& task, File& file, IoSrc& src, std::optional<int6
       return result.error();
     }
     total += static_cast<int64_t>(*result);
+    task.group().io.written_bytes.fetch_add(*result, std::memory_order_relaxed);
     if (*result == 0 || src.remaining() == 0 || !ContinuesShortWrites(file)) return total;
   }
 }

@@ -62,6 +62,16 @@ class AddressSpace : public RefCounted {
   // The text of the host's maps file for this address space without the platform's own regions,
   // in the format of proc_pid_maps(5). ENOSYS where the platform cannot tell.
   virtual Result<std::string> HostMaps() = 0;
+  // Other files of the host's /proc about the process that has this memory, as the host writes them:
+  // their times and sizes include what the platform itself needs. ENOSYS where it cannot tell.
+  enum class HostFile : uint8_t {
+    kSmaps,      // Without the platform's own regions.
+    kStat,       // Of the whole process, or with `host_tid` of that thread.
+    kStatus,     // Likewise.
+    kSchedstat,  // Of the thread.
+  };
+  // `host_tid` is Thread::host_tid() of one of its threads, 0 for whichever.
+  virtual Result<std::string> HostProc(HostFile file, int host_tid = 0) { return Errno(ENOSYS); }
 };
 
 class Guest;
@@ -159,7 +169,7 @@ class Thread {
   // Binds this thread to CPUs. Threads and processes that it clones inherit it; execve's new process
   // does not. Callable from any thread, with locks held.
   virtual Status SetAffinity(const cpu_set_t& cpus) { return Errno(EOPNOTSUPP); }
-  // The host's thread id, for logs only.
+  // The host's thread id, for logs and AddressSpace::HostProc.
   virtual int host_tid() const = 0;
 };
 

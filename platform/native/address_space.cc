@@ -8,6 +8,29 @@
 #include "absl/strings/str_cat.h"
 
 namespace platform::native {
+namespace {
+
+// maps or smaps without the stub's own regions; the kernel's vsyscall page lies above them.
+std::string WithoutStub(std::string_view host) {
+  std::string text;
+  bool skip = false;
+  while (!host.empty()) {
+    const std::string_view line = host.substr(0, std::min(host.find('\n'), host.size() - 1) + 1);
+    host.remove_prefix(line.size());
+    uint64_t start = 0;
+    const auto [end, error] =
+        std::from_chars(line.data(), line.data() + line.size(), start, 16);
+    // Lines with numbers about a mapping begin with a name ("AnonHugePages:").
+    if (error == std::errc() && end != line.data() + line.size() && *end == '-') {
+      skip = (start >= STUB_REGION_START && start < STUB_REGION_END) ||
+             (start >= SITE_TABLE && start < SITE_TABLE + SITE_TABLE_SIZE);
+    }
+    if (!skip) text += line;
+  }
+  return text;
+}
+
+}  // namespace
 
 pid_t NativeAddressSpace::Target() const {
   absl::MutexLock lock(&mu_);
@@ -33,19 +56,20 @@ size_t NativeAddressSpace::Write(uint64_t addr, std::span<const std::byte> src) 
 }
 
 Result<std::string> NativeAddressSpace::HostMaps() {
-  const std::string host = TRY(zygote_.ReadProc(absl::StrCat(Target(), "/maps")));
-  std::string text;
-  for (std::string_view rest = host; !rest.empty();) {
-    const std::string_view line = rest.substr(0, std::min(rest.find('\n'), rest.size() - 1) + 1);
-    rest.remove_prefix(line.size());
-    uint64_t start = 0;
-    std::from_chars(line.data(), line.data() + line.size(), start, 16);
-    // The stub's own; the kernel's vsyscall page lies above it.
-    if (start >= STUB_REGION_START && start < STUB_REGION_END) continue;
-    if (start >= SITE_TABLE && start < SITE_TABLE + SITE_TABLE_SIZE) continue;
-    text += line;
+  return WithoutStub(TRY(zygote_.ReadProc(absl::StrCat(Target(), "/maps"))));
+}
+
+Result<std::string> NativeAddressSpace::HostProc(HostFile file, int host_tid) {
+  const std::string of_thread = absl::StrCat(host_tid, "/task/", host_tid);
+  const std::string of_process = absl::StrCat(Target());
+  const std::string& either = host_tid != 0 ? of_thread : of_process;
+  switch (file) {
+    case HostFile::kSmaps: return WithoutStub(TRY(zygote_.ReadProc(of_process + "/smaps")));
+    case HostFile::kStat: return zygote_.ReadProc(either + "/stat");
+    case HostFile::kStatus: return zygote_.ReadProc(either + "/status");
+    case HostFile::kSchedstat: return zygote_.ReadProc(either + "/schedstat");
   }
-  return text;
+  return Errno(ENOSYS);
 }
 
 void NativeAddressSpace::AddThread(pid_t tid) {

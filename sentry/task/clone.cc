@@ -130,6 +130,7 @@ Ref<ThreadGroup> TaskBuilder::NewGroup(Task& parent, const CloneArgs& args) {
   group->personality = from.personality;
   group->dumpable = from.dumpable;
   group->oom_score_adj = from.oom_score_adj;
+  group->coredump_filter = from.coredump_filter;
   group->uid = from.uid;
   return group;
 }

@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -83,6 +84,12 @@ class ThreadGroup : public RefCounted {
   uint64_t personality = 0;
   int dumpable = 1;
   int oom_score_adj = 0;
+  uint32_t coredump_filter = 0x33;   // core(5). Told only: no core is written.
+  // Bytes and calls of read(2), write(2) and their kin, for /proc/PID/io. Not guarded.
+  struct IoCounts {
+    std::atomic<uint64_t> read_bytes{0}, written_bytes{0}, reads{0}, writes{0};
+  };
+  IoCounts io;
   // Interval timers and POSIX timers; owned by sentry/time.
   std::shared_ptr<class ProcessTimers> timers;
 };
