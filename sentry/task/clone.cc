@@ -183,7 +183,7 @@ Result<Ref<Task>> TaskBuilder::NewTask(Task& parent, const CloneArgs& args) {
   child->mask_.store(parent.saved_mask_.value_or(parent.signal_mask()).bits());
   InheritScheduling(parent, *child);
   child->ioprio = parent.ioprio.load();
-  child->timer_slack_ns = parent.timer_slack_ns;
+  child->timer_slack_ns = parent.timer_slack_ns.load();
   child->affinity = parent.affinity;
   child->keep_caps = parent.keep_caps;
   // The alternate stack stays with a copy of the memory, and with vfork (sigaltstack(2)).

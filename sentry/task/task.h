@@ -117,7 +117,7 @@ class Task final : public RefCounted, public platform::Guest {
   std::atomic<bool> sched_reset_on_fork{false};
   std::atomic<uint64_t> sched_runtime{0}, sched_deadline{0}, sched_period{0};
   std::atomic<int> ioprio{0};
-  uint64_t timer_slack_ns = 50000;   // Own.
+  std::atomic<uint64_t> timer_slack_ns{50000};
   // sched_setaffinity(2), empty until set. The host thread has it, too. Guarded by Kernel::mu().
   std::optional<cpu_set_t> affinity;
   // For kRestartBlock: what restart_syscall(2) does. Own.

@@ -2,20 +2,29 @@
 
 #include <sys/eventfd.h>
 
+#include <atomic>
 #include <span>
 #include <utility>
 
+#include "absl/strings/str_format.h"
 #include "sentry/fs/anon/anon_inode.h"
 
 namespace sentry {
 namespace {
 
 constexpr uint64_t kMaxCount = UINT64_MAX - 1;
+std::atomic<uint32_t> g_next_id{0};
 
 }  // namespace
 
 EventFile::EventFile(uint64_t count, Mode mode, OpenFlags flags)
-    : File(NewAnonInode(), flags), mode_(mode), count_(count) {}
+    : File(NewAnonInode(), flags), mode_(mode), id_(g_next_id++), count_(count) {}
+
+std::string EventFile::FdInfo() {
+  absl::MutexLock lock(&mu_);
+  return absl::StrFormat("eventfd-count: %16x\neventfd-id: %d\neventfd-semaphore: %d\n", count_, id_,
+                         mode_ == Mode::kSemaphore ? 1 : 0);
+}
 
 Result<size_t> EventFile::Read(IoDst& dst) {
   if (dst.remaining() < sizeof(uint64_t)) return Errno(EINVAL);

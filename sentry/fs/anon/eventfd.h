@@ -25,11 +25,15 @@ class EventFile final : public File {
   std::string AnonymousName() const override { return "anon_inode:[eventfd]"; }
   const void* kind() const override { return &kKind; }
 
+  // The lines in /proc/PID/fdinfo.
+  std::string FdInfo() ABSL_LOCKS_EXCLUDED(mu_);
+
  private:
   Result<uint64_t> Take() ABSL_LOCKS_EXCLUDED(mu_);
   Status Put(uint64_t value) ABSL_LOCKS_EXCLUDED(mu_);
 
   const Mode mode_;
+  const uint32_t id_;
   absl::Mutex mu_;
   uint64_t count_ ABSL_GUARDED_BY(mu_);
   WaitQueue queue_;

@@ -132,25 +132,52 @@ std::string MemInfoText() {
   const auto line = [&](std::string_view name, uint64_t value) {
     absl::StrAppendFormat(&text, "%-16s%8u kB\n", name, value);
   };
-  line("MemTotal:", kib(info.totalram));
-  line("MemFree:", kib(info.freeram));
-  line("MemAvailable:", kib(info.freeram + info.bufferram));
-  line("Buffers:", kib(info.bufferram));
-  line("Cached:", 0);  // sysinfo(2) does not tell.
-  line("SwapCached:", 0);
-  line("Active:", kib(info.totalram - info.freeram));
-  line("Inactive:", 0);
-  line("SwapTotal:", kib(info.totalswap));
-  line("SwapFree:", kib(info.freeswap));
-  line("Dirty:", 0);
-  line("Writeback:", 0);
-  line("AnonPages:", kib(info.totalram - info.freeram));
-  line("Mapped:", 0);
-  line("Shmem:", kib(info.sharedram));
-  line("Slab:", 0);
-  line("CommitLimit:", kib(info.totalram + info.totalswap));
-  line("Committed_AS:", kib(info.totalram - info.freeram));
-  text += "HugePages_Total:       0\nHugePages_Free:        0\nHugepagesize:       2048 kB\n";
+  const uint64_t used = kib(info.totalram - info.freeram);
+  // What sysinfo(2) does not tell is 0, in the host's order of lines.
+  const struct {
+    std::string_view name;
+    uint64_t value;
+  } lines[] = {
+      {"MemTotal:", kib(info.totalram)},
+      {"MemFree:", kib(info.freeram)},
+      {"MemAvailable:", kib(info.freeram + info.bufferram)},
+      {"Buffers:", kib(info.bufferram)},
+      {"Cached:", kib(info.sharedram)},
+      {"SwapCached:", 0},
+      {"Active:", used},
+      {"Inactive:", 0},
+      {"Active(anon):", used},
+      {"Inactive(anon):", 0},
+      {"Active(file):", 0},
+      {"Inactive(file):", 0},
+      {"Unevictable:", 0},
+      {"Mlocked:", 0},
+      {"SwapTotal:", kib(info.totalswap)},
+      {"SwapFree:", kib(info.freeswap)},
+      {"Dirty:", 0},
+      {"Writeback:", 0},
+      {"AnonPages:", used},
+      {"Mapped:", 0},
+      {"Shmem:", kib(info.sharedram)},
+      {"KReclaimable:", 0},
+      {"Slab:", 0},
+      {"SReclaimable:", 0},
+      {"SUnreclaim:", 0},
+      {"KernelStack:", 0},
+      {"PageTables:", 0},
+      {"CommitLimit:", kib(info.totalram) / 2 + kib(info.totalswap)},
+      {"Committed_AS:", used},
+      {"VmallocTotal:", 34359738367},
+      {"VmallocUsed:", 0},
+      {"VmallocChunk:", 0},
+      {"AnonHugePages:", 0},
+      {"ShmemHugePages:", 0},
+      {"FileHugePages:", 0},
+  };
+  for (const auto& [name, value] : lines) line(name, value);
+  text +=
+      "HugePages_Total:       0\nHugePages_Free:        0\nHugePages_Rsvd:        0\n"
+      "HugePages_Surp:        0\nHugepagesize:       2048 kB\nHugetlb:               0 kB\n";
   return text;
 }
 

@@ -37,11 +37,17 @@ class Root final : public PseudoDirectory {
       : PseudoDirectory({.dev = kProcDevice, .ino = 1, .mode = S_IFDIR | 0555}),
         kernel_(kernel),
         fixed_(MakeRef<FixedDirectory>(node())) {
-    PutSystemFiles(kernel, *fixed_);
-    const PseudoNode link{.dev = kProcDevice, .ino = 2, .mode = S_IFLNK | 0777};
+    Builder builder(*fixed_);
+    PutSystemFiles(kernel, builder);
+    PutSysctls(kernel, builder);
+    PseudoNode link{.dev = kProcDevice, .ino = 2, .mode = S_IFLNK | 0777};
     fixed_->Put("self", MakeRef<SelfLink>(link, SelfLink::Kind::kProcess));
+    ++link.ino;
     fixed_->Put("thread-self", MakeRef<SelfLink>(link, SelfLink::Kind::kThread));
+    ++link.ino;
     fixed_->Put("mounts", MakeRef<PseudoLink>(link, "self/mounts"));
+    ++link.ino;
+    fixed_->Put("net", MakeRef<PseudoLink>(link, "self/net"));
   }
 
   Result<Ref<Inode>> Find(std::string_view name) override {
@@ -55,8 +61,12 @@ class Root final : public PseudoDirectory {
     // A thread's number leads to the thread, although only processes are listed.
     const Ref<Task> task = kernel_.FindTask(pid);
     const Pid tgid = task ? task->tgid() : pid;
-    const Subject subject{.kernel = &kernel_, .tgid = tgid, .tid = pid != tgid ? pid : 0};
-    if (!kernel_.FindGroup(tgid)) return Errno(ENOENT);
+    const Ref<ThreadGroup> group = kernel_.FindGroup(tgid);
+    if (!group) return Errno(ENOENT);
+    const Subject subject{.kernel = &kernel_,
+                          .tgid = tgid,
+                          .tid = pid != tgid ? pid : 0,
+                          .born = group->start_time_ns};
     return NewTaskDirectory(subject);
   }
 

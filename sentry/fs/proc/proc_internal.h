@@ -3,6 +3,8 @@
 #define SENTRY_FS_PROC_PROC_INTERNAL_H_
 
 #include <cstdint>
+#include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,6 +17,8 @@
 namespace sentry::proc {
 
 inline constexpr uint64_t kProcDevice = 21;
+inline constexpr std::string_view kKernelRelease = "6.18.0";  // As uname(2) answers.
+inline constexpr std::string_view kKernelVersion = "#1 SMP PREEMPT_DYNAMIC sandbox";
 
 // The process (tid 0) or thread that a file of /proc/PID or /proc/PID/task/TID is about. Names it
 // by number: once it is gone, every file about it answers ESRCH.
@@ -22,61 +26,132 @@ struct Subject {
   Kernel* kernel = nullptr;
   Pid tgid = 0;
   Pid tid = 0;
+  int64_t born = 0;  // ThreadGroup::start_time_ns: tells it from a later process of that number.
 
   Result<Ref<ThreadGroup>> Group() const;
   // The thread, or the process's leader or another thread of it: ESRCH for a zombie.
   Result<Ref<Task>> AnyTask() const;
+  // The thread or the leader, also when that has ended.
+  Result<Ref<Task>> Named() const;
+  // Its memory; nothing for a zombie.
+  Result<std::optional<Ref<Mm>>> Memory() const;
   Pid pid() const { return tid != 0 ? tid : tgid; }
   // Names a made-up inode; `slot` tells those of one process apart.
   PseudoNode Node(uint32_t mode, uint64_t slot) const;
 };
 
 // The slots of inode numbers: a file's place in its table, plus one of these.
-inline constexpr uint64_t kSlotFiles = 1, kSlotLinks = 100, kSlotDirectories = 200, kSlotFds = 0x1000,
+inline constexpr uint64_t kSlotFiles = 1, kSlotLinks = 100, kSlotDirectories = 200, kSlotAttr = 300, kSlotNs = 320, kSlotNet = 340,
+                          kSlotFds = 0x1000,
                           kSlotFdInfos = 0x80000000;
 
 // A row of a constexpr table: one text of a process.
 struct TaskText {
+  enum class Where : uint8_t { kBoth, kProcess, kThread };
+  // When ptrace(2)'s rule is applied to who looks.
+  enum class Guard : uint8_t { kNone, kOpen, kRead };
+
   std::string_view name;
   uint32_t mode;
   Result<std::string> (*text)(const Subject& subject);
   Status (*store)(const Subject& subject, std::string_view text) = nullptr;
+  Guard guard = Guard::kNone;
+  Where where = Where::kBoth;
 };
 
-// Texts, by file: task_stat.cc, task_memory.cc, task_misc.cc.
+// task_stat.cc, task_status.cc
 Result<std::string> StatText(const Subject& subject);
-Result<std::string> StatusText(const Subject& subject);
 Result<std::string> StatmText(const Subject& subject);
+Result<std::string> SchedText(const Subject& subject);
+Result<std::string> SchedstatText(const Subject& subject);
+Result<std::string> StatusText(const Subject& subject);
+// task_memory.cc
 Result<std::string> CmdlineText(const Subject& subject);
 Result<std::string> EnvironText(const Subject& subject);
 Result<std::string> AuxvText(const Subject& subject);
+Result<Ref<File>> OpenMem(const Subject& subject, Ref<Inode> inode, OpenFlags flags);
+// task_maps.cc
 Result<std::string> MapsText(const Subject& subject);
-Result<std::string> CommText(const Subject& subject);
-Status StoreComm(const Subject& subject, std::string_view text);
-Result<std::string> LimitsText(const Subject& subject);
+Result<std::string> SmapsText(const Subject& subject);
+Result<std::string> SmapsRollupText(const Subject& subject);
+// task_mounts.cc
 Result<std::string> MountsText(const Subject& subject);
 Result<std::string> MountInfoText(const Subject& subject);
+Result<std::string> MountStatsText(const Subject& subject);
+// task_settings.cc: what a write changes.
+Result<std::string> CommText(const Subject& subject);
+Status StoreComm(const Subject& subject, std::string_view text);
 Result<std::string> OomScoreAdjText(const Subject& subject);
 Status StoreOomScoreAdj(const Subject& subject, std::string_view text);
-Result<std::string> IdMapText(const Subject& subject);
-Result<std::string> SetGroupsText(const Subject& subject);
-Result<std::string> CgroupText(const Subject& subject);
-Result<std::string> WchanText(const Subject& subject);
+Result<std::string> OomAdjText(const Subject& subject);
+Status StoreOomAdj(const Subject& subject, std::string_view text);
+Result<std::string> CoredumpFilterText(const Subject& subject);
+Status StoreCoredumpFilter(const Subject& subject, std::string_view text);
+Result<std::string> TimerSlackText(const Subject& subject);
+Status StoreTimerSlack(const Subject& subject, std::string_view text);
+Status StoreClearRefs(const Subject& subject, std::string_view text);
+// task_misc.cc
+Result<std::string> LimitsText(const Subject& subject);
+Result<std::string> IoText(const Subject& subject);
+Result<std::string> ChildrenText(const Subject& subject);
+Result<std::string> PersonalityText(const Subject& subject);
 Result<std::string> OomScoreText(const Subject& subject);
+Result<std::string> IdMapText(const Subject& subject);
+// A text that is the same for every process.
+template <const char* text>
+Result<std::string> SameText(const Subject& subject) {
+  TRY(subject.Group());
+  return std::string(text);
+}
+// Of files that exist for writing, or that Linux refuses to read: EINVAL.
+Result<std::string> Unreadable(const Subject& subject);
 
-// The bytes of the process's mappings, from its host maps; 0 when the platform cannot tell.
+// Bytes of the process's mappings, from its host maps; 0 when the platform cannot tell.
 uint64_t VirtualSize(Mm& mm);
 
+// What a link of /proc/PID/ns leads to: the only namespace of its kind there is.
+struct NamespaceRow {
+  std::string_view name, kind;
+  uint64_t ino;
+};
 // /proc/PID, or /proc/PID/task/TID.
 Ref<Inode> NewTaskDirectory(const Subject& subject);
 // fd and fdinfo (task_fds.cc).
 Ref<Inode> NewFdDirectory(const Subject& subject);
 Ref<Inode> NewFdInfoDirectory(const Subject& subject);
+// ns (task_namespaces.cc), attr and net (task_misc.cc).
+Ref<Inode> NewNamespacesDirectory(const Subject& subject);
+Ref<Inode> NewAttrDirectory(const Subject& subject);
+Ref<Inode> NewNetDirectory(const Subject& subject);
+// A file of a directory about a process, from its row.
+Ref<Inode> NewTaskText(const Subject& subject, const TaskText& row, uint64_t slot);
 // Whether `task` may look through the subject's links: ptrace(2)'s rule, EACCES otherwise.
 Status CheckMayInspect(Task& task, const Subject& subject);
+// Of whoever makes the present call.
+Status CheckReaderMayInspect(const Subject& subject);
+// A number that ends with the text or a line; EINVAL otherwise.
+Result<int64_t> ParseNumber(std::string_view text, int base = 10);
+// What a write of a word says: up to the end of its line.
+std::string_view FirstLine(std::string_view text);
 
-// Fills in /proc/sys and the files about the whole system (system.cc).
-void PutSystemFiles(Kernel& kernel, FixedDirectory& root);
+// Puts files into a tree by their paths, and makes the directories on the way.
+class Builder {
+ public:
+  explicit Builder(FixedDirectory& root) : root_(root) {}
+  using Store = std::function<Status(std::string_view)>;
+  void Text(std::string_view directory, std::string_view name, FunctionText::Function function,
+            uint32_t mode = 0444, Store store = nullptr);
+
+ private:
+  FixedDirectory& Directory(std::string_view path);
+
+  FixedDirectory& root_;
+  uint64_t ino_ = 16;
+};
+
+// The files about the whole system (system.cc), and /proc/sys (sysctl.cc).
+void PutSystemFiles(Kernel& kernel, Builder& builder);
+void PutSysctls(Kernel& kernel, Builder& builder);
 
 }  // namespace sentry::proc
 

@@ -80,12 +80,17 @@ class PseudoLink : public PseudoInode {
 class FunctionText final : public TextInode {
  public:
   using Function = std::function<Result<std::string>()>;
-  FunctionText(const PseudoNode& node, Function function)
-      : TextInode(node), function_(std::move(function)) {}
+  using StoreFunction = std::function<Status(std::string_view)>;
+  FunctionText(const PseudoNode& node, Function function, StoreFunction store = nullptr)
+      : TextInode(node), function_(std::move(function)), store_(std::move(store)) {}
   Result<std::string> Generate() override { return function_(); }
+  Status Store(std::string_view text) override {
+    return store_ ? store_(text) : Status(Errno(EINVAL));
+  }
 
  private:
   const Function function_;
+  const StoreFunction store_;
 };
 
 // A directory filled once, before anybody sees it.

@@ -1,9 +1,7 @@
-// The files of /proc about the whole system, and /proc/sys.
-#include <sys/random.h>
+// The files of /proc about the whole system: what the sandbox knows of itself, and nothing of the host.
 #include <sys/sysinfo.h>
 
 #include <algorithm>
-#include <array>
 #include <string>
 #include <utility>
 
@@ -16,19 +14,6 @@
 namespace sentry::proc {
 namespace {
 
-std::string RandomUuid() {
-  std::array<uint8_t, 16> b{};
-  getrandom(b.data(), b.size(), 0);
-  b[6] = (b[6] & 0x0f) | 0x40;
-  b[8] = (b[8] & 0x3f) | 0x80;
-  std::string out;
-  for (size_t i = 0; i < b.size(); ++i) {
-    if (i == 4 || i == 6 || i == 8 || i == 10) out += '-';
-    absl::StrAppendFormat(&out, "%02x", b[i]);
-  }
-  return out + "\n";
-}
-
 Result<std::string> LoadAverage(Kernel& kernel) {
   struct sysinfo info {};
   sysinfo(&info);
@@ -37,7 +22,8 @@ Result<std::string> LoadAverage(Kernel& kernel) {
   size_t count = 0;
   for (const Ref<ThreadGroup>& group : kernel.AllGroups()) {
     last = std::max(last, group->id);
-    ++count;
+    absl::MutexLock lock(&kernel.mu());
+    count += group->tasks.size();
   }
   return absl::StrFormat("%.2f %.2f %.2f 1/%d %d\n", load(0), load(1), load(2), count, last);
 }
@@ -63,101 +49,144 @@ Result<std::string> SystemStat(Kernel& kernel) {
   const int64_t boot = (HostClockNs(ClockId{CLOCK_REALTIME}) - static_cast<int64_t>(up_ns)) /
                        kNsPerSecond;
   absl::StrAppendFormat(
-      &text, "intr 0\nctxt 0\nbtime %d\nprocesses %u\nprocs_running 1\nprocs_blocked 0\n", boot,
-      processes);
+      &text, "intr 0\nctxt 0\nbtime %d\nprocesses %u\nprocs_running 1\nprocs_blocked 0\n"
+      "softirq 0 0 0 0 0 0 0 0 0 0 0\n",
+      boot, processes);
   return text;
 }
 
-constexpr std::string_view kRelease = "6.18.0";  // As uname(2) answers.
-constexpr std::string_view kVersion = "#1 SMP PREEMPT_DYNAMIC sandbox";
+// Names as Linux has them. Only free pages are known; what the host counts beyond is its own.
+Result<std::string> VmStat() {
+  constexpr std::string_view kNames[] = {
+      "nr_zone_inactive_anon", "nr_zone_active_anon", "nr_zone_inactive_file",
+      "nr_zone_active_file", "nr_zone_unevictable", "nr_zone_write_pending", "nr_mlock",
+      "nr_inactive_anon", "nr_active_anon", "nr_inactive_file", "nr_active_file", "nr_unevictable",
+      "nr_slab_reclaimable", "nr_slab_unreclaimable", "nr_anon_pages", "nr_mapped",
+      "nr_file_pages", "nr_dirty", "nr_writeback", "nr_shmem", "nr_anon_transparent_hugepages",
+      "nr_dirtied", "nr_written", "nr_kernel_stack", "nr_page_table_pages", "pgpgin", "pgpgout",
+      "pswpin", "pswpout", "pgalloc_normal", "pgfree", "pgactivate", "pgdeactivate", "pgfault",
+      "pgmajfault", "pgrefill", "pgsteal_kswapd", "pgsteal_direct", "pgscan_kswapd",
+      "pgscan_direct", "slabs_scanned", "kswapd_inodesteal", "pageoutrun", "pgrotated", "oom_kill",
+      "thp_fault_alloc", "swap_ra", "swap_ra_hit"};
+  struct sysinfo info {};
+  sysinfo(&info);
+  std::string text = absl::StrFormat("nr_free_pages %u\n", info.freeram * info.mem_unit / 4096);
+  for (const std::string_view name : kNames) absl::StrAppendFormat(&text, "%s 0\n", name);
+  return text;
+}
+
+// A column for each processor.
+std::string PerProcessor(std::initializer_list<std::string_view> rows, int width) {
+  const int count = ProcessorCount();
+  std::string text(static_cast<size_t>(width) + 1, ' ');
+  for (int i = 0; i < count; ++i) absl::StrAppendFormat(&text, "%-11s", absl::StrFormat("CPU%d", i));
+  text += '\n';
+  for (const std::string_view row : rows) {
+    absl::StrAppendFormat(&text, "%*s:", width, row);
+    for (int i = 0; i < count; ++i) absl::StrAppendFormat(&text, " %10u", 0);
+    text += '\n';
+  }
+  return text;
+}
+
+Result<std::string> SoftIrqs() {
+  return PerProcessor({"HI", "TIMER", "NET_TX", "NET_RX", "BLOCK", "IRQ_POLL", "TASKLET", "SCHED",
+                       "HRTIMER", "RCU"},
+                      12);
+}
 
 struct ConstantRow {
   std::string_view directory, name, text;
+  uint32_t mode = 0444;
 };
+constexpr std::string_view kNoPressure =
+    "some avg10=0.00 avg60=0.00 avg300=0.00 total=0\n"
+    "full avg10=0.00 avg60=0.00 avg300=0.00 total=0\n";
 constexpr ConstantRow kConstants[] = {
+    {"", "buddyinfo", ""},
+    {"", "cgroups", "#subsys_name\thierarchy\tnum_cgroups\tenabled\n"},
     {"", "cmdline", "\n"},
+    {"", "consoles", ""},
+    {"", "crypto", ""},
+    {"", "devices",
+     "Character devices:\n  1 mem\n  5 /dev/tty\n  5 /dev/ptmx\n136 pts\n\nBlock devices:\n"},
+    {"", "diskstats", ""},
+    {"", "execdomains", "0-0\tLinux           \t[kernel]\n"},
     {"", "filesystems",
-     "nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\tdevtmpfs\nnodev\toverlay\n"},
-    {"", "devices", "Character devices:\n  1 mem\n  5 /dev/tty\n\nBlock devices:\n"},
+     "nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\tdevtmpfs\nnodev\tdevpts\nnodev\toverlay\n"},
+    {"", "key-users", ""},
+    {"", "keys", ""},
+    {"", "locks", ""},
+    {"", "misc", ""},
+    {"", "modules", ""},
+    {"", "kallsyms", ""},
+    {"", "partitions", "major minor  #blocks  name\n\n"},
     {"", "swaps", "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"},
-    {"sys/kernel", "ostype", "Linux\n"},
-    {"sys/kernel", "pid_max", "32768\n"},
-    {"sys/kernel", "ngroups_max", "65536\n"},
-    {"sys/kernel", "cap_last_cap", "40\n"},
-    {"sys/kernel", "overflowuid", "65534\n"},
-    {"sys/kernel", "overflowgid", "65534\n"},
-    {"sys/kernel", "threads-max", "32768\n"},
-    {"sys/kernel", "domainname", "(none)\n"},
-    {"sys/kernel", "randomize_va_space", "2\n"},
-    {"sys/kernel/random", "entropy_avail", "256\n"},
-    {"sys/kernel/random", "poolsize", "256\n"},
-    {"sys/vm", "overcommit_memory", "0\n"},
-    {"sys/vm", "max_map_count", "65530\n"},
-    {"sys/vm", "mmap_min_addr", "65536\n"},
-    {"sys/fs", "file-max", "9223372036854775807\n"},
-    {"sys/fs", "nr_open", "1048576\n"},
-    {"sys/fs", "pipe-max-size", "1048576\n"},
-    {"sys/net/core", "somaxconn", "4096\n"},
-};
-
-class Builder {
- public:
-  explicit Builder(FixedDirectory& root) : root_(root) {}
-
-  void Text(std::string_view directory, std::string_view name, FunctionText::Function function) {
-    const PseudoNode node{.dev = kProcDevice, .ino = ++ino_, .mode = S_IFREG | 0444};
-    Directory(directory).Put(std::string(name),
-                             MakeRef<FunctionText>(node, std::move(function)));
-  }
-
- private:
-  // Makes what is missing of the path.
-  FixedDirectory& Directory(std::string_view path) {
-    FixedDirectory* at = &root_;
-    while (!path.empty()) {
-      const size_t slash = std::min(path.find('/'), path.size());
-      const std::string name(path.substr(0, slash));
-      path.remove_prefix(std::min(slash + 1, path.size()));
-      const auto found = at->Find(name);
-      if (found.ok()) {
-        at = static_cast<FixedDirectory*>(found->get());
-        continue;
-      }
-      const auto next = MakeRef<FixedDirectory>(
-          PseudoNode{.dev = kProcDevice, .ino = ++ino_, .mode = S_IFDIR | 0555});
-      at->Put(name, next);
-      at = next.get();
-    }
-    return *at;
-  }
-
-  FixedDirectory& root_;
-  uint64_t ino_ = 16;
+    {"", "zoneinfo", ""},
+    {"pressure", "cpu", kNoPressure},
+    {"pressure", "io", kNoPressure},
+    {"pressure", "memory", kNoPressure},
+    {"sysvipc", "msg",
+     "       key      msqid perms      cbytes       qnum lspid lrpid   uid   gid  cuid  cgid      "
+     "stime      rtime      ctime\n"},
+    {"sysvipc", "sem",
+     "       key      semid perms      nsems   uid   gid  cuid  cgid      otime      ctime\n"},
+    {"sysvipc", "shm",
+     "       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  cgid     "
+     " atime      dtime      ctime                   rss                  swap\n"},
+    {"tty", "drivers",
+     "/dev/tty             /dev/tty        5       0 system:/dev/tty\n"
+     "/dev/ptmx            /dev/ptmx       5       2 system\n"
+     "pty_slave            /dev/pts      136 0-1048575 pty:slave\n"},
 };
 
 }  // namespace
 
-void PutSystemFiles(Kernel& kernel, FixedDirectory& root) {
-  Builder builder(root);
+void Builder::Text(std::string_view directory, std::string_view name,
+                   FunctionText::Function function, uint32_t mode, Store store) {
+  const PseudoNode node{.dev = kProcDevice, .ino = ++ino_, .mode = S_IFREG | mode};
+  Directory(directory).Put(
+      std::string(name), MakeRef<FunctionText>(node, std::move(function), std::move(store)));
+}
+
+// Makes what is missing of the path.
+FixedDirectory& Builder::Directory(std::string_view path) {
+  FixedDirectory* at = &root_;
+  while (!path.empty()) {
+    const size_t slash = std::min(path.find('/'), path.size());
+    const std::string name(path.substr(0, slash));
+    path.remove_prefix(std::min(slash + 1, path.size()));
+    const auto found = at->Find(name);
+    if (found.ok()) {
+      at = static_cast<FixedDirectory*>(found->get());
+      continue;
+    }
+    const auto next = MakeRef<FixedDirectory>(
+        PseudoNode{.dev = kProcDevice, .ino = ++ino_, .mode = S_IFDIR | 0555});
+    at->Put(name, next);
+    at = next.get();
+  }
+  return *at;
+}
+
+void PutSystemFiles(Kernel& kernel, Builder& builder) {
   for (const ConstantRow& row : kConstants) {
     builder.Text(row.directory, row.name,
-                 [&row] { return Result<std::string>(std::string(row.text)); });
+                 [&row] { return Result<std::string>(std::string(row.text)); }, row.mode);
   }
   Kernel* const k = &kernel;
   using Text = Result<std::string>;
   builder.Text("", "cpuinfo", [] { return Text(CpuInfoText()); });
-  builder.Text("", "meminfo", [] { return Text(MemInfoText()); });
-  builder.Text("", "uptime", [] { return Text(UptimeText()); });
+  builder.Text("", "interrupts", [] { return Text(PerProcessor({}, 10)); });
   builder.Text("", "loadavg", [k] { return LoadAverage(*k); });
+  builder.Text("", "meminfo", [] { return Text(MemInfoText()); });
+  builder.Text("", "softirqs", [] { return SoftIrqs(); });
   builder.Text("", "stat", [k] { return SystemStat(*k); });
+  builder.Text("", "uptime", [] { return Text(UptimeText()); });
+  builder.Text("", "vmstat", [] { return VmStat(); });
   builder.Text("", "version", [] {
-    return Text(absl::StrFormat("Linux version %s (sandbox) %s\n", kRelease, kVersion));
+    return Text(absl::StrFormat("Linux version %s (sandbox) %s\n", kKernelRelease, kKernelVersion));
   });
-  builder.Text("sys/kernel", "hostname", [k] { return Text(k->hostname() + "\n"); });
-  builder.Text("sys/kernel", "osrelease", [] { return Text(absl::StrFormat("%s\n", kRelease)); });
-  builder.Text("sys/kernel", "version", [] { return Text(absl::StrFormat("%s\n", kVersion)); });
-  builder.Text("sys/kernel/random", "uuid", [] { return Text(RandomUuid()); });
-  builder.Text("sys/kernel/random", "boot_id", [id = RandomUuid()] { return Text(id); });
 }
 
 }  // namespace sentry::proc

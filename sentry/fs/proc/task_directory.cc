@@ -11,32 +11,67 @@
 namespace sentry::proc {
 namespace {
 
+constexpr auto kNone = TaskText::Guard::kNone, kOpen = TaskText::Guard::kOpen,
+               kRead = TaskText::Guard::kRead;
+constexpr auto kProcess = TaskText::Where::kProcess, kThread = TaskText::Where::kThread;
+
+constexpr char kAllow[] = "allow\n", kZero[] = "0", kSlash[] = "/\n", kRootGroup[] = "0::/\n",
+               kNobody[] = "4294967295", kRunning[] = "running\n", kEmpty[] = "",
+               kTimeOffsets[] = "monotonic           0         0\nboottime            0         0\n";
+
 constexpr TaskText kTexts[] = {
-    {"auxv", 0400, &AuxvText},
-    {"cgroup", 0444, &CgroupText},
+    {"auxv", 0400, &AuxvText, nullptr, kOpen},
+    {"cgroup", 0444, &SameText<kRootGroup>},
+    {"children", 0444, &ChildrenText, nullptr, kNone, kThread},
+    {"clear_refs", 0200, &Unreadable, &StoreClearRefs},
     {"cmdline", 0444, &CmdlineText},
     {"comm", 0644, &CommText, &StoreComm},
-    {"environ", 0400, &EnvironText},
-    {"gid_map", 0444, &IdMapText},
+    {"coredump_filter", 0644, &CoredumpFilterText, &StoreCoredumpFilter, kNone, kProcess},
+    {"cpuset", 0444, &SameText<kSlash>},
+    {"environ", 0400, &EnvironText, nullptr, kOpen},
+    {"gid_map", 0644, &IdMapText},
+    {"io", 0400, &IoText, nullptr, kRead},
     {"limits", 0444, &LimitsText},
-    {"maps", 0400, &MapsText},  // 0444 in Linux, which checks on top of it who opens it.
+    {"loginuid", 0644, &SameText<kNobody>},
+    {"maps", 0444, &MapsText, nullptr, kOpen},
     {"mountinfo", 0444, &MountInfoText},
     {"mounts", 0444, &MountsText},
+    {"mountstats", 0400, &MountStatsText, nullptr, kNone, kProcess},
+    {"oom_adj", 0644, &OomAdjText, &StoreOomAdj},
     {"oom_score", 0444, &OomScoreText},
     {"oom_score_adj", 0644, &OomScoreAdjText, &StoreOomScoreAdj},
-    {"setgroups", 0444, &SetGroupsText},
+    {"personality", 0400, &PersonalityText, nullptr, kRead},
+    {"projid_map", 0644, &IdMapText},
+    {"sched", 0644, &SchedText},
+    {"schedstat", 0444, &SchedstatText},
+    {"sessionid", 0444, &SameText<kNobody>},
+    {"setgroups", 0644, &SameText<kAllow>},
+    {"smaps", 0444, &SmapsText, nullptr, kOpen},
+    {"smaps_rollup", 0444, &SmapsRollupText, nullptr, kOpen, kProcess},
+    {"stack", 0400, &SameText<kEmpty>, nullptr, kRead},  // The sentry's stack is nobody's business.
     {"stat", 0444, &StatText},
     {"statm", 0444, &StatmText},
     {"status", 0444, &StatusText},
-    {"uid_map", 0444, &IdMapText},
-    {"wchan", 0444, &WchanText},
+    {"syscall", 0400, &SameText<kRunning>, nullptr, kRead},  // Which call it is in is not recorded.
+    {"timens_offsets", 0644, &SameText<kTimeOffsets>, nullptr, kNone, kProcess},
+    {"timers", 0444, &SameText<kEmpty>, nullptr, kNone, kProcess},
+    {"timerslack_ns", 0666, &TimerSlackText, &StoreTimerSlack, kNone, kProcess},
+    {"uid_map", 0644, &IdMapText},
+    {"wchan", 0444, &SameText<kZero>},
 };
 
 class TaskTextInode final : public TextInode {
  public:
   TaskTextInode(const PseudoNode& node, const Subject& subject, const TaskText& row)
       : TextInode(node), subject_(subject), row_(row) {}
-  Result<std::string> Generate() override { return row_.text(subject_); }
+  Result<Ref<File>> Open(OpenFlags flags) override {
+    if (row_.guard == kOpen) TRY(CheckReaderMayInspect(subject_));
+    return TextInode::Open(flags);
+  }
+  Result<std::string> Generate() override {
+    if (row_.guard == kRead) TRY(CheckReaderMayInspect(subject_));
+    return row_.text(subject_);
+  }
   Status Store(std::string_view text) override {
     return row_.store != nullptr ? row_.store(subject_, text) : Errno(EINVAL);
   }
@@ -45,6 +80,19 @@ class TaskTextInode final : public TextInode {
   const Subject subject_;
   const TaskText& row_;
 };
+
+// /proc/PID/mem.
+class MemInode final : public PseudoInode {
+ public:
+  MemInode(const PseudoNode& node, const Subject& subject) : PseudoInode(node), subject_(subject) {}
+  Result<Ref<File>> Open(OpenFlags flags) override {
+    return OpenMem(subject_, Ref<Inode>::Share(*this), flags);
+  }
+
+ private:
+  const Subject subject_;
+};
+constexpr std::string_view kMem = "mem";
 
 Result<Path> ExePath(Task& task) {
   const Ref<Mm> mm = task.mm_ref();
@@ -90,18 +138,16 @@ class TaskLink final : public PseudoInode {
   const LinkRow& row_;
 };
 
-class ThreadsDirectory;
 Ref<Inode> NewThreadsDirectory(const Subject& subject);
 
 struct DirectoryRow {
   std::string_view name;
-  uint32_t mode;
   Ref<Inode> (*make)(const Subject& subject);
 };
 constexpr DirectoryRow kProcessDirectories[] = {
-    {"fd", 0500, &NewFdDirectory},
-    {"fdinfo", 0500, &NewFdInfoDirectory},
-    {"task", 0555, &NewThreadsDirectory},
+    {"attr", &NewAttrDirectory},     {"fd", &NewFdDirectory},
+    {"fdinfo", &NewFdInfoDirectory}, {"net", &NewNetDirectory},
+    {"ns", &NewNamespacesDirectory}, {"task", &NewThreadsDirectory},
 };
 
 class TaskDirectory final : public PseudoDirectory {
@@ -114,9 +160,10 @@ class TaskDirectory final : public PseudoDirectory {
     uint64_t slot = kSlotFiles;
     for (const TaskText& row : kTexts) {
       ++slot;
-      if (row.name != name) continue;
-      const PseudoNode node = subject_.Node(S_IFREG | row.mode, slot);
-      return Ref<Inode>(MakeRef<TaskTextInode>(node, subject_, row));
+      if (row.name == name && Shows(row)) return NewTaskText(subject_, row, slot);
+    }
+    if (name == kMem) {
+      return Ref<Inode>(MakeRef<MemInode>(subject_.Node(S_IFREG | 0600, kSlotFiles), subject_));
     }
     slot = kSlotLinks;
     for (const LinkRow& row : kLinks) {
@@ -134,18 +181,33 @@ class TaskDirectory final : public PseudoDirectory {
   Status List(std::vector<DirEntry>& entries) override {
     TRY(subject_.Group());
     uint64_t slot = kSlotFiles;
-    for (const TaskText& row : kTexts) Append(entries, row.name, S_IFREG, ++slot);
+    for (const TaskText& row : kTexts) {
+      ++slot;
+      if (Shows(row)) Append(entries, row.name, S_IFREG, slot);
+    }
+    Append(entries, kMem, S_IFREG, kSlotFiles);
     slot = kSlotLinks;
     for (const LinkRow& row : kLinks) Append(entries, row.name, S_IFLNK, ++slot);
-    slot = kSlotDirectories;
     for (const DirectoryRow& row : kProcessDirectories) {
-      ++slot;
-      if (Shows(row)) Append(entries, row.name, S_IFDIR, slot);
+      if (!Shows(row)) continue;
+      const Attributes attributes = TRY(row.make(subject_)->GetAttributes());
+      entries.push_back({.name = std::string(row.name),
+                         .ino = attributes.ino,
+                         .type = DirEntryType(S_IFDIR)});
     }
     return kOk;
   }
+  // Its own name and owner stay the process's, whatever it hides.
+  Result<Attributes> GetAttributes() override {
+    Attributes attributes = TRY(PseudoInode::GetAttributes());
+    attributes.nlink = 2 + static_cast<uint32_t>(std::size(kProcessDirectories));
+    return attributes;
+  }
 
  private:
+  bool Shows(const TaskText& row) const {
+    return row.where == TaskText::Where::kBoth || (row.where == kThread) == (subject_.tid != 0);
+  }
   // A thread has no threads.
   bool Shows(const DirectoryRow& row) const { return subject_.tid == 0 || row.name != "task"; }
   void Append(std::vector<DirEntry>& entries, std::string_view name, uint32_t type,
@@ -201,21 +263,46 @@ Ref<Inode> NewThreadsDirectory(const Subject& subject) {
   return MakeRef<ThreadsDirectory>(subject.Node(S_IFDIR | 0555, kSlotDirectories + 3), subject);
 }
 
+bool IsDumpable(const ThreadGroup& group) {
+  absl::MutexLock lock(&group.kernel.mu());
+  return group.dumpable == 1;
+}
+
 }  // namespace
+
+Ref<Inode> NewTaskText(const Subject& subject, const TaskText& row, uint64_t slot) {
+  return MakeRef<TaskTextInode>(subject.Node(S_IFREG | row.mode, slot), subject, row);
+}
 
 Result<Ref<ThreadGroup>> Subject::Group() const {
   Ref<ThreadGroup> group = kernel->FindGroup(tgid);
-  if (!group) return Errno(ESRCH);
+  if (!group || group->start_time_ns != born) return Errno(ESRCH);
   return group;
 }
 
+Result<Ref<Task>> Subject::Named() const {
+  TRY(Group());
+  Ref<Task> task = kernel->FindTask(pid());
+  if (!task || task->tgid() != tgid) return Errno(ESRCH);
+  return task;
+}
+
+Result<std::optional<Ref<Mm>>> Subject::Memory() const {
+  TRY(Group());
+  const auto task = AnyTask();
+  if (!task.ok()) return std::optional<Ref<Mm>>();
+  return std::optional<Ref<Mm>>((*task)->mm_ref());
+}
+
 Result<Ref<Task>> Subject::AnyTask() const {
+  const Ref<ThreadGroup> group = TRY(Group());
   if (tid != 0) {
     Ref<Task> task = kernel->FindTask(tid);
     if (!task || task->tgid() != tgid) return Errno(ESRCH);
+    absl::MutexLock lock(&kernel->mu());
+    if (!task->alive()) return Errno(ESRCH);
     return task;
   }
-  const Ref<ThreadGroup> group = TRY(Group());
   absl::MutexLock lock(&kernel->mu());
   if (group->tasks.empty()) return Errno(ESRCH);
   for (Task* task : group->tasks) {
@@ -230,15 +317,21 @@ PseudoNode Subject::Node(uint32_t mode, uint64_t slot) const {
                   .ino = (static_cast<uint64_t>(pid()) << 33 | slot) + (tid != 0 ? 1ull << 32 : 0),
                   .mode = mode};
   const auto creds = kernel->CredentialsOf(pid());
-  if (creds.ok()) {
+  // proc(5): root's when it may not be dumped, except for the directory itself.
+  const Ref<ThreadGroup> group = kernel->FindGroup(tgid);
+  const bool hidden = group && mode != (S_IFDIR | 0555) && !IsDumpable(*group);
+  if (creds.ok() && !hidden) {
     node.uid = creds->euid;
     node.gid = creds->egid;
   }
   return node;
 }
 
+// ptrace(2), "Ptrace access mode checking", with filesystem credentials. PTRACE_MODE_READ and ATTACH
+// do not differ without a security module.
 Status CheckMayInspect(Task& task, const Subject& subject) {
   if (task.tgid() == subject.tgid) return kOk;
+  const Ref<ThreadGroup> group = TRY(subject.Group());
   const Credentials& own = task.creds();
   if (own.HasCapability(19 /* CAP_SYS_PTRACE */)) return kOk;
   const auto other = subject.kernel->CredentialsOf(subject.pid());
@@ -247,7 +340,14 @@ Status CheckMayInspect(Task& task, const Subject& subject) {
       own.fsuid == other->euid && own.fsuid == other->suid && own.fsuid == other->uid;
   const bool same_group =
       own.fsgid == other->egid && own.fsgid == other->sgid && own.fsgid == other->gid;
-  return same_user && same_group ? Status(kOk) : Errno(EACCES);
+  const bool no_more_rights = (other->permitted & ~own.effective) == 0;
+  const bool allowed = same_user && same_group && no_more_rights && IsDumpable(*group);
+  return allowed ? Status(kOk) : Errno(EACCES);
+}
+
+Status CheckReaderMayInspect(const Subject& subject) {
+  Task* const reader = Task::Current();
+  return reader == nullptr ? Status(kOk) : CheckMayInspect(*reader, subject);
 }
 
 Ref<Inode> NewTaskDirectory(const Subject& subject) {

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "sentry/fs/anon/epoll.h"
+#include "sentry/fs/anon/eventfd.h"
 #include "sentry/fs/dentry.h"
 #include "sentry/fs/proc/proc_internal.h"
 #include "sentry/task/task.h"
@@ -21,6 +22,12 @@ class FdLink final : public PseudoInode {
  public:
   FdLink(const PseudoNode& node, const Subject& subject, Fd fd)
       : PseudoInode(node), subject_(subject), fd_(fd) {}
+
+  Result<Attributes> GetAttributes() override {
+    Attributes attributes = TRY(PseudoInode::GetAttributes());
+    attributes.size = 64;  // As in Linux, whatever it leads to.
+    return attributes;
+  }
 
   Result<std::string> ReadLink() override {
     Task* const reader = Task::Current();
@@ -48,6 +55,10 @@ class FdInfo final : public TextInode {
   FdInfo(const PseudoNode& node, const Subject& subject, Fd fd)
       : TextInode(node), subject_(subject), fd_(fd) {}
 
+  Result<Ref<File>> Open(OpenFlags flags) override {
+    TRY(CheckReaderMayInspect(subject_));
+    return TextInode::Open(flags);
+  }
   Result<std::string> Generate() override {
     const FdEntry entry = TRY(TRY(subject_.AnyTask())->fds_ref()->GetEntry(fd_));
     File& file = *entry.file;
@@ -58,6 +69,7 @@ class FdInfo final : public TextInode {
         "pos:\t%d\nflags:\t0%o\nmnt_id:\t%d\nino:\t%u\n", position.ok() ? *position : 0,
         file.flags().raw() | (entry.close_on_exec ? O_CLOEXEC : 0),
         path.mount ? path.mount->id() : 0, attributes.ok() ? attributes->ino : 0);
+    if (EventFile* event = FileCast<EventFile>(file)) text += event->FdInfo();
     if (EpollFile* epoll = FileCast<EpollFile>(file)) text += epoll->FdInfo();
     return text;
   }
@@ -83,7 +95,7 @@ class FdDirectory final : public PseudoDirectory {
     const Fd fd{static_cast<int>(number)};
     const Ref<File> file = TRY(FileOf(subject_, fd));
     if (kind_ == Kind::kInfos) {
-      const PseudoNode node = subject_.Node(S_IFREG | 0400, kSlotFdInfos + number);
+      const PseudoNode node = subject_.Node(S_IFREG | 0444, kSlotFdInfos + number);
       return Ref<Inode>(MakeRef<FdInfo>(node, subject_, fd));
     }
     // The mode says what the description may do.
@@ -93,10 +105,22 @@ class FdDirectory final : public PseudoDirectory {
     return Ref<Inode>(MakeRef<FdLink>(node, subject_, fd));
   }
 
+  // Its size is how many descriptors there are (Linux 6.2).
+  Result<Attributes> GetAttributes() override {
+    Attributes attributes = TRY(PseudoInode::GetAttributes());
+    const auto task = subject_.AnyTask();
+    if (kind_ == Kind::kLinks && task.ok()) attributes.size = (*task)->fds_ref()->List().size();
+    return attributes;
+  }
+
   Status List(std::vector<DirEntry>& entries) override {
+    // A zombie has none.
+    const auto task = subject_.AnyTask();
+    if (!task.ok()) return subject_.Group().ok() ? Status(kOk) : Status(Errno(ENOENT));
+    if (kind_ == Kind::kInfos) TRY(CheckReaderMayInspect(subject_));
     const uint32_t type = kind_ == Kind::kLinks ? S_IFLNK : S_IFREG;
     const uint64_t slot = kind_ == Kind::kLinks ? kSlotFds : kSlotFdInfos;
-    for (const Fd fd : TRY(subject_.AnyTask())->fds_ref()->List()) {
+    for (const Fd fd : (*task)->fds_ref()->List()) {
       const int number = static_cast<int>(fd);
       entries.push_back({.name = absl::StrCat(number),
                          .ino = subject_.Node(type, slot + static_cast<uint64_t>(number)).ino,
@@ -119,7 +143,7 @@ Ref<Inode> NewFdDirectory(const Subject& subject) {
 }
 
 Ref<Inode> NewFdInfoDirectory(const Subject& subject) {
-  return MakeRef<FdDirectory>(subject.Node(S_IFDIR | 0500, kSlotDirectories + 2), subject,
+  return MakeRef<FdDirectory>(subject.Node(S_IFDIR | 0555, kSlotDirectories + 2), subject,
                               FdDirectory::Kind::kInfos);
 }
 

@@ -1,12 +1,8 @@
-// What /proc/PID tells of a process's memory: cmdline, environ, auxv, maps.
+// What /proc/PID tells of a process's memory: cmdline, environ, auxv, mem.
 #include <algorithm>
-#include <charconv>
-#include <cstdio>
+#include <array>
 #include <span>
 
-#include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
-#include "sentry/fs/dentry.h"
 #include "sentry/fs/proc/proc_internal.h"
 #include "sentry/task/task.h"
 
@@ -23,145 +19,109 @@ std::string ReadRange(Mm& mm, uint64_t begin, uint64_t end) {
   return text;
 }
 
-// One line of the host's maps.
-struct HostLine {
-  uint64_t begin = 0, end = 0;
-  std::string_view permissions;
-  uint64_t offset = 0, ino = 0;
-  unsigned dev_major = 0, dev_minor = 0;
-  std::string_view name;  // A host file's path within its mount, "[vdso]" and the like, or nothing.
-};
-
-bool ParseHostLine(std::string_view line, HostLine& out) {
-  const char* const last = line.data() + line.size();
-  const auto begin = std::from_chars(line.data(), last, out.begin, 16);
-  if (begin.ec != std::errc() || begin.ptr == last || *begin.ptr != '-') return false;
-  const auto end = std::from_chars(begin.ptr + 1, last, out.end, 16);
-  if (end.ec != std::errc() || last - end.ptr < 5) return false;
-  out.permissions = std::string_view(end.ptr + 1, 4);
-  // " offset major:minor inode", then the name in a column of its own.
-  int behind = 0;
-  const std::string rest(end.ptr + 5, last);
-  if (sscanf(rest.c_str(), " %lx %x:%x %lu%n", &out.offset, &out.dev_major, &out.dev_minor,
-             &out.ino, &behind) == 4) {
-    const size_t name = line.find_first_of("/[", static_cast<size_t>(end.ptr + 5 - line.data()) +
-                                                     static_cast<size_t>(behind));
-    out.name = name == std::string_view::npos ? std::string_view() : line.substr(name);
-  }
-  return true;
-}
-
-// Calls `visit` for each line that is one.
-template <typename Visit>
-void ForEachLine(std::string_view host, Visit visit) {
-  while (!host.empty()) {
-    const size_t end = std::min(host.find('\n'), host.size());
-    HostLine line;
-    if (ParseHostLine(host.substr(0, end), line)) visit(line);
-    host.remove_prefix(std::min(end + 1, host.size()));
-  }
-}
-
-// What the sentry knows of a mapping and the host does not.
-struct Annotation {
-  uint64_t offset = 0, dev = 0, ino = 0;
-  std::string name;
-};
-
-class Annotator {
+// The memory of a process as a file; positions are addresses. It stays that of the program which ran
+// when it was opened, and is empty once that has gone. Protections hold, unlike in Linux, where a
+// debugger may write to text.
+class MemFile final : public File {
  public:
-  Annotator(Kernel& kernel, Mm& mm, Path root)
-      : kernel_(kernel), layout_(mm.layout()), root_(std::move(root)), ranges_(mm.FileRanges()), names_(mm.Names()) {}
+  MemFile(const Subject& subject, Ref<Inode> inode, Ref<Mm> mm, OpenFlags flags)
+      : File(std::move(inode), flags), subject_(subject), mm_(std::move(mm)) {}
 
-  Annotation Describe(const HostLine& line) const {
-    for (const Mm::FileRange& range : ranges_) {
-      // The host may have unmapped it meanwhile, without asking.
-      if (line.ino == 0) break;
-      if (line.begin < range.addr || line.begin - range.addr >= range.length) continue;
-      return DescribeFile(range, line.begin - range.addr);
-    }
-    for (const Mm::MappedFile& file : names_) {
-      if (line.ino == 0 || file.host_ino != line.ino) continue;
-      return {.offset = line.offset, .dev = file.dev, .ino = file.ino, .name = file.name};
-    }
-    // Not recorded: what the kernel itself mapped, and shared anonymous memory.
-    if (!line.name.empty()) {
-      return {.offset = line.offset,
-              .dev = uint64_t{line.dev_major} << 8 | line.dev_minor,
-              .ino = line.ino,
-              .name = std::string(line.name)};
-    }
-    if (line.begin < layout_.stack_top && line.end >= layout_.stack_top) return {.name = "[stack]"};
-    if (line.begin == layout_.start_brk && layout_.start_brk != 0) return {.name = "[heap]"};
-    return {};
+  Result<size_t> ReadAt(IoDst& dst, int64_t offset) override {
+    return Transfer(dst.remaining(), offset, [&](uint64_t addr, std::span<std::byte> page) {
+      const size_t read = mm_->memory().ReadSome(UserAddr{addr}, page);
+      return read == 0 ? Result<size_t>(size_t{0}) : dst.CopyOut(page.first(read));
+    });
   }
+  Result<size_t> WriteAt(IoSrc& src, int64_t offset) override {
+    return Transfer(src.remaining(), offset, [&](uint64_t addr, std::span<std::byte> page) -> Result<size_t> {
+      const size_t size = TRY(src.CopyIn(page));
+      return mm_->memory().space().Write(addr, page.first(size));
+    });
+  }
+  Result<size_t> Read(IoDst& dst) override {
+    absl::MutexLock lock(&position_mu_);
+    return Advance(ReadAt(dst, position_));
+  }
+  Result<size_t> Write(IoSrc& src) override {
+    absl::MutexLock lock(&position_mu_);
+    return Advance(WriteAt(src, position_));
+  }
+  // Addresses of the upper half are positions as well.
+  Result<int64_t> Seek(int64_t offset, int whence) override {
+    absl::MutexLock lock(&position_mu_);
+    if (whence != SEEK_SET && whence != SEEK_CUR) return Errno(EINVAL);
+    position_ = whence == SEEK_SET ? offset : position_ + offset;
+    return position_;
+  }
+  bool seekable() const override { return true; }
 
  private:
-  Annotation DescribeFile(const Mm::FileRange& range, uint64_t delta) const {
-    Annotation out{.offset = range.offset + delta};
-    const auto attributes = range.file->inode().GetAttributes();
-    if (attributes.ok()) out.dev = attributes->dev, out.ino = attributes->ino;
-    const Path& path = range.file->path();
-    out.name = path.dentry ? kernel_.vfs().PathString(root_, path) : range.file->AnonymousName();
-    return out;
+  // A page at a time; what was moved before the first page that is not there counts.
+  template <typename Move>
+  Result<size_t> Transfer(size_t size, int64_t offset, Move move) {
+    const auto now = subject_.Memory();
+    if (!now.ok() || !*now || (*now)->get() != mm_.get()) return size_t{0};
+    std::array<std::byte, 4096> page;
+    size_t total = 0;
+    while (total < size) {
+      const uint64_t addr = static_cast<uint64_t>(offset) + total;
+      const size_t in_page = std::min<size_t>(page.size() - addr % page.size(), size - total);
+      const Result<size_t> moved = move(addr, std::span(page).first(in_page));
+      if (!moved.ok() && total == 0) return moved;
+      if (!moved.ok() || *moved == 0) break;
+      total += *moved;
+      if (*moved < in_page) break;
+    }
+    if (total == 0 && size != 0) return Errno(EIO);
+    return total;
+  }
+  Result<size_t> Advance(Result<size_t> done) ABSL_EXCLUSIVE_LOCKS_REQUIRED(position_mu_) {
+    if (done.ok()) position_ += static_cast<int64_t>(*done);
+    return done;
   }
 
-  Kernel& kernel_;
-  const Mm::Layout layout_;
-  const Path root_;
-  const std::vector<Mm::FileRange> ranges_;
-  const std::vector<Mm::MappedFile> names_;
+  const Subject subject_;
+  const Ref<Mm> mm_;
+  absl::Mutex position_mu_;
+  int64_t position_ ABSL_GUARDED_BY(position_mu_) = 0;
 };
 
 }  // namespace
 
+// A program that writes a title over its arguments may go on into the environment: the last byte of
+// the arguments then is no NUL (setproctitle(3)).
 Result<std::string> CmdlineText(const Subject& subject) {
-  const auto task = subject.AnyTask();
-  if (!task.ok()) return std::string();  // A zombie's is empty.
-  const Ref<Mm> mm = (*task)->mm_ref();
-  return ReadRange(*mm, mm->layout().arg_start, mm->layout().arg_end);
+  const auto mm = TRY(subject.Memory());
+  if (!mm) return std::string();  // A zombie's is empty.
+  const Mm::Layout& layout = (*mm)->layout();
+  std::string text = ReadRange(**mm, layout.arg_start, layout.arg_end);
+  if (text.empty() || text.back() == '\0') return text;
+  if (layout.env_start == layout.arg_end) {
+    text += ReadRange(**mm, layout.env_start, layout.env_end);
+  }
+  const size_t nul = text.find('\0');
+  return nul == std::string::npos ? text : text.substr(0, nul + 1);
 }
 
 Result<std::string> EnvironText(const Subject& subject) {
-  const auto task = subject.AnyTask();
-  if (!task.ok()) return std::string();
-  const Ref<Mm> mm = (*task)->mm_ref();
-  return ReadRange(*mm, mm->layout().env_start, mm->layout().env_end);
+  const auto mm = TRY(subject.Memory());
+  if (!mm) return std::string();
+  return ReadRange(**mm, (*mm)->layout().env_start, (*mm)->layout().env_end);
 }
 
 Result<std::string> AuxvText(const Subject& subject) {
-  const Ref<Mm> mm = TRY(subject.AnyTask())->mm_ref();
-  return ReadRange(*mm, mm->layout().auxv, mm->layout().auxv + mm->layout().auxv_size);
+  const auto mm = TRY(subject.Memory());
+  if (!mm) return std::string();
+  const Mm::Layout& layout = (*mm)->layout();
+  return ReadRange(**mm, layout.auxv, layout.auxv + layout.auxv_size);
 }
 
-Result<std::string> MapsText(const Subject& subject) {
-  const Ref<Task> task = TRY(subject.AnyTask());
-  const Ref<Mm> mm = task->mm_ref();
-  const std::string host = TRY(mm->memory().space().HostMaps());
-  Task* const reader = Task::Current();
-  const Annotator annotator(*subject.kernel, *mm,
-                            (reader != nullptr ? *reader : *task).fs_ref()->root());
-  std::string text;
-  ForEachLine(host, [&](const HostLine& line) {
-    const Annotation a = annotator.Describe(line);
-    const std::string head =
-        absl::StrFormat("%08x-%08x %s %08x %02x:%02x %u ", line.begin, line.end, line.permissions,
-                        a.offset, a.dev >> 8 & 0xfff, a.dev & 0xff, a.ino);
-    // Names stand in column 74, as in Linux.
-    absl::StrAppend(&text, head,
-                    a.name.empty() ? std::string()
-                                   : std::string(head.size() < 73 ? 73 - head.size() : 0, ' '),
-                    a.name, "\n");
-  });
-  return text;
-}
-
-uint64_t VirtualSize(Mm& mm) {
-  const auto host = mm.memory().space().HostMaps();
-  if (!host.ok()) return 0;
-  uint64_t size = 0;
-  ForEachLine(*host, [&](const HostLine& line) { size += line.end - line.begin; });
-  return size;
+Result<Ref<File>> OpenMem(const Subject& subject, Ref<Inode> inode, OpenFlags flags) {
+  TRY(CheckReaderMayInspect(subject));
+  const auto mm = TRY(subject.Memory());
+  if (!mm) return Errno(ESRCH);
+  return Ref<File>(MakeRef<MemFile>(subject, std::move(inode), *mm, flags));
 }
 
 }  // namespace sentry::proc

@@ -1,20 +1,14 @@
-// The small texts of /proc/PID: comm, limits, mounts, oom_score_adj, ….
-#include <sys/mount.h>
-
+// The small texts of /proc/PID: limits, io, children, …; and its directories attr and net.
 #include <algorithm>
 #include <array>
-#include <charconv>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "sentry/fs/dentry.h"
 #include "sentry/fs/proc/proc_internal.h"
 #include "sentry/task/task.h"
 
 namespace sentry::proc {
 namespace {
-
-constexpr size_t kCommSize = 15;
 
 struct LimitRow {
   int resource;
@@ -39,62 +33,75 @@ constexpr LimitRow kLimits[] = {
     {RLIMIT_RTTIME, "Max realtime timeout", "us"},
 };
 
-std::string_view WithoutNewline(std::string_view text) {
-  if (text.ends_with('\n')) text.remove_suffix(1);
-  return text;
-}
-
 std::string LimitValue(uint64_t value) {
   return value == RLIM_INFINITY ? "unlimited" : absl::StrCat(value);
 }
 
-// Blanks and backslashes in mount paths, as proc_pid_mounts(5) writes them.
-std::string Escape(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    if (c == ' ' || c == '\t' || c == '\n' || c == '\\' || c == '#') {
-      absl::StrAppendFormat(&out, "\\%03o", c);
-    } else {
-      out += c;
-    }
-  }
-  return out;
-}
+// Security modules' attributes: there is no such module.
+constexpr std::string_view kAttributes[] = {"current",   "exec", "fscreate",
+                                            "keycreate", "prev", "sockcreate"};
+constexpr TaskText kAttribute{"", 0666, &Unreadable};
 
-std::string Options(const Mount& mount) {
-  std::string out = mount.read_only() ? "ro" : "rw";
-  if ((mount.flags() & MS_NOSUID) != 0) out += ",nosuid";
-  if ((mount.flags() & MS_NODEV) != 0) out += ",nodev";
-  if ((mount.flags() & MS_NOEXEC) != 0) out += ",noexec";
-  return out;
-}
+// proc_pid_net(5): there is no network device and no socket of a network yet.
+constexpr char kNetDev[] =
+    "Inter-|   Receive                                                |  Transmit\n"
+    " face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop "
+    "fifo colls carrier compressed\n";
+constexpr char kNetRoute[] =
+    "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT      "
+    "                                                 \n";
+constexpr char kNetTcp[] =
+    "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode"
+    "                                                     \n";
+constexpr char kNetTcp6[] =
+    "  sl  local_address                         remote_address                        st tx_queue "
+    "rx_queue tr tm->when retrnsmt   uid  timeout inode\n";
+constexpr char kNetUdp[] =
+    "   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout "
+    "inode ref pointer drops             \n";
+constexpr char kNetUdp6[] =
+    "  sl  local_address                         remote_address                        st tx_queue "
+    "rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops\n";
+constexpr char kNetUnix[] = "Num       RefCount Protocol Flags    Type St Inode Path\n";
+constexpr char kNetArp[] =
+    "IP address       HW type     Flags       HW address            Mask     Device\n";
+constexpr char kNothing[] = "";
+constexpr TaskText kNet[] = {
+    {"arp", 0444, &SameText<kNetArp>},       {"dev", 0444, &SameText<kNetDev>},
+    {"if_inet6", 0444, &SameText<kNothing>}, {"route", 0444, &SameText<kNetRoute>},
+    {"tcp", 0444, &SameText<kNetTcp>},       {"tcp6", 0444, &SameText<kNetTcp6>},
+    {"udp", 0444, &SameText<kNetUdp>},       {"udp6", 0444, &SameText<kNetUdp6>},
+    {"unix", 0444, &SameText<kNetUnix>},
+};
 
-std::vector<Vfs::MountInfo> MountsOf(const Subject& subject, const Task& task) {
-  return subject.kernel->vfs().Mounts(task.fs_ref()->root());
-}
-
-std::string SourceOf(const Mount& mount) {
-  return Escape(mount.source().empty() ? "none" : mount.source());
+// A directory of texts. Subject and tables are values and constants: filled when it is looked up.
+Ref<FixedDirectory> NewTextDirectory(const Subject& subject, uint64_t slot) {
+  return MakeRef<FixedDirectory>(subject.Node(S_IFDIR | 0555, slot));
 }
 
 }  // namespace
 
-Result<std::string> CommText(const Subject& subject) {
-  const Ref<Task> task = TRY(subject.AnyTask());
-  absl::MutexLock lock(&subject.kernel->mu());
-  return task->comm + "\n";
+Result<std::string> Unreadable(const Subject& subject) {
+  TRY(subject.Group());
+  return Errno(EINVAL);
 }
 
-Status StoreComm(const Subject& subject, std::string_view text) {
-  const Ref<Task> task = TRY(subject.AnyTask());
-  // Only threads of the same process may.
-  Task* const writer = Task::Current();
-  if (writer == nullptr || writer->tgid() != task->tgid()) return Errno(EINVAL);
-  text = text.substr(0, std::min(text.find('\0'), text.size()));
-  text = WithoutNewline(text).substr(0, kCommSize);
-  absl::MutexLock lock(&subject.kernel->mu());
-  task->comm = std::string(text);
-  return kOk;
+Ref<Inode> NewAttrDirectory(const Subject& subject) {
+  const Ref<FixedDirectory> directory = NewTextDirectory(subject, kSlotAttr);
+  uint64_t slot = kSlotAttr;
+  for (const std::string_view name : kAttributes) {
+    directory->Put(std::string(name), NewTaskText(subject, kAttribute, ++slot));
+  }
+  return directory;
+}
+
+Ref<Inode> NewNetDirectory(const Subject& subject) {
+  const Ref<FixedDirectory> directory = NewTextDirectory(subject, kSlotNet);
+  uint64_t slot = kSlotNet;
+  for (const TaskText& row : kNet) {
+    directory->Put(std::string(row.name), NewTaskText(subject, row, ++slot));
+  }
+  return directory;
 }
 
 Result<std::string> LimitsText(const Subject& subject) {
@@ -114,75 +121,45 @@ Result<std::string> LimitsText(const Subject& subject) {
   return text;
 }
 
-Result<std::string> MountsText(const Subject& subject) {
-  const Ref<Task> task = TRY(subject.AnyTask());
+// What read(2) and write(2) moved; what reached a disk is not told.
+Result<std::string> IoText(const Subject& subject) {
+  const Ref<ThreadGroup> group = TRY(subject.Group());
+  const ThreadGroup::IoCounts& io = group->io;
+  return absl::StrFormat(
+      "rchar: %u\nwchar: %u\nsyscr: %u\nsyscw: %u\nread_bytes: 0\nwrite_bytes: 0\n"
+      "cancelled_write_bytes: 0\n",
+      io.read_bytes.load(std::memory_order_relaxed),
+      io.written_bytes.load(std::memory_order_relaxed), io.reads.load(std::memory_order_relaxed),
+      io.writes.load(std::memory_order_relaxed));
+}
+
+// Which thread started a child is not remembered: the leader has them all.
+Result<std::string> ChildrenText(const Subject& subject) {
+  const Ref<ThreadGroup> group = TRY(subject.Group());
+  if (subject.pid() != subject.tgid) return std::string();
   std::string text;
-  for (const Vfs::MountInfo& info : MountsOf(subject, *task)) {
-    absl::StrAppend(&text, SourceOf(*info.mount), " ", Escape(info.path), " ", info.mount->fs_type(),
-                    " ", Options(*info.mount), " 0 0\n");
-  }
+  absl::MutexLock lock(&subject.kernel->mu());
+  for (const Ref<ThreadGroup>& child : group->children) absl::StrAppend(&text, child->id, " ");
   return text;
 }
 
-Result<std::string> MountInfoText(const Subject& subject) {
-  const Ref<Task> task = TRY(subject.AnyTask());
-  std::string text;
-  for (const Vfs::MountInfo& info : MountsOf(subject, *task)) {
-    const auto attributes = info.mount->root()->inode().GetAttributes();
-    const uint64_t dev = attributes.ok() ? attributes->dev : 0;
-    absl::StrAppendFormat(&text, "%d %d %u:%u / %s %s - %s %s %s\n", info.mount->id(),
-                          info.parent_id, dev >> 8 & 0xfff, dev & 0xff, Escape(info.path),
-                          Options(*info.mount), info.mount->fs_type(), SourceOf(*info.mount),
-                          info.mount->read_only() ? "ro" : "rw");
-  }
-  return text;
-}
-
-Result<std::string> OomScoreAdjText(const Subject& subject) {
+Result<std::string> PersonalityText(const Subject& subject) {
   const Ref<ThreadGroup> group = TRY(subject.Group());
   absl::MutexLock lock(&subject.kernel->mu());
-  return absl::StrCat(group->oom_score_adj, "\n");
+  return absl::StrFormat("%08x\n", group->personality);
 }
 
-Status StoreOomScoreAdj(const Subject& subject, std::string_view text) {
-  int value = 0;
-  text = WithoutNewline(text);
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size()) return Errno(EINVAL);
-  if (value < -1000 || value > 1000) return Errno(EINVAL);
+// Nobody is chosen for killing here: what Linux says of a process without memory to speak of.
+Result<std::string> OomScoreText(const Subject& subject) {
   const Ref<ThreadGroup> group = TRY(subject.Group());
-  Task* const writer = Task::Current();
-  const bool privileged = writer != nullptr && writer->creds().HasCapability(24 /* SYS_RESOURCE */);
   absl::MutexLock lock(&subject.kernel->mu());
-  if (value < group->oom_score_adj && !privileged) return Errno(EACCES);
-  group->oom_score_adj = value;
-  return kOk;
+  return absl::StrCat(std::max(0, (1000 + group->oom_score_adj) * 2 / 3), "\n");
 }
 
 // One user namespace, in which every id is itself.
 Result<std::string> IdMapText(const Subject& subject) {
   TRY(subject.Group());
   return std::string("         0          0 4294967295\n");
-}
-
-Result<std::string> SetGroupsText(const Subject& subject) {
-  TRY(subject.Group());
-  return std::string("allow\n");
-}
-
-Result<std::string> CgroupText(const Subject& subject) {
-  TRY(subject.Group());
-  return std::string("0::/\n");
-}
-
-Result<std::string> WchanText(const Subject& subject) {
-  TRY(subject.Group());
-  return std::string("0");
-}
-
-Result<std::string> OomScoreText(const Subject& subject) {
-  TRY(subject.Group());
-  return std::string("0\n");
 }
 
 }  // namespace sentry::proc

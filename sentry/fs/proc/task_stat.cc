@@ -1,167 +1,111 @@
-// /proc/PID/stat, status and statm.
-#include <algorithm>
+// /proc/PID/stat, statm, sched and schedstat: numbers for programs.
+#include <sched.h>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "sentry/fs/proc/host_info.h"
-#include "sentry/fs/proc/proc_internal.h"
-#include "sentry/task/task.h"
+#include "sentry/fs/proc/snapshot.h"
 #include "sentry/time/clocks.h"
 
 namespace sentry::proc {
 namespace {
 
 constexpr int64_t kTickNs = kNsPerSecond / 100;  // USER_HZ.
-constexpr uint64_t kPageSize = 4096;
 
-// Everything of the process tree that the texts show, taken at one moment.
-struct Snapshot {
-  std::string comm;
-  char state = 'Z';
-  Pid ppid = 0, group = 0, session = 0, foreground = -1;
-  uint64_t terminal = 0;
-  int threads = 0, exit_signal = 0, exit_status = 0, nice = 0;
-  uint64_t cpu_ns = 0, children_cpu_ns = 0;
-  int64_t start_time_ns = 0;
-  uint64_t pending = 0, group_pending = 0, blocked = 0, ignored = 0, caught = 0;
-  Credentials creds;
+struct Ticks {
+  uint64_t user = 0, system = 0;
 };
 
-void ReadSignalsLocked(const ThreadGroup& group, Task* task, Snapshot& out) {
-  out.group_pending = group.pending.pending().bits();
-  if (task != nullptr) {
-    out.pending = task->pending_signals().pending().bits();
-    out.blocked = task->signal_mask().bits();
-  }
-  if (!group.handlers) return;
-  for (int sig = 1; sig <= kSignalCount; ++sig) {
-    const uint64_t handler = group.handlers->actions[sig].handler;
-    const uint64_t bit = SignalSet::Of(sig).bits();
-    if (handler == reinterpret_cast<uint64_t>(SIG_IGN)) out.ignored |= bit;
-    if (handler > reinterpret_cast<uint64_t>(SIG_IGN)) out.caught |= bit;
-  }
+// A thread's times are the host's. A process has had other stubs before execve and threads that have
+// ended: the sum is the sentry's, its parts are in proportion to the host's.
+Ticks TicksOf(const Subject& subject, const Snapshot& s) {
+  const uint64_t user = s.host.user_ticks, system = s.host.system_ticks;
+  if (subject.tid != 0) return {user, system};
+  const uint64_t total = s.cpu_ns / kTickNs;
+  if (user + system == 0) return {total, 0};
+  const uint64_t system_part = std::min(total, total * system / (user + system));
+  return {total - system_part, system_part};
 }
 
-Result<Snapshot> Take(const Subject& subject) {
-  const Ref<ThreadGroup> group = TRY(subject.Group());
-  const auto task = subject.AnyTask();
-  if (!task.ok() && subject.tid != 0) return task.error();
-  Snapshot out;
-  Ref<File> terminal;
-  const auto creds = subject.kernel->CredentialsOf(subject.pid());
-  if (creds.ok()) out.creds = *creds;
-  {
-    absl::MutexLock lock(&subject.kernel->mu());
-    if (task.ok()) {
-      out.comm = (*task)->comm;
-      const Pid shown = subject.tid != 0 ? subject.tid : subject.tgid;
-      const bool alive = (*task)->tid() == shown && (*task)->alive();
-      out.state = !alive ? 'Z' : group->stopped ? 'T' : task->get() == Task::Current() ? 'R' : 'S';
-      out.nice = (*task)->nice.load(std::memory_order_relaxed);
-    }
-    out.ppid = group->parent != nullptr ? group->parent->id : 0;
-    out.group = group->group;
-    if (group->session) {
-      out.session = group->session->id;
-      terminal = group->session->terminal;
-      if (terminal) out.foreground = group->session->foreground_group;
-    }
-    out.threads = static_cast<int>(group->tasks.size());
-    out.exit_signal = group->exit_signal;
-    out.exit_status = group->exit_status;
-    out.children_cpu_ns = group->children_cpu_ns;
-    out.start_time_ns = group->start_time_ns;
-    ReadSignalsLocked(*group, task.ok() ? task->get() : nullptr, out);
-  }
-  out.cpu_ns = subject.tid != 0 ? (*task)->CpuTimeNs() : ProcessCpuNs(*subject.kernel, *group);
-  if (terminal) {
-    const auto attributes = terminal->inode().GetAttributes();
-    if (attributes.ok()) out.terminal = attributes->rdev;
-  }
-  return out;
+int PriorityOf(const Snapshot& s) {
+  const bool real_time = s.policy == SCHED_FIFO || s.policy == SCHED_RR;
+  return real_time ? -1 - s.rt_priority : 20 + s.nice;
 }
 
-uint64_t SizeOf(const Subject& subject) {
-  const auto task = subject.AnyTask();
-  return task.ok() ? VirtualSize(*(*task)->mm_ref()) : 0;
-}
-
-Mm::Layout LayoutOf(const Subject& subject) {
-  const auto task = subject.AnyTask();
-  return task.ok() ? (*task)->mm_ref()->layout() : Mm::Layout{};
-}
-
-std::string_view StateName(char state) {
-  switch (state) {
-    case 'R': return "R (running)";
-    case 'S': return "S (sleeping)";
-    case 'T': return "T (stopped)";
-    default: return "Z (zombie)";
-  }
+// Addresses are for those who may look into the process.
+Mm::Layout LayoutFor(const Subject& subject, const Snapshot& s) {
+  if (!s.mm || !CheckReaderMayInspect(subject).ok()) return Mm::Layout{.start_code = 1, .end_code = 1};
+  return (*s.mm)->layout();
 }
 
 }  // namespace
 
-// proc_pid_stat(5). What the sentry does not count (faults, resident pages) is 0, and CPU time is all
-// user time, since the host tells only the sum.
+// proc_pid_stat(5). Not told: faults of children, I/O delays, times of guests.
 Result<std::string> StatText(const Subject& subject) {
-  const Snapshot s = TRY(Take(subject));
-  const Mm::Layout layout = LayoutOf(subject);
-  std::string text = absl::StrFormat("%d (%s) %c %d %d %d %d %d 0 0 0 0 0 %u 0 %u 0 %d %d %d 0 ",
-                                     subject.pid(), s.comm, s.state, s.ppid, s.group, s.session,
-                                     s.terminal, s.foreground, s.cpu_ns / kTickNs,
-                                     s.children_cpu_ns / kTickNs, 20 + s.nice, s.nice, s.threads);
-  absl::StrAppendFormat(&text, "%d %u 0 18446744073709551615 %u %u %u 0 0 %u %u %u %u 0 0 0 %d 0 ",
-                        s.start_time_ns / kTickNs, SizeOf(subject), layout.start_code,
+  const Snapshot s = TRY(TakeSnapshot(subject));
+  const Mm::Layout layout = s.mm ? LayoutFor(subject, s) : Mm::Layout{};
+  const Ticks ticks = TicksOf(subject, s);
+  constexpr uint32_t kForkNoExec = 0x40, kRandomize = 0x400000;
+  const uint32_t flags = kRandomize | (s.has_execed ? 0 : kForkNoExec);
+  std::string text = absl::StrFormat(
+      "%d (%s) %c %d %d %d %d %d %u %u 0 %u 0 %u %u %u 0 %d %d %d 0 ", subject.pid(), s.comm,
+      s.state, s.ppid, s.group, s.session, s.terminal, s.foreground, flags, s.host.minor_faults,
+      s.host.major_faults, ticks.user, ticks.system, s.children_cpu_ns / kTickNs, PriorityOf(s),
+      s.nice, s.threads);
+  absl::StrAppendFormat(&text, "%d %u %u %u %u %u %u 0 0 %u %u %u %u 0 0 0 %d %d %d %d ",
+                        s.start_time_ns / kTickNs, s.mm ? VirtualSize(**s.mm) : 0,
+                        s.mm ? s.host.resident_pages : 0, s.rss_limit, layout.start_code,
                         layout.end_code, layout.stack_top, s.pending & 0x7fffffff,
                         s.blocked & 0x7fffffff, s.ignored & 0x7fffffff, s.caught & 0x7fffffff,
-                        s.exit_signal);
-  absl::StrAppendFormat(&text, "0 0 0 0 0 %u %u %u %u %u %u %u %d\n", layout.start_data,
+                        s.exit_signal, s.host.processor, s.rt_priority, s.policy);
+  absl::StrAppendFormat(&text, "0 0 0 %u %u %u %u %u %u %u %d\n", layout.start_data,
                         layout.end_data, layout.start_brk, layout.arg_start, layout.arg_end,
                         layout.env_start, layout.env_end, s.exit_status);
   return text;
 }
 
-Result<std::string> StatusText(const Subject& subject) {
-  const Snapshot s = TRY(Take(subject));
-  std::string text = absl::StrFormat("Name:\t%s\n", s.comm);
-  const auto task = subject.AnyTask();
-  if (task.ok()) absl::StrAppendFormat(&text, "Umask:\t%04o\n", (*task)->fs_ref()->umask());
-  absl::StrAppendFormat(&text,
-                        "State:\t%s\nTgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%d\nTracerPid:\t0\n",
-                        StateName(s.state), subject.tgid, subject.pid(), s.ppid);
-  const Credentials& c = s.creds;
-  absl::StrAppendFormat(&text, "Uid:\t%u\t%u\t%u\t%u\nGid:\t%u\t%u\t%u\t%u\n", c.uid, c.euid, c.suid,
-                        c.fsuid, c.gid, c.egid, c.sgid, c.fsgid);
-  const size_t fds = task.ok() ? (*task)->fds_ref()->List().size() : 0;
-  absl::StrAppendFormat(&text, "FDSize:\t%u\nGroups:\t", std::max<size_t>(fds, 64));
-  for (const uint32_t gid : c.groups) absl::StrAppend(&text, gid, " ");
-  absl::StrAppendFormat(&text, "\nNStgid:\t%d\nNSpid:\t%d\nNSpgid:\t%d\nNSsid:\t%d\n", subject.tgid,
-                        subject.pid(), s.group, s.session);
-  if (task.ok()) absl::StrAppendFormat(&text, "VmSize:\t%8u kB\n", SizeOf(subject) / 1024);
-  absl::StrAppendFormat(&text,
-                        "Threads:\t%d\nSigQ:\t0/0\nSigPnd:\t%016x\nShdPnd:\t%016x\nSigBlk:\t%016x\n"
-                        "SigIgn:\t%016x\nSigCgt:\t%016x\n",
-                        s.threads, s.pending, s.group_pending, s.blocked, s.ignored, s.caught);
-  absl::StrAppendFormat(&text,
-                        "CapInh:\t%016x\nCapPrm:\t%016x\nCapEff:\t%016x\nCapBnd:\t%016x\n"
-                        "CapAmb:\t%016x\nNoNewPrivs:\t%d\nSeccomp:\t0\nSeccomp_filters:\t0\n",
-                        c.inheritable, c.permitted, c.effective, c.bounding, c.ambient,
-                        c.no_new_privs ? 1 : 0);
-  const int cpus = std::min(ProcessorCount(), 64);
-  const uint64_t mask = cpus == 64 ? ~uint64_t{0} : (uint64_t{1} << cpus) - 1;
-  absl::StrAppendFormat(&text,
-                        "Cpus_allowed:\t%x\nCpus_allowed_list:\t0-%d\nMems_allowed:\t1\n"
-                        "Mems_allowed_list:\t0\nvoluntary_ctxt_switches:\t0\n"
-                        "nonvoluntary_ctxt_switches:\t0\n",
-                        mask, cpus - 1);
+Result<std::string> StatmText(const Subject& subject) {
+  const auto mm = TRY(subject.Memory());
+  if (!mm) return std::string("0 0 0 0 0 0 0\n");
+  const HostStatus host(**mm);
+  const Mm::Layout& layout = (*mm)->layout();
+  constexpr uint64_t kKib = kPageSize / 1024;
+  const uint64_t text = (layout.end_code - layout.start_code + kPageSize - 1) / kPageSize;
+  return absl::StrFormat("%u %u %u %u 0 %u 0\n", VirtualSize(**mm) / kPageSize,
+                         host.Number("VmRSS") / kKib,
+                         (host.Number("RssFile") + host.Number("RssShmem")) / kKib, text,
+                         (host.Number("VmData") + host.Number("VmStk")) / kKib);
+}
+
+// Only what is known of the host's scheduler.
+Result<std::string> SchedText(const Subject& subject) {
+  const Snapshot s = TRY(TakeSnapshot(subject));
+  const HostStatus host = s.mm ? HostStatus(**s.mm, s.host_tid) : HostStatus();
+  const uint64_t yielded = host.Number("voluntary_ctxt_switches");
+  const uint64_t preempted = host.Number("nonvoluntary_ctxt_switches");
+  std::string text = absl::StrFormat("%s (%d, #threads: %d)\n", s.comm, subject.pid(), s.threads);
+  text += std::string(67, '-') + "\n";
+  absl::StrAppendFormat(&text, "%-45s:%21.6f\n", "se.sum_exec_runtime",
+                        static_cast<double>(s.cpu_ns) / 1e6);
+  const auto line = [&](std::string_view name, int64_t value) {
+    absl::StrAppendFormat(&text, "%-45s:%21d\n", name, value);
+  };
+  line("nr_switches", static_cast<int64_t>(yielded + preempted));
+  line("nr_voluntary_switches", static_cast<int64_t>(yielded));
+  line("nr_involuntary_switches", static_cast<int64_t>(preempted));
+  line("policy", s.policy);
+  line("prio", 100 + PriorityOf(s));
   return text;
 }
 
-Result<std::string> StatmText(const Subject& subject) {
-  TRY(subject.Group());
-  // The host tells what is mapped, not what is resident.
-  return absl::StrFormat("%u 0 0 0 0 0 0\n", SizeOf(subject) / kPageSize);
+// Nanoseconds on a processor and waiting for one, and how often it was given one.
+Result<std::string> SchedstatText(const Subject& subject) {
+  const Snapshot s = TRY(TakeSnapshot(subject));
+  if (s.mm) {
+    auto host = (*s.mm)->memory().space().HostProc(platform::AddressSpace::HostFile::kSchedstat,
+                                                   s.host_tid);
+    if (host.ok()) return host;
+  }
+  return absl::StrCat(s.cpu_ns, " 0 0\n");
 }
 
 }  // namespace sentry::proc
