@@ -51,8 +51,7 @@ Result<Ref<File>> GetWritable(Task& task, Fd fd) {
 }
 
 void RaiseSignal(Task& task, int sig) {
-  task.kernel().SendTo(task,
-                       sentry::MakeSignalInfo(sig, SI_USER, task.tgid(), task.creds().uid));
+  task.kernel().SendTo(task, sentry::MakeSignalInfo(sig, SI_USER, task.tgid(), task.creds().uid));
 }
 
 Status CheckFileSize(Task& task, uint64_t end) {
@@ -76,9 +75,8 @@ Result<int64_t> WriteFile(Task& task, File& file, IoSrc& src, std::optional<int6
   TRY(ApplyWriteLimit(task, file, src, offset));
   int64_t total = 0;
   for (;;) {
-    auto result = RetryWhileBlocked(task, file, POLLOUT, [&] {
-      return offset ? file.WriteAt(src, *offset) : file.Write(src);
-    });
+    auto result = RetryWhileBlocked(
+        task, file, POLLOUT, [&] { return offset ? file.WriteAt(src, *offset) : file.Write(src); });
     if (!result.ok()) {
       if (result.error() == Errno(EPIPE)) RaiseSignal(task, SIGPIPE);
       if (total != 0) return total;

@@ -18,8 +18,7 @@ std::string WithoutStub(std::string_view host) {
     const std::string_view line = host.substr(0, std::min(host.find('\n'), host.size() - 1) + 1);
     host.remove_prefix(line.size());
     uint64_t start = 0;
-    const auto [end, error] =
-        std::from_chars(line.data(), line.data() + line.size(), start, 16);
+    const auto [end, error] = std::from_chars(line.data(), line.data() + line.size(), start, 16);
     // Lines with numbers about a mapping begin with a name ("AnonHugePages:").
     if (error == std::errc() && end != line.data() + line.size() && *end == '-') {
       skip = (start >= STUB_REGION_START && start < STUB_REGION_END) ||
@@ -64,10 +63,14 @@ Result<std::string> NativeAddressSpace::HostProc(HostFile file, int host_tid) {
   const std::string of_process = absl::StrCat(Target());
   const std::string& either = host_tid != 0 ? of_thread : of_process;
   switch (file) {
-    case HostFile::kSmaps: return WithoutStub(TRY(zygote_.ReadProc(of_process + "/smaps")));
-    case HostFile::kStat: return zygote_.ReadProc(either + "/stat");
-    case HostFile::kStatus: return zygote_.ReadProc(either + "/status");
-    case HostFile::kSchedstat: return zygote_.ReadProc(either + "/schedstat");
+    case HostFile::kSmaps:
+      return WithoutStub(TRY(zygote_.ReadProc(of_process + "/smaps")));
+    case HostFile::kStat:
+      return zygote_.ReadProc(either + "/stat");
+    case HostFile::kStatus:
+      return zygote_.ReadProc(either + "/status");
+    case HostFile::kSchedstat:
+      return zygote_.ReadProc(either + "/schedstat");
   }
   return Errno(ENOSYS);
 }

@@ -35,7 +35,7 @@ TEST(ProcStat, StateOfASleeper) {
 
 TEST(ProcStat, StateOfABusyProcess) {
   const pid_t pid = Start([] {
-    for (volatile int i = 0;; i = i + 1) continue;
+    for (;;) asm volatile("");
     return 0;
   });
   EXPECT_TRUE(Eventually([&] { return StateOf(pid) == 'R'; }));
@@ -139,8 +139,8 @@ TEST(ProcStat, StartTimeIsInThePastAndConstant) {
 TEST(ProcStat, TimesGrowWithWork) {
   const auto busy = [] { return Number(SelfStat()[14]) + Number(SelfStat()[15]); };
   const long before = busy();
-  for (volatile unsigned i = 0; busy() < before + 5;) {
-    for (int k = 0; k < 1'000'000; ++k) i = i + 1;
+  while (busy() < before + 5) {
+    for (int k = 0; k < 1'000'000; ++k) asm volatile("");
   }
   tms now;
   times(&now);
@@ -154,7 +154,7 @@ TEST(ProcStat, TimesOfChildren) {
                 CHILD_CHECK(start[16] == "0");
                 const pid_t pid = fork();
                 if (pid == 0) {
-                  for (volatile unsigned i = 0; clock() < CLOCKS_PER_SEC / 10;) i = i + 1;
+                  while (clock() < CLOCKS_PER_SEC / 10) continue;
                   _exit(0);
                 }
                 CHILD_CHECK(waitpid(pid, nullptr, 0) == pid);
@@ -193,21 +193,21 @@ TEST(ProcStat, SizesGrowWithMemory) {
 TEST(ProcStat, Addresses) {
   const auto f = SelfStat();
   const auto address = [&](int i) { return strtoul(f[i].c_str(), nullptr, 10); };
-  extern char etext;
   EXPECT_LE(address(26), reinterpret_cast<uint64_t>(&SelfStat));
   EXPECT_GE(address(27), reinterpret_cast<uint64_t>(&SelfStat));
   int local = 0;
   EXPECT_GT(address(28), reinterpret_cast<uint64_t>(&local));
   EXPECT_LE(address(47), reinterpret_cast<uint64_t>(sbrk(0)));
-  EXPECT_GT(address(49), address(48));   // arguments
-  EXPECT_GE(address(51), address(50));   // environment
+  EXPECT_GT(address(49), address(48));  // arguments
+  EXPECT_GE(address(51), address(50));  // environment
   EXPECT_EQ(address(49), address(50));
 }
 
 TEST(ProcStat, SignalMasks) {
   ScopedBlock block({SIGUSR1});
   ScopedAction ignore(SIGUSR2, SIG_IGN);
-  ScopedAction handle(SIGWINCH, +[](int) {});
+  ScopedAction handle(
+      SIGWINCH, +[](int) {});
   const auto f = SelfStat();
   EXPECT_NE(Number(f[32]) & 1 << (SIGUSR1 - 1), 0);
   EXPECT_NE(Number(f[33]) & 1 << (SIGUSR2 - 1), 0);

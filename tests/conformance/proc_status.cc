@@ -1,6 +1,6 @@
 // /proc/PID/status and limits: each line against what the test arranges.
-#include <sched.h>
 #include <linux/capability.h>
+#include <sched.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -109,9 +109,9 @@ TEST(ProcStatus, SizesArePlausible) {
 
 TEST(ProcStatus, ResidentSetIsItsParts) {
   const std::string text = Self("status");
-  EXPECT_EQ(NumberField(text, "VmRSS"), NumberField(text, "RssAnon") +
-                                            NumberField(text, "RssFile") +
-                                            NumberField(text, "RssShmem"));
+  EXPECT_EQ(
+      NumberField(text, "VmRSS"),
+      NumberField(text, "RssAnon") + NumberField(text, "RssFile") + NumberField(text, "RssShmem"));
 }
 
 TEST(ProcStatus, AnonymousMemoryIsCounted) {
@@ -136,8 +136,7 @@ TEST(ProcStatus, SharedMemoryIsCounted) {
 }
 
 TEST(ProcStatus, LockedMemoryIsCounted) {
-  void* memory =
-      mmap(nullptr, 65536, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* memory = mmap(nullptr, 65536, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   const uint64_t before = Kib("VmLck");
   ASSERT_THAT(mlock(memory, 65536), Returns(0));
   EXPECT_EQ(Kib("VmLck"), before + 64);
@@ -157,7 +156,8 @@ TEST(ProcStatus, PeakStays) {
 TEST(ProcStatus, SignalMasks) {
   ScopedBlock block({SIGRTMIN + 2});
   ScopedAction ignore(SIGUSR2, SIG_IGN);
-  ScopedAction handle(SIGRTMIN + 3, +[](int) {});
+  ScopedAction handle(
+      SIGRTMIN + 3, +[](int) {});
   const std::string text = Self("status");
   EXPECT_NE(NumberField(text, "SigBlk", 16) & uint64_t{1} << (SIGRTMIN + 1), 0u);
   EXPECT_NE(NumberField(text, "SigIgn", 16) & uint64_t{1} << (SIGUSR2 - 1), 0u);
@@ -284,9 +284,11 @@ TEST(ProcStatus, OfAThread) {
 
 TEST(ProcLimits, Table) {
   const std::string text = Self("limits");
-  EXPECT_TRUE(text.starts_with("Limit                     Soft Limit           Hard Limit           "
-                               "Units     \n"));
-  for (const char* name : {"Max cpu time", "Max file size", "Max open files", "Max realtime timeout"}) {
+  EXPECT_TRUE(
+      text.starts_with("Limit                     Soft Limit           Hard Limit           "
+                       "Units     \n"));
+  for (const char* name :
+       {"Max cpu time", "Max file size", "Max open files", "Max realtime timeout"}) {
     EXPECT_NE(text.find(std::string("\n") + name), std::string::npos) << name;
   }
 }
@@ -327,8 +329,8 @@ TEST(ProcIo, CountsReadsAndWrites) {
 
 TEST(ProcIo, HasSevenLines) {
   const std::string text = Self("io");
-  for (const char* name : {"rchar", "wchar", "syscr", "syscw", "read_bytes", "write_bytes",
-                           "cancelled_write_bytes"}) {
+  for (const char* name :
+       {"rchar", "wchar", "syscr", "syscw", "read_bytes", "write_bytes", "cancelled_write_bytes"}) {
     EXPECT_NE(Field(text, name), "(none)") << name;
   }
 }

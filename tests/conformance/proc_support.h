@@ -18,7 +18,20 @@ inline std::string ProcPath(pid_t pid, std::string_view name) {
   return "/proc/" + std::to_string(pid) + "/" + std::string(name);
 }
 inline std::string Proc(pid_t pid, std::string_view name) { return ReadFile(ProcPath(pid, name)); }
-inline std::string Self(std::string_view name) { return ReadFile("/proc/self/" + std::string(name)); }
+inline std::string Self(std::string_view name) {
+  return ReadFile("/proc/self/" + std::string(name));
+}
+
+// The same where the file may be gone, or not for us: what there is to read, if anything.
+inline std::string TryRead(const std::string& path) {
+  const UniqueFd fd(open(path.c_str(), O_RDONLY));
+  std::string text;
+  char piece[1024];
+  for (ssize_t n; fd.valid() && (n = read(fd.get(), piece, sizeof piece)) > 0;) {
+    text.append(piece, static_cast<size_t>(n));
+  }
+  return text;
+}
 
 // What follows "Name:" in a file like status, without the blanks around it; "(none)" without it.
 inline std::string Field(const std::string& text, const std::string& name) {

@@ -243,7 +243,7 @@ std::string EpollFile::FdInfo() {
   for (const auto& [key, item] : items_) {
     const epoll_event event = item->event;  // Packed: no references into it.
     const uint64_t data = event.data.u64;
-    const uint32_t events = event.events;
+    const uint32_t events = event.events | EPOLLERR | EPOLLHUP;  // Always waited for.
     const auto attributes = item->file->inode().GetAttributes();
     absl::StrAppendFormat(&out, "tfd: %8d events: %8x data: %16x  pos:0 ino:%x sdev:%x\n", key.second,
                           events, data, attributes.ok() ? attributes->ino : 0,

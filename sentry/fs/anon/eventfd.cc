@@ -22,8 +22,8 @@ EventFile::EventFile(uint64_t count, Mode mode, OpenFlags flags)
 
 std::string EventFile::FdInfo() {
   absl::MutexLock lock(&mu_);
-  return absl::StrFormat("eventfd-count: %16x\neventfd-id: %d\neventfd-semaphore: %d\n", count_, id_,
-                         mode_ == Mode::kSemaphore ? 1 : 0);
+  return absl::StrFormat("eventfd-count: %16x\neventfd-id: %d\neventfd-semaphore: %d\n", count_,
+                         id_, mode_ == Mode::kSemaphore ? 1 : 0);
 }
 
 Result<size_t> EventFile::Read(IoDst& dst) {

@@ -39,7 +39,8 @@ class EventFile final : public File {
   WaitQueue queue_;
 };
 
-// `flags`: EFD_SEMAPHORE, EFD_NONBLOCK; EFD_CLOEXEC is accepted and for the caller. EINVAL otherwise.
+// `flags`: EFD_SEMAPHORE, EFD_NONBLOCK; EFD_CLOEXEC is accepted and for the caller. EINVAL
+// otherwise.
 Result<Ref<File>> CreateEventFd(uint32_t count, int flags);
 
 }  // namespace sentry

@@ -4,7 +4,6 @@
 #include <charconv>
 #include <vector>
 
-
 namespace sentry::proc {
 namespace {
 

@@ -41,8 +41,8 @@ struct Subject {
 };
 
 // The slots of inode numbers: a file's place in its table, plus one of these.
-inline constexpr uint64_t kSlotFiles = 1, kSlotLinks = 100, kSlotDirectories = 200, kSlotAttr = 300, kSlotNs = 320, kSlotNet = 340,
-                          kSlotFds = 0x1000,
+inline constexpr uint64_t kSlotFiles = 1, kSlotLinks = 100, kSlotDirectories = 200, kSlotAttr = 300,
+                          kSlotNs = 320, kSlotNet = 340, kSlotFds = 0x1000,
                           kSlotFdInfos = 0x80000000;
 
 // A row of a constexpr table: one text of a process.

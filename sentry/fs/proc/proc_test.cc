@@ -73,10 +73,12 @@ TEST_F(Proc, ListingsAgreeWithLookups) {
   const auto file = root_->Open(OpenFlags(O_RDONLY | O_DIRECTORY));
   ASSERT_TRUE(file.ok());
   std::set<std::string> names;
-  ASSERT_TRUE((*file)->ReadDir([&](const DirEntry& entry) {
-    names.insert(entry.name);
-    return true;
-  }).ok());
+  ASSERT_TRUE((*file)
+                  ->ReadDir([&](const DirEntry& entry) {
+                    names.insert(entry.name);
+                    return true;
+                  })
+                  .ok());
   EXPECT_TRUE(names.contains("cpuinfo"));
   for (const std::string& name : names) {
     if (name == "." || name == "..") continue;
@@ -90,11 +92,13 @@ TEST_F(Proc, ADirectoryIsReadInPieces) {
   for (size_t before = ~size_t{0}; names.size() != before;) {
     before = names.size();
     int room = 2;
-    ASSERT_TRUE((*file)->ReadDir([&](const DirEntry& entry) {
-      if (room-- == 0) return false;
-      names.push_back(entry.name);
-      return true;
-    }).ok());
+    ASSERT_TRUE((*file)
+                    ->ReadDir([&](const DirEntry& entry) {
+                      if (room-- == 0) return false;
+                      names.push_back(entry.name);
+                      return true;
+                    })
+                    .ok());
   }
   EXPECT_EQ(std::set<std::string>(names.begin(), names.end()).size(), names.size());
   EXPECT_GT(names.size(), 10u);

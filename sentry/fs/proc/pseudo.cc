@@ -57,8 +57,7 @@ class TextFile final : public SeekableFile {
 // reader may close descriptors or end processes as it goes.
 class PseudoDirectoryFile final : public DirectoryFile {
  public:
-  PseudoDirectoryFile(Ref<Inode> inode, OpenFlags flags)
-      : DirectoryFile(std::move(inode), flags) {}
+  PseudoDirectoryFile(Ref<Inode> inode, OpenFlags flags) : DirectoryFile(std::move(inode), flags) {}
 
   Status ReadDir(const std::function<bool(const DirEntry&)>& add) override {
     auto& directory = static_cast<PseudoDirectory&>(inode());
@@ -104,9 +103,7 @@ Status PseudoInode::SetAttributes(const AttributeChange& change) {
   return kOk;
 }
 
-Result<FilesystemStats> PseudoInode::StatFs() {
-  return FilesystemStats{.type = PROC_SUPER_MAGIC};
-}
+Result<FilesystemStats> PseudoInode::StatFs() { return FilesystemStats{.type = PROC_SUPER_MAGIC}; }
 
 Result<Ref<File>> TextInode::Open(OpenFlags flags) {
   return Ref<File>(MakeRef<TextFile>(Ref<Inode>::Share(*this), flags));
@@ -125,8 +122,7 @@ Result<Ref<Inode>> FixedDirectory::Find(std::string_view name) {
 Status FixedDirectory::List(std::vector<DirEntry>& entries) {
   for (const auto& [name, inode] : entries_) {
     const Attributes attributes = TRY(inode->GetAttributes());
-    entries.push_back(
-        {.name = name, .ino = attributes.ino, .type = DirEntryType(attributes.mode)});
+    entries.push_back({.name = name, .ino = attributes.ino, .type = DirEntryType(attributes.mode)});
   }
   return kOk;
 }

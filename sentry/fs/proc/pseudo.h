@@ -24,6 +24,7 @@ struct PseudoNode {
   uint32_t mode = 0;  // S_IF* and permission bits.
   uint32_t uid = 0;
   uint32_t gid = 0;
+  int creation_error = 2;  // What making something in a directory answers: ENOENT in procfs.
 };
 
 class PseudoInode : public Inode {
@@ -58,10 +59,20 @@ class PseudoDirectory : public PseudoInode {
   using PseudoInode::PseudoInode;
   Result<Ref<Inode>> Lookup(std::string_view name) final { return Find(name); }
   Result<Ref<File>> Open(OpenFlags flags) override;
+  Result<Ref<Inode>> Create(std::string_view name, const NewNode& node) override {
+    return Errno(this->node().creation_error);
+  }
+  Result<Ref<Inode>> Mkdir(std::string_view name, const NewNode& node) override {
+    return Errno(this->node().creation_error);
+  }
+  Result<Ref<Inode>> Symlink(std::string_view name, std::string_view target,
+                             const NewNode& node) override {
+    return Errno(this->node().creation_error);
+  }
   virtual Result<Ref<Inode>> Find(std::string_view name) = 0;
-  // Appends the names in it, without "." and "..". An entry's `next` is a position that stays its own
-  // while others come and go, above kFirstPosition and rising; 0 stands for its place in the list,
-  // which does where nothing vanishes.
+  // Appends the names in it, without "." and "..". An entry's `next` is a position that stays its
+  // own while others come and go, above kFirstPosition and rising; 0 stands for its place in the
+  // list, which does where nothing vanishes.
   static constexpr int64_t kFirstPosition = 2;
   virtual Status List(std::vector<DirEntry>& entries) = 0;
 };

@@ -1,5 +1,5 @@
-// /proc/sys. What the sandbox itself decides may be written; for the rest, which the host decides or
-// which is compiled in, only the value that it has anyway is accepted.
+// /proc/sys. What the sandbox itself decides may be written; for the rest, which the host decides
+// or which is compiled in, only the value that it has anyway is accepted.
 #include <sys/random.h>
 
 #include <array>

@@ -1,4 +1,5 @@
-// The files of /proc about the whole system: what the sandbox knows of itself, and nothing of the host.
+// The files of /proc about the whole system: what the sandbox knows of itself, and nothing of the
+// host.
 #include <sys/sysinfo.h>
 
 #include <algorithm>
@@ -46,28 +47,65 @@ Result<std::string> SystemStat(Kernel& kernel) {
   for (uint64_t i = 0; i < cpus; ++i) {
     absl::StrAppendFormat(&text, "cpu%u %u 0 0 %u 0 0 0 0 0 0\n", i, user / cpus, idle / cpus);
   }
-  const int64_t boot = (HostClockNs(ClockId{CLOCK_REALTIME}) - static_cast<int64_t>(up_ns)) /
-                       kNsPerSecond;
-  absl::StrAppendFormat(
-      &text, "intr 0\nctxt 0\nbtime %d\nprocesses %u\nprocs_running 1\nprocs_blocked 0\n"
-      "softirq 0 0 0 0 0 0 0 0 0 0 0\n",
-      boot, processes);
+  const int64_t boot =
+      (HostClockNs(ClockId{CLOCK_REALTIME}) - static_cast<int64_t>(up_ns)) / kNsPerSecond;
+  absl::StrAppendFormat(&text,
+                        "intr 0\nctxt 0\nbtime %d\nprocesses %u\nprocs_running 1\nprocs_blocked 0\n"
+                        "softirq 0 0 0 0 0 0 0 0 0 0 0\n",
+                        boot, processes);
   return text;
 }
 
 // Names as Linux has them. Only free pages are known; what the host counts beyond is its own.
 Result<std::string> VmStat() {
-  constexpr std::string_view kNames[] = {
-      "nr_zone_inactive_anon", "nr_zone_active_anon", "nr_zone_inactive_file",
-      "nr_zone_active_file", "nr_zone_unevictable", "nr_zone_write_pending", "nr_mlock",
-      "nr_inactive_anon", "nr_active_anon", "nr_inactive_file", "nr_active_file", "nr_unevictable",
-      "nr_slab_reclaimable", "nr_slab_unreclaimable", "nr_anon_pages", "nr_mapped",
-      "nr_file_pages", "nr_dirty", "nr_writeback", "nr_shmem", "nr_anon_transparent_hugepages",
-      "nr_dirtied", "nr_written", "nr_kernel_stack", "nr_page_table_pages", "pgpgin", "pgpgout",
-      "pswpin", "pswpout", "pgalloc_normal", "pgfree", "pgactivate", "pgdeactivate", "pgfault",
-      "pgmajfault", "pgrefill", "pgsteal_kswapd", "pgsteal_direct", "pgscan_kswapd",
-      "pgscan_direct", "slabs_scanned", "kswapd_inodesteal", "pageoutrun", "pgrotated", "oom_kill",
-      "thp_fault_alloc", "swap_ra", "swap_ra_hit"};
+  constexpr std::string_view kNames[] = {"nr_zone_inactive_anon",
+                                         "nr_zone_active_anon",
+                                         "nr_zone_inactive_file",
+                                         "nr_zone_active_file",
+                                         "nr_zone_unevictable",
+                                         "nr_zone_write_pending",
+                                         "nr_mlock",
+                                         "nr_inactive_anon",
+                                         "nr_active_anon",
+                                         "nr_inactive_file",
+                                         "nr_active_file",
+                                         "nr_unevictable",
+                                         "nr_slab_reclaimable",
+                                         "nr_slab_unreclaimable",
+                                         "nr_anon_pages",
+                                         "nr_mapped",
+                                         "nr_file_pages",
+                                         "nr_dirty",
+                                         "nr_writeback",
+                                         "nr_shmem",
+                                         "nr_anon_transparent_hugepages",
+                                         "nr_dirtied",
+                                         "nr_written",
+                                         "nr_kernel_stack",
+                                         "nr_page_table_pages",
+                                         "pgpgin",
+                                         "pgpgout",
+                                         "pswpin",
+                                         "pswpout",
+                                         "pgalloc_normal",
+                                         "pgfree",
+                                         "pgactivate",
+                                         "pgdeactivate",
+                                         "pgfault",
+                                         "pgmajfault",
+                                         "pgrefill",
+                                         "pgsteal_kswapd",
+                                         "pgsteal_direct",
+                                         "pgscan_kswapd",
+                                         "pgscan_direct",
+                                         "slabs_scanned",
+                                         "kswapd_inodesteal",
+                                         "pageoutrun",
+                                         "pgrotated",
+                                         "oom_kill",
+                                         "thp_fault_alloc",
+                                         "swap_ra",
+                                         "swap_ra_hit"};
   struct sysinfo info {};
   sysinfo(&info);
   std::string text = absl::StrFormat("nr_free_pages %u\n", info.freeram * info.mem_unit / 4096);
@@ -79,7 +117,8 @@ Result<std::string> VmStat() {
 std::string PerProcessor(std::initializer_list<std::string_view> rows, int width) {
   const int count = ProcessorCount();
   std::string text(static_cast<size_t>(width) + 1, ' ');
-  for (int i = 0; i < count; ++i) absl::StrAppendFormat(&text, "%-11s", absl::StrFormat("CPU%d", i));
+  for (int i = 0; i < count; ++i)
+    absl::StrAppendFormat(&text, "%-11s", absl::StrFormat("CPU%d", i));
   text += '\n';
   for (const std::string_view row : rows) {
     absl::StrAppendFormat(&text, "%*s:", width, row);
@@ -132,7 +171,8 @@ constexpr ConstantRow kConstants[] = {
     {"sysvipc", "sem",
      "       key      semid perms      nsems   uid   gid  cuid  cgid      otime      ctime\n"},
     {"sysvipc", "shm",
-     "       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  cgid     "
+     "       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  cgid "
+     "    "
      " atime      dtime      ctime                   rss                  swap\n"},
     {"tty", "drivers",
      "/dev/tty             /dev/tty        5       0 system:/dev/tty\n"
@@ -145,8 +185,8 @@ constexpr ConstantRow kConstants[] = {
 void Builder::Text(std::string_view directory, std::string_view name,
                    FunctionText::Function function, uint32_t mode, Store store) {
   const PseudoNode node{.dev = kProcDevice, .ino = ++ino_, .mode = S_IFREG | mode};
-  Directory(directory).Put(
-      std::string(name), MakeRef<FunctionText>(node, std::move(function), std::move(store)));
+  Directory(directory).Put(std::string(name),
+                           MakeRef<FunctionText>(node, std::move(function), std::move(store)));
 }
 
 // Makes what is missing of the path.
@@ -171,8 +211,9 @@ FixedDirectory& Builder::Directory(std::string_view path) {
 
 void PutSystemFiles(Kernel& kernel, Builder& builder) {
   for (const ConstantRow& row : kConstants) {
-    builder.Text(row.directory, row.name,
-                 [&row] { return Result<std::string>(std::string(row.text)); }, row.mode);
+    builder.Text(
+        row.directory, row.name, [&row] { return Result<std::string>(std::string(row.text)); },
+        row.mode);
   }
   Kernel* const k = &kernel;
   using Text = Result<std::string>;

@@ -17,7 +17,8 @@ constexpr auto kProcess = TaskText::Where::kProcess, kThread = TaskText::Where::
 
 constexpr char kAllow[] = "allow\n", kZero[] = "0", kSlash[] = "/\n", kRootGroup[] = "0::/\n",
                kNobody[] = "4294967295", kRunning[] = "running\n", kEmpty[] = "",
-               kTimeOffsets[] = "monotonic           0         0\nboottime            0         0\n";
+               kTimeOffsets[] =
+                   "monotonic           0         0\nboottime            0         0\n";
 
 constexpr TaskText kTexts[] = {
     {"auxv", 0400, &AuxvText, nullptr, kOpen},
@@ -145,9 +146,8 @@ struct DirectoryRow {
   Ref<Inode> (*make)(const Subject& subject);
 };
 constexpr DirectoryRow kProcessDirectories[] = {
-    {"attr", &NewAttrDirectory},     {"fd", &NewFdDirectory},
-    {"fdinfo", &NewFdInfoDirectory}, {"net", &NewNetDirectory},
-    {"ns", &NewNamespacesDirectory}, {"task", &NewThreadsDirectory},
+    {"attr", &NewAttrDirectory}, {"fd", &NewFdDirectory},         {"fdinfo", &NewFdInfoDirectory},
+    {"net", &NewNetDirectory},   {"ns", &NewNamespacesDirectory}, {"task", &NewThreadsDirectory},
 };
 
 class TaskDirectory final : public PseudoDirectory {
@@ -191,9 +191,8 @@ class TaskDirectory final : public PseudoDirectory {
     for (const DirectoryRow& row : kProcessDirectories) {
       if (!Shows(row)) continue;
       const Attributes attributes = TRY(row.make(subject_)->GetAttributes());
-      entries.push_back({.name = std::string(row.name),
-                         .ino = attributes.ino,
-                         .type = DirEntryType(S_IFDIR)});
+      entries.push_back(
+          {.name = std::string(row.name), .ino = attributes.ino, .type = DirEntryType(S_IFDIR)});
     }
     return kOk;
   }
@@ -327,8 +326,8 @@ PseudoNode Subject::Node(uint32_t mode, uint64_t slot) const {
   return node;
 }
 
-// ptrace(2), "Ptrace access mode checking", with filesystem credentials. PTRACE_MODE_READ and ATTACH
-// do not differ without a security module.
+// ptrace(2), "Ptrace access mode checking", with filesystem credentials. PTRACE_MODE_READ and
+// ATTACH do not differ without a security module.
 Status CheckMayInspect(Task& task, const Subject& subject) {
   if (task.tgid() == subject.tgid) return kOk;
   const Ref<ThreadGroup> group = TRY(subject.Group());

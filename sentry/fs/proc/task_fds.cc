@@ -14,7 +14,9 @@ namespace sentry::proc {
 namespace {
 
 Result<Ref<File>> FileOf(const Subject& subject, Fd fd) {
-  auto file = TRY(subject.AnyTask())->fds_ref()->Get(fd);
+  const auto task = subject.AnyTask();
+  if (!task.ok()) return Errno(ENOENT);  // A zombie has none.
+  auto file = (*task)->fds_ref()->Get(fd);
   return file.ok() ? file : Errno(ENOENT);
 }
 
@@ -89,7 +91,8 @@ class FdDirectory final : public PseudoDirectory {
   Result<Ref<Inode>> Find(std::string_view name) override {
     uint32_t number = 0;
     const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), number);
-    if (error != std::errc() || end != name.data() + name.size() || number > INT32_MAX) {
+    const bool padded = name.size() > 1 && name[0] == '0';
+    if (error != std::errc() || end != name.data() + name.size() || number > INT32_MAX || padded) {
       return Errno(ENOENT);
     }
     const Fd fd{static_cast<int>(number)};
@@ -99,8 +102,8 @@ class FdDirectory final : public PseudoDirectory {
       return Ref<Inode>(MakeRef<FdInfo>(node, subject_, fd));
     }
     // The mode says what the description may do.
-    const uint32_t mode = (file->flags().readable() ? 0500u : 0) |
-                          (file->flags().writable() ? 0300u : 0);
+    const uint32_t mode =
+        (file->flags().readable() ? 0500u : 0) | (file->flags().writable() ? 0300u : 0);
     const PseudoNode node = subject_.Node(S_IFLNK | mode, kSlotFds + number);
     return Ref<Inode>(MakeRef<FdLink>(node, subject_, fd));
   }

@@ -36,8 +36,8 @@ bool ParseHostLine(std::string_view line, HostLine& out) {
   const std::string rest(end.ptr + 5, last);
   if (sscanf(rest.c_str(), " %lx %x:%x %lu%n", &out.offset, &out.dev_major, &out.dev_minor,
              &out.ino, &behind) == 4) {
-    const size_t name = line.find_first_of("/[", static_cast<size_t>(end.ptr + 5 - line.data()) +
-                                                     static_cast<size_t>(behind));
+    const size_t name = line.find_first_of(
+        "/[", static_cast<size_t>(end.ptr + 5 - line.data()) + static_cast<size_t>(behind));
     out.name = name == std::string_view::npos ? std::string_view() : line.substr(name);
   }
   return true;
@@ -65,7 +65,8 @@ class Annotator {
   Annotator(Kernel& kernel, Mm& mm, Path root)
       : kernel_(kernel),
         layout_(mm.layout()),
-        root_(std::move(root)), ranges_(mm.FileRanges()),
+        root_(std::move(root)),
+        ranges_(mm.FileRanges()),
         names_(mm.Names()) {}
 
   Annotation Describe(const HostLine& line) const {
@@ -77,7 +78,10 @@ class Annotator {
     }
     for (const Mm::MappedFile& file : names_) {
       if (line.ino == 0 || file.host_ino != line.ino) continue;
-      return {.offset = line.offset, .dev = file.dev, .ino = file.ino, .name = file.name};
+      return {.offset = line.offset,
+              .dev = file.dev,
+              .ino = file.ino,
+              .name = StillNames(file) ? file.name : file.name + " (deleted)"};
     }
     // Not recorded: what the kernel itself mapped, and shared anonymous memory.
     if (!line.name.empty()) {
@@ -92,6 +96,18 @@ class Annotator {
   }
 
  private:
+  // Whether the name that the file had when it was mapped leads to it now.
+  bool StillNames(const Mm::MappedFile& file) const {
+    if (!file.name.starts_with('/') || file.name.ends_with(" (deleted)")) return true;
+    const auto [known, is_new] = still_names_.try_emplace(file.ino, true);
+    if (!is_new) return known->second;
+    const WalkContext ctx{.root = root_, .start = root_, .creds = Credentials::ForUser(0, 0)};
+    const auto path = kernel_.vfs().Walk(ctx, file.name, {.follow_last = false});
+    const auto attributes = path.ok() ? kernel_.vfs().GetAttributes(*path) : path.error();
+    known->second = attributes.ok() && attributes->ino == file.ino && attributes->dev == file.dev;
+    return known->second;
+  }
+
   Annotation DescribeFile(const Mm::FileRange& range, uint64_t delta) const {
     Annotation out{.offset = range.offset + delta};
     const auto attributes = range.file->inode().GetAttributes();
@@ -106,14 +122,14 @@ class Annotator {
   const Path root_;
   const std::vector<Mm::FileRange> ranges_;
   const std::vector<Mm::MappedFile> names_;
+  mutable std::map<uint64_t, bool> still_names_;  // By inode number, as far as asked.
 };
 
 // The line that Linux would write in place of the host's.
 std::string NamedLine(const Annotator& annotator, const HostLine& line) {
   const Annotation a = annotator.Describe(line);
-  std::string text =
-      absl::StrFormat("%08x-%08x %s %08x %02x:%02x %u ", line.begin, line.end, line.permissions,
-                      a.offset, major(a.dev), minor(a.dev), a.ino);
+  std::string text = absl::StrFormat("%08x-%08x %s %08x %02x:%02x %u ", line.begin, line.end,
+                                     line.permissions, a.offset, major(a.dev), minor(a.dev), a.ino);
   // Names stand in column 74, as in Linux.
   if (!a.name.empty()) {
     if (text.size() < 73) text.append(73 - text.size(), ' ');
@@ -185,11 +201,28 @@ Result<std::string> SmapsText(const Subject& subject) {
 
 // The sums of smaps, as Linux adds them up.
 Result<std::string> SmapsRollupText(const Subject& subject) {
-  constexpr std::string_view kSummed[] = {
-      "Rss", "Pss", "Pss_Dirty", "Pss_Anon", "Pss_File", "Pss_Shmem", "Shared_Clean",
-      "Shared_Dirty", "Private_Clean", "Private_Dirty", "Referenced", "Anonymous", "KSM",
-      "LazyFree", "AnonHugePages", "ShmemPmdMapped", "FilePmdMapped", "Shared_Hugetlb",
-      "Private_Hugetlb", "Swap", "SwapPss", "Locked"};
+  constexpr std::string_view kSummed[] = {"Rss",
+                                          "Pss",
+                                          "Pss_Dirty",
+                                          "Pss_Anon",
+                                          "Pss_File",
+                                          "Pss_Shmem",
+                                          "Shared_Clean",
+                                          "Shared_Dirty",
+                                          "Private_Clean",
+                                          "Private_Dirty",
+                                          "Referenced",
+                                          "Anonymous",
+                                          "KSM",
+                                          "LazyFree",
+                                          "AnonHugePages",
+                                          "ShmemPmdMapped",
+                                          "FilePmdMapped",
+                                          "Shared_Hugetlb",
+                                          "Private_Hugetlb",
+                                          "Swap",
+                                          "SwapPss",
+                                          "Locked"};
   const auto mm = TRY(subject.Memory());
   if (!mm) return Errno(ESRCH);
   const std::string host =
@@ -219,9 +252,8 @@ Result<std::string> SmapsRollupText(const Subject& subject) {
       }
     }
   });
-  std::string text =
-      absl::StrFormat("%08x-%08x ---p 00000000 00:00 0                          [rollup]\n", begin,
-                      end);
+  std::string text = absl::StrFormat(
+      "%08x-%08x ---p 00000000 00:00 0                          [rollup]\n", begin, end);
   for (const std::string_view name : kSummed) {
     absl::StrAppendFormat(&text, "%-16s%8u kB\n", std::string(name) + ":", sums[name]);
   }

@@ -19,9 +19,9 @@ std::string ReadRange(Mm& mm, uint64_t begin, uint64_t end) {
   return text;
 }
 
-// The memory of a process as a file; positions are addresses. It stays that of the program which ran
-// when it was opened, and is empty once that has gone. Protections hold, unlike in Linux, where a
-// debugger may write to text.
+// The memory of a process as a file; positions are addresses. It stays that of the program which
+// ran when it was opened, and is empty once that has gone. Protections hold, unlike in Linux, where
+// a debugger may write to text.
 class MemFile final : public File {
  public:
   MemFile(const Subject& subject, Ref<Inode> inode, Ref<Mm> mm, OpenFlags flags)
@@ -34,10 +34,11 @@ class MemFile final : public File {
     });
   }
   Result<size_t> WriteAt(IoSrc& src, int64_t offset) override {
-    return Transfer(src.remaining(), offset, [&](uint64_t addr, std::span<std::byte> page) -> Result<size_t> {
-      const size_t size = TRY(src.CopyIn(page));
-      return mm_->memory().space().Write(addr, page.first(size));
-    });
+    return Transfer(src.remaining(), offset,
+                    [&](uint64_t addr, std::span<std::byte> page) -> Result<size_t> {
+                      const size_t size = TRY(src.CopyIn(page));
+                      return mm_->memory().space().Write(addr, page.first(size));
+                    });
   }
   Result<size_t> Read(IoDst& dst) override {
     absl::MutexLock lock(&position_mu_);

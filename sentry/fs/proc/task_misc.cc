@@ -51,7 +51,8 @@ constexpr char kNetRoute[] =
     "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT      "
     "                                                 \n";
 constexpr char kNetTcp[] =
-    "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode"
+    "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout "
+    "inode"
     "                                                     \n";
 constexpr char kNetTcp6[] =
     "  sl  local_address                         remote_address                        st tx_queue "

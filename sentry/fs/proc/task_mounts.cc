@@ -46,8 +46,8 @@ Result<std::string> MountsText(const Subject& subject) {
   const Ref<Task> task = TRY(subject.AnyTask());
   std::string text;
   for (const Vfs::MountInfo& info : MountsOf(subject, *task)) {
-    absl::StrAppend(&text, SourceOf(*info.mount), " ", Escape(info.path), " ", info.mount->fs_type(),
-                    " ", Options(*info.mount), " 0 0\n");
+    absl::StrAppend(&text, SourceOf(*info.mount), " ", Escape(info.path), " ",
+                    info.mount->fs_type(), " ", Options(*info.mount), " 0 0\n");
   }
   return text;
 }

@@ -10,19 +10,16 @@ constexpr uint64_t kNsfsDevice = 4;
 
 // Numbers as Linux gives the first namespaces.
 constexpr NamespaceRow kNamespaces[] = {
-    {"cgroup", "cgroup", 4026531835},
-    {"ipc", "ipc", 4026531839},
-    {"mnt", "mnt", 4026531832},
-    {"net", "net", 4026531833},
-    {"pid", "pid", 4026531836},
-    {"pid_for_children", "pid", 4026531836},
-    {"time", "time", 4026531834},
-    {"time_for_children", "time", 4026531834},
-    {"user", "user", 4026531837},
-    {"uts", "uts", 4026531838},
+    {"cgroup", "cgroup", 4026531835}, {"ipc", "ipc", 4026531839},
+    {"mnt", "mnt", 4026531832},       {"net", "net", 4026531833},
+    {"pid", "pid", 4026531836},       {"pid_for_children", "pid", 4026531836},
+    {"time", "time", 4026531834},     {"time_for_children", "time", 4026531834},
+    {"user", "user", 4026531837},     {"uts", "uts", 4026531838},
 };
 
-std::string NameOf(const NamespaceRow& row) { return absl::StrFormat("%s:[%u]", row.kind, row.ino); }
+std::string NameOf(const NamespaceRow& row) {
+  return absl::StrFormat("%s:[%u]", row.kind, row.ino);
+}
 
 class NamespaceFile final : public File {
  public:

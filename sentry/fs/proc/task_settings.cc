@@ -22,7 +22,8 @@ Status SetOomScoreAdj(const Subject& subject, int64_t value) {
   const Ref<ThreadGroup> group = TRY(subject.Group());
   const bool privileged = Privileged(kSysResource);
   absl::MutexLock lock(&subject.kernel->mu());
-  if (value < group->oom_score_adj && !privileged) return Errno(EACCES);
+  // Linux remembers the lowest that a privileged process has set; who starts without one has 0.
+  if (value < std::min(0, group->oom_score_adj) && !privileged) return Errno(EACCES);
   group->oom_score_adj = static_cast<int>(value);
   return kOk;
 }

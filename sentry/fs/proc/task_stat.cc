@@ -15,8 +15,8 @@ struct Ticks {
   uint64_t user = 0, system = 0;
 };
 
-// A thread's times are the host's. A process has had other stubs before execve and threads that have
-// ended: the sum is the sentry's, its parts are in proportion to the host's.
+// A thread's times are the host's. A process has had other stubs before execve and threads that
+// have ended: the sum is the sentry's, its parts are in proportion to the host's.
 Ticks TicksOf(const Subject& subject, const Snapshot& s) {
   const uint64_t user = s.host.user_ticks, system = s.host.system_ticks;
   if (subject.tid != 0) return {user, system};
@@ -33,7 +33,8 @@ int PriorityOf(const Snapshot& s) {
 
 // Addresses are for those who may look into the process.
 Mm::Layout LayoutFor(const Subject& subject, const Snapshot& s) {
-  if (!s.mm || !CheckReaderMayInspect(subject).ok()) return Mm::Layout{.start_code = 1, .end_code = 1};
+  if (!s.mm || !CheckReaderMayInspect(subject).ok())
+    return Mm::Layout{.start_code = 1, .end_code = 1};
   return (*s.mm)->layout();
 }
 
@@ -46,11 +47,11 @@ Result<std::string> StatText(const Subject& subject) {
   const Ticks ticks = TicksOf(subject, s);
   constexpr uint32_t kForkNoExec = 0x40, kRandomize = 0x400000;
   const uint32_t flags = kRandomize | (s.has_execed ? 0 : kForkNoExec);
-  std::string text = absl::StrFormat(
-      "%d (%s) %c %d %d %d %d %d %u %u 0 %u 0 %u %u %u 0 %d %d %d 0 ", subject.pid(), s.comm,
-      s.state, s.ppid, s.group, s.session, s.terminal, s.foreground, flags, s.host.minor_faults,
-      s.host.major_faults, ticks.user, ticks.system, s.children_cpu_ns / kTickNs, PriorityOf(s),
-      s.nice, s.threads);
+  std::string text =
+      absl::StrFormat("%d (%s) %c %d %d %d %d %d %u %u 0 %u 0 %u %u %u 0 %d %d %d 0 ",
+                      subject.pid(), s.comm, s.state, s.ppid, s.group, s.session, s.terminal,
+                      s.foreground, flags, s.host.minor_faults, s.host.major_faults, ticks.user,
+                      ticks.system, s.children_cpu_ns / kTickNs, PriorityOf(s), s.nice, s.threads);
   absl::StrAppendFormat(&text, "%d %u %u %u %u %u %u 0 0 %u %u %u %u 0 0 0 %d %d %d %d ",
                         s.start_time_ns / kTickNs, s.mm ? VirtualSize(**s.mm) : 0,
                         s.mm ? s.host.resident_pages : 0, s.rss_limit, layout.start_code,

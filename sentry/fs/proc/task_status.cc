@@ -11,11 +11,16 @@ namespace {
 
 std::string_view StateName(char state) {
   switch (state) {
-    case 'R': return "R (running)";
-    case 'S': return "S (sleeping)";
-    case 'D': return "D (disk sleep)";
-    case 'T': return "T (stopped)";
-    default: return "Z (zombie)";
+    case 'R':
+      return "R (running)";
+    case 'S':
+      return "S (sleeping)";
+    case 'D':
+      return "D (disk sleep)";
+    case 'T':
+      return "T (stopped)";
+    default:
+      return "Z (zombie)";
   }
 }
 
@@ -34,8 +39,8 @@ std::string EscapedName(std::string_view comm) {
   return out;
 }
 
-// Sizes as the host counts them; code is told apart by the program's layout, since the host's idea of
-// it is the sentry's own.
+// Sizes as the host counts them; code is told apart by the program's layout, since the host's idea
+// of it is the sentry's own.
 void AppendMemory(const Snapshot& s, const HostStatus& host, std::string& text) {
   const auto line = [&](std::string_view name, uint64_t kib) {
     absl::StrAppendFormat(&text, "%s:\t%8u kB\n", name, kib);
@@ -90,14 +95,15 @@ void AppendAffinity(const Snapshot& s, std::string& text) {
 
 void AppendIds(const Subject& subject, const Snapshot& s, std::string& text) {
   const Credentials& c = s.creds;
-  absl::StrAppendFormat(&text, "Uid:\t%u\t%u\t%u\t%u\nGid:\t%u\t%u\t%u\t%u\n", c.uid, c.euid, c.suid,
-                        c.fsuid, c.gid, c.egid, c.sgid, c.fsgid);
+  absl::StrAppendFormat(&text, "Uid:\t%u\t%u\t%u\t%u\nGid:\t%u\t%u\t%u\t%u\n", c.uid, c.euid,
+                        c.suid, c.fsuid, c.gid, c.egid, c.sgid, c.fsgid);
   size_t fd_size = s.mm ? 64 : 0;
   while (fd_size != 0 && fd_size < s.fd_size) fd_size *= 2;
   absl::StrAppendFormat(&text, "FDSize:\t%u\nGroups:\t", fd_size);
   for (const uint32_t gid : c.groups) absl::StrAppend(&text, gid, " ");
-  absl::StrAppendFormat(&text, "%s\nNStgid:\t%d\nNSpid:\t%d\nNSpgid:\t%d\nNSsid:\t%d\nKthread:\t0\n",
-                        c.groups.empty() ? " " : "", subject.tgid, subject.pid(), s.group, s.session);
+  absl::StrAppendFormat(
+      &text, "%s\nNStgid:\t%d\nNSpid:\t%d\nNSpgid:\t%d\nNSsid:\t%d\nKthread:\t0\n",
+      c.groups.empty() ? " " : "", subject.tgid, subject.pid(), s.group, s.session);
 }
 
 }  // namespace

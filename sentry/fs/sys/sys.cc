@@ -47,7 +47,8 @@ class TreeBuilder {
  private:
   Ref<FixedDirectory> NewDirectory() {
     return MakeRef<FixedDirectory>(
-        PseudoNode{.dev = kSysDevice, .ino = ++ino_, .mode = S_IFDIR | 0555});
+        PseudoNode{
+            .dev = kSysDevice, .ino = ++ino_, .mode = S_IFDIR | 0555, .creation_error = EPERM});
   }
   uint64_t ino_ = 0;
   Ref<FixedDirectory> root_;
