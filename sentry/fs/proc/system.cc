@@ -174,7 +174,8 @@ constexpr ConstantRow kConstants[] = {
      "       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  cgid "
      "    "
      " atime      dtime      ctime                   rss                  swap\n"},
-    {"", "devices", "Character devices:\n  1 mem\n  5 /dev/tty\n  5 /dev/console\n  5 /dev/ptmx\n"
+    {"", "devices",
+     "Character devices:\n  1 mem\n  5 /dev/tty\n  5 /dev/console\n  5 /dev/ptmx\n"
      "128 ptm\n136 pts\n\nBlock devices:\n"},
     {"tty", "drivers",
      "/dev/tty             /dev/tty        5       0 system:/dev/tty\n"
@@ -183,8 +184,6 @@ constexpr ConstantRow kConstants[] = {
      "pty_slave            /dev/pts      136 0-1048575 pty:slave\n"
      "pty_master           /dev/ptm      128 0-1048575 pty:master\n"},
     {"tty", "ldiscs", "n_tty       0\n"},
-    {"sys/kernel/pty", "max", "4096\n"},
-    {"sys/kernel/pty", "reserve", "1024\n"},
 };
 
 }  // namespace
