@@ -43,12 +43,11 @@ Result<std::string> StatText(const Subject& subject) {
   const Ticks ticks = TicksOf(subject, s);
   constexpr uint32_t kForkNoExec = 0x40, kRandomize = 0x400000;
   const uint32_t flags = kRandomize | (s.has_execed ? 0 : kForkNoExec);
-  std::string text =
-      absl::StrFormat("%d (%s) %c %d %d %d %d %d %u %u 0 %u 0 %u %u %u %u %d %d %d 0 ",
-                      subject.pid(), s.comm, s.state, s.ppid, s.group, s.session, s.terminal,
-                      s.foreground, flags, s.host.minor_faults, s.host.major_faults, ticks.user,
-                      ticks.system, s.children_cpu.user_ns / kTickNs,
-                      s.children_cpu.system_ns / kTickNs, PriorityOf(s), s.nice, s.threads);
+  std::string text = absl::StrFormat(
+      "%d (%s) %c %d %d %d %d %d %u %u 0 %u 0 %u %u %u %u %d %d %d 0 ", subject.pid(), s.comm,
+      s.state, s.ppid, s.group, s.session, s.terminal, s.foreground, flags, s.host.minor_faults,
+      s.host.major_faults, ticks.user, ticks.system, s.children_cpu.user_ns / kTickNs,
+      s.children_cpu.system_ns / kTickNs, PriorityOf(s), s.nice, s.threads);
   absl::StrAppendFormat(&text, "%d %u %u %u %u %u %u 0 0 %u %u %u %u 0 0 0 %d %d %d %d ",
                         s.start_time_ns / kTickNs, s.mm ? VirtualSize(**s.mm) : 0,
                         s.mm ? s.host.resident_pages : 0, s.rss_limit, layout.start_code,
