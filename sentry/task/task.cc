@@ -111,10 +111,14 @@ char Task::State() const {
     if ((life_.load() & kInCallback) != 0) return 'R';
     host_tid = thread_->host_tid();
   }
-  // The only call in which the host lets a thread sleep; any other is on its way to a call-back.
+  // The only calls in which the host lets a thread sleep: futex, futex_waitv and futex_wait. Any other
+  // is on its way to a call-back.
   const Result<std::string> call = kernel_.platform().HostProc(host_tid, "syscall");
   // Without an answer it is taken to sleep, as most threads do.
-  return !call.ok() || call->starts_with(std::to_string(SYS_futex) + " ") ? 'S' : 'R';
+  if (!call.ok()) return 'S';
+  const long nr = strtol(call->c_str(), nullptr, 10);
+  constexpr long kFutexWaitv = 449, kFutexWait = 455;
+  return nr == SYS_futex || nr == kFutexWaitv || nr == kFutexWait ? 'S' : 'R';
 }
 
 uint64_t Task::ThreadCpuNs() const {

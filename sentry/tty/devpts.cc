@@ -114,7 +114,10 @@ class PtmxNode final : public Inode {
 class DevptsRoot final : public PseudoDirectory {
  public:
   explicit DevptsRoot(Ref<Devpts> devpts)
-      : PseudoDirectory({.dev = devpts->dev(), .ino = kRootIno, .mode = S_IFDIR | 0755}),
+      : PseudoDirectory({.dev = devpts->dev(),
+                         .ino = kRootIno,
+                         .mode = S_IFDIR | 0755,
+                         .creation_error = EPERM}),
         devpts_(std::move(devpts)) {}
 
   Result<Ref<Inode>> Find(std::string_view name) override {

@@ -113,7 +113,7 @@ site_with_state:
 // SIGALRM at short intervals while it lives.
 std::atomic<int> g_alarms;
 std::atomic<uint64_t> g_strange_ip;
-uint64_t g_text_start, g_text_end;
+std::atomic<uint64_t> g_text_start, g_text_end;
 extern "C" char __executable_start, etext;
 
 void OnAlarm(int, siginfo_t*, void* context) {
@@ -229,14 +229,14 @@ TEST(HotCalls, EachCallIsMadeOnceAcrossSignals) {
 
 TEST(HotCalls, HandlersSeeOnlyTheProgramsOwnAddresses) {
   g_text_start = reinterpret_cast<uint64_t>(&__executable_start);
-  g_text_end = reinterpret_cast<uint64_t>(&etext);
   g_strange_ip = 0;
   {
     Alarms alarms;
-    // Through sites of this program only.
+    // From here to the end of the block through sites of this program only.
+    g_text_end = reinterpret_cast<uint64_t>(&etext);
     while (g_alarms < 50) site_getppid(0, 0, 0);
+    g_text_end = 0;
   }
-  g_text_end = 0;
   EXPECT_EQ(g_strange_ip, 0u) << std::hex << g_strange_ip;
 }
 

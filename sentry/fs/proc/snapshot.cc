@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "sentry/task/wait.h"
 #include "sentry/time/clocks.h"
 
 namespace sentry::proc {
@@ -39,7 +40,6 @@ void ReadGroupLocked(const ThreadGroup& group, Snapshot& out) {
   out.threads = std::max(1, static_cast<int>(group.tasks.size()));
   out.exit_signal = group.exit_signal;
   out.exit_status = group.zombie ? group.exit_status : 0;
-  out.children_cpu = group.children_usage.cpu;
   out.start_time_ns = group.start_time_ns;
   out.has_execed = group.has_execed;
   out.queue_limit = group.limits[RLIMIT_SIGPENDING].rlim_cur;
@@ -79,6 +79,7 @@ Result<Snapshot> TakeSnapshot(const Subject& subject) {
     ReadHost(subject, out);
   }
   out.cpu = ProcessCpu(*subject.kernel, *group);
+  out.children_cpu = UsageOfChildren(*subject.kernel, *group).cpu;
   if (terminal) out.terminal = terminal->device();
   return out;
 }
