@@ -82,7 +82,7 @@ bool HostProcess::TryReap(pid_t tid, int* status) {
 
 Result<Exception> HostProcess::ReadException(Tracee& tracee) {
   absl::MutexLock lock(&frame_mu_);
-  return tracee.ReadException(*space_, native::SlotAddress(1) - 64);
+  return tracee.ReadException(*space_, native::SlotAddress(0) + STUB_SLOT_USED - 64);
 }
 
 CpuTimes HostProcess::CpuSplit() {

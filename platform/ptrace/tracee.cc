@@ -18,7 +18,7 @@ namespace {
 constexpr uint64_t kSyscallSize = 2;     // The instruction.
 constexpr uint64_t kPlainFlags = 0x202;  // Nothing set that a stub would notice.
 constexpr uint64_t kVsyscallPage = 0xffffffffff600000;
-constexpr uint64_t kStepFlag = 1 << 8;   // TF.
+constexpr uint64_t kStepFlag = 1 << 8;  // TF.
 constexpr uint64_t kMaxFrame = 64 << 10;
 constexpr uint16_t kUserCode = 0x33, kUserStack = 0x2b;
 
@@ -188,8 +188,7 @@ Result<siginfo_t> Tracee::SignalInfo() {
   return info;
 }
 
-Result<Exception> Tracee::ReadException(native::NativeAddressSpace& space,
-                                                uint64_t stack) {
+Result<Exception> Tracee::ReadException(native::NativeAddressSpace& space, uint64_t stack) {
   const std::vector<std::byte> xstate = TRY(ReadXstate());
   user_regs_struct at = regs_;
   at.rsp = stack;

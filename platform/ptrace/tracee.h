@@ -60,9 +60,9 @@ class Tracee {
   Stop Wait();
   int signal() const { return signal_; }
   Result<siginfo_t> SignalInfo();
-  // What the processor said about the fault whose signal the thread stands at. ptrace(2) does not tell,
-  // but the frame for a handler does: the host builds one below `stack`, memory of the stub's, and the
-  // thread goes on as if nothing had been. EIO when it did not come to that.
+  // What the processor said about the fault whose signal the thread stands at. ptrace(2) does not
+  // tell, but the frame for a handler does: the host builds one below `stack`, memory of the
+  // stub's, and the thread goes on as if nothing had been. EIO when it did not come to that.
   Result<Exception> ReadException(native::NativeAddressSpace& space, uint64_t stack);
   // True when the stop has interrupted a call that the host would start again: the thread then
   // stands in front of it, as if it had never been made.
