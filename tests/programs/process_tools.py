@@ -111,7 +111,7 @@ class Inside(Tool):
 
 CASES = [
     Tool("make-j8", ["make", "gcc"], BUILD, scene=False, limit=240),
-    Tool("ps", ["ps"], "ps -o ppid,pid,stat,ni,comm,args -p $a,$b >/tmp/ps.$$; "
+    Tool("ps", ["ps"], "ps -o ppid,pid,state,comm,args -p $a,$b >/tmp/ps.$$; "
          f"{NAMES} /tmp/ps.$$ | tr -s ' ' | sed 's/^ //'; rm /tmp/ps.$$"),
     Tool("ps-threads", ["ps"], "ps -L -o nlwp,comm -p $a; ps -eLf >/dev/null && ps axjf >/dev/null && "
          "ps aux >/dev/null && ps -ef >/dev/null"),
@@ -120,7 +120,7 @@ CASES = [
          "pgrep -P $$ -f 'sleep 1002' | wc -l"),
     Tool("pkill", ["pkill"], "pkill -P $$ -f 'sleep 1001'; wait $a 2>/dev/null; echo $?"),
     Tool("pstree", ["pstree"], "pstree -A $$ >/tmp/pt.$$; cat /tmp/pt.$$; rm /tmp/pt.$$"),
-    Tool("top", ["top"], "top -b -n1 -p $a,$b | sed -n '7,$p' | awk '{print $2, $4, $8, $NF}'"),
+    Tool("top", ["top"], "top -b -n1 -p $a,$b | sed -n '7,$p' | awk '{print $2, $8, $NF}'"),
     Tool("free", ["free"], "free | awk '{print $1}'; free -m | awk 'NR == 2 {print ($2 > 100)}'"),
     Tool("vmstat", ["vmstat"], "vmstat | head -2; vmstat | awk 'NR == 3 {print NF}'"),
     Tool("uptime", ["uptime"], "uptime | sed 's/[0-9.:]\\+/N/g; s/.*load/load/'; uptime -p >/dev/null; "
