@@ -107,10 +107,13 @@ Result<WaitReport> WaitForChild(Task& task, const WaitQuery& query) {
   if (report.pid != 0 || (query.options & WNOHANG) != 0) return report;
   Waiter waiter(task);
   waiter.Watch(&task.group().child_events, POLLIN);
+  // A signal counts only when there is nothing to report: it often tells of the very child.
+  Status slept = kOk;
   for (;;) {
     report = TRY(kernel.LookForChild(task.group(), query));
     if (report.pid != 0) return report;
-    TRY(waiter.Sleep());
+    if (!slept.ok()) return slept.error();
+    slept = waiter.Sleep();
   }
 }
 
