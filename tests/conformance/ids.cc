@@ -224,10 +224,11 @@ TEST(Personality, QueryAndSet) {
 }
 
 TEST(Priority, NiceOfAChild) {
-  EXPECT_THAT(InChild([] {
-    CHILD_CHECK(getpriority(PRIO_PROCESS, 0) == 0);
-    CHILD_CHECK(setpriority(PRIO_PROCESS, 0, 5) == 0);
-    CHILD_CHECK(getpriority(PRIO_PROCESS, 0) == 5);
+  const int own = getpriority(PRIO_PROCESS, 0);
+  EXPECT_THAT(InChild([own] {
+    CHILD_CHECK(getpriority(PRIO_PROCESS, 0) == own);
+    CHILD_CHECK(setpriority(PRIO_PROCESS, 0, 19) == 0);
+    CHILD_CHECK(getpriority(PRIO_PROCESS, 0) == 19);
     return 0;
   }), Exited(0));
 }
