@@ -40,6 +40,9 @@ void StubContext::Resume() {
   }
   if (self_ != nullptr) {
     native::StoreRegisters(regs, self_->context);
+    // Also where the answer goes by notification: an interrupt on its heels has to see that there
+    // are new registers.
+    self_->self.state.store(MAILBOX_DONE, std::memory_order_release);
     Answer(STUB_COMMAND_RESUME);
     return;
   }

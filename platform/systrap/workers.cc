@@ -1,8 +1,8 @@
 // Leader and followers: one worker waits for notifications and handles what it receives, on the
 // core of the thread that called. Before it blocks it lets another one lead.
 #include <signal.h>
-#include <sys/resource.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include "base/log.h"
