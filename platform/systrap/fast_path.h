@@ -74,6 +74,8 @@ class Sites : public RefCounted {
 
   enum class Table : uint8_t { kNone, kMapped, kImpossible };
   Table table = Table::kNone;
+  // One thread at a time: the protections of a page are changed and restored.
+  bool being_patched = false;
 
   // The mailbox mapped at a slot.
   std::optional<size_t> MailboxOf(size_t slot) const;

@@ -24,6 +24,9 @@ constexpr uint32_t kBusyCalls = 32;
 constexpr int64_t kBusyNs = 1'300'000;
 // Rewriting a site costs about as much as this many notifications.
 constexpr uint32_t kHotSite = 24;
+// The number of the mailboxes' memfd in a stub, for the time of one mmap: not one by which the
+// application is likely to map a file in another thread at the same time.
+constexpr int kMailboxFd = 1021;
 // Calls that came the slow way although somebody should have been looking at the mailbox.
 constexpr int kMostMissed = 16;
 constexpr int64_t kMissedNs = 1'000'000;
@@ -149,21 +152,25 @@ void Systrap::Observe(HostThread& thread, const SyscallArgs& call) {
 }
 
 void Systrap::Patch(StubContext& context, HostThread& thread, const Sites::Record& site) {
-  Status done = kOk;
-  if (thread.mailbox == nullptr) done = AttachMailbox(context, thread);
+  const Ref<Sites> sites = thread.process->sites;
   bool patched = false;
   {
     absl::MutexLock lock(&mu_);
-    const Sites::Site* known = thread.process->sites->Find(site.after);
+    if (sites->being_patched) return;  // There will be other calls.
+    sites->being_patched = true;
+    const Sites::Site* known = sites->Find(site.after);
     patched = known != nullptr && known->state == Sites::State::kPatched;
   }
+  Status done = kOk;
+  if (thread.mailbox == nullptr) done = AttachMailbox(context, thread);
   if (done.ok() && !patched) done = WriteSite(context, thread, site);
   if (!done.ok()) {
     LOG_DEBUG("the site of call %d is left as it is: errno %d", static_cast<int>(site.nr),
               done.error().code());
   }
   absl::MutexLock lock(&mu_);
-  Sites::Site* known = thread.process->sites->Find(site.after);
+  sites->being_patched = false;
+  Sites::Site* known = sites->Find(site.after);
   if (known == nullptr) return;
   known->calls = 0;
   if (!patched) known->state = done.ok() ? Sites::State::kPatched : Sites::State::kHopeless;
@@ -188,22 +195,18 @@ Status Systrap::AttachMailbox(StubContext& context, HostThread& thread) {
   const uint64_t address = SlotAddress(thread.slot) + STUB_SLOT_MAILBOX;
   const std::vector<std::byte> fpstate = TRY(context.ReadFpState());
   std::optional<size_t> index;
-  int guest_fd = 0;  // A number that the stub does not use.
   {
     absl::MutexLock lock(&mu_);
     index = thread.process->sites->MailboxOf(thread.slot);
-    for (const int used : thread.process->descriptors) {
-      if (used == guest_fd) ++guest_fd;
-    }
   }
   if (!index.has_value()) {
     index = TRY(pool_->Allocate());
     const auto mapped = context.HostCall(
         {.nr = SYS_mmap,
          .args = {address, STUB_MAILBOX_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
-                  static_cast<uint64_t>(guest_fd), pool_->offset(*index)},
+                  uint64_t{kMailboxFd}, pool_->offset(*index)},
          .host_fd = pool_->fd(),
-         .guest_fd = guest_fd});
+         .guest_fd = kMailboxFd});
     // What could be mapped all the same is not given to another process.
     if (!mapped.ok()) return mapped.error();
     absl::MutexLock lock(&mu_);
