@@ -290,7 +290,7 @@ platform::Verdict Task::FilterRestart(platform::Verdict verdict,
   if (verdict.kind != platform::Verdict::Kind::kReturn) return verdict;
   const int64_t code = -verdict.value;
   // The sleeper is woken before the thread is interrupted: it must not run on in between.
-  if (code == EINTR) thread_->Interrupt();
+  if (code == EINTR && sleeper_.interrupted()) thread_->Interrupt();
   if (code < 512 || code > 516 || !IsRestart(static_cast<int>(code))) return verdict;
   restart_code_ = static_cast<int>(code);
   restart_nr_ = call.nr;

@@ -131,7 +131,7 @@ class Alarms {
     action.sa_flags = SA_SIGINFO | flags;
     sigaction(SIGALRM, &action, &old_);
     g_alarms = 0;
-    const itimerval often{.it_interval = {0, 150}, .it_value = {0, 150}};
+    const itimerval often{.it_interval = {0, 1000}, .it_value = {0, 1000}};
     setitimer(ITIMER_REAL, &often, nullptr);
   }
   ~Alarms() {
