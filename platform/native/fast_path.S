@@ -4,8 +4,9 @@
 // %rax, %rcx and %r11, which points to the site's record. There is no stack to use (the red zone
 // below it may be in use) and the flags are the application's, which is why tests are made with
 // jrcxz. The mailbox is found through the segment base of %gs: where the application uses that for
-// itself, it lies outside the stub region, and the call is made in the ordinary way. A thread that is interrupted here is put back in front of its call, or behind it, by
-// platform/systrap/fast_path.cc, which knows the labels:
+// itself, it lies outside the stub region, and the call is made in the ordinary way. A thread that is
+// interrupted here is put back in front of its call, or behind it, by platform/systrap/fast_path.cc,
+// which knows the labels:
 //   up to `posted`, and from `slow` on    the call has not been made, flags are untouched
 //   from `posted` to `out`                flags are in the mailbox; its state tells
 //   at `out`                              the call has been made, %r11 is where it returns to
@@ -146,7 +147,7 @@ sandbox_stub_fast_self:
     movq %rax, CONTEXT_RIP(%r11)
     movq MAILBOX_VALUE(%rcx), %rax
     movq %rax, CONTEXT_RAX(%r11)
-    movl $-1, %eax
+    movl $~(1 << 18), %eax      // Tile data is too large, and nobody here may use it.
     movl $-1, %edx
     xsave64 MAILBOX_XSTATE(%rcx)
     movq CONTEXT_RDX(%r11), %rdx

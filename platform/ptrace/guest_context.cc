@@ -4,18 +4,18 @@
 #include <signal.h>
 #include <sys/syscall.h>
 
-#include "platform/ptrace/fp_state.h"
+#include "platform/native/fp_state.h"
 #include "platform/ptrace/image.h"
 
 namespace platform::ptrace {
 
 Result<std::vector<std::byte>> GuestContext::ReadFpState() {
-  return ToSignalFrame(TRY(tracee().ReadXstate()));
+  return native::ToSignalFrame(TRY(tracee().ReadXstate()));
 }
 
 Status GuestContext::WriteFpState(std::span<const std::byte> state) {
   const std::vector<std::byte> current = TRY(tracee().ReadXstate());
-  return tracee().WriteXstate(TRY(FromSignalFrame(state, current)));
+  return tracee().WriteXstate(TRY(native::FromSignalFrame(state, current)));
 }
 
 Status GuestContext::Exec(Image& image) {

@@ -5,8 +5,8 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
+#include "platform/native/fp_state.h"
 #include "platform/native/stub.h"
-#include "platform/ptrace/fp_state.h"
 #include "platform/ptrace/guest_thread.h"
 
 namespace platform::ptrace {
@@ -35,7 +35,7 @@ Status PtraceImage::Prepare() {
   TRY(tracee_.Call(SYS_close_range, {kept + 1, ~uint32_t{0}}));
   // Until now it had the sentry's.
   const std::vector<std::byte> xstate = TRY(tracee_.ReadXstate());
-  return tracee_.WriteXstate(TRY(FromSignalFrame({}, xstate)));
+  return tracee_.WriteXstate(TRY(native::FromSignalFrame({}, xstate)));
 }
 
 Status PtraceImage::Execute(const Mapping& m) {

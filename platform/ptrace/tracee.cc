@@ -9,8 +9,8 @@
 
 #include <utility>
 
+#include "platform/native/fp_state.h"
 #include "platform/native/stub.h"
-#include "platform/ptrace/fp_state.h"
 
 namespace platform::ptrace {
 namespace {
@@ -296,7 +296,7 @@ void Tracee::Exit() {
 }
 
 Result<std::vector<std::byte>> Tracee::ReadXstate() {
-  std::vector<std::byte> xstate(kMaxXstate);
+  std::vector<std::byte> xstate(native::kMaxXstate);
   iovec span{.iov_base = xstate.data(), .iov_len = xstate.size()};
   if (gone_ || Request(PTRACE_GETREGSET, NT_X86_XSTATE, &span) != 0) return Errno(EIO);
   xstate.resize(span.iov_len);

@@ -101,7 +101,7 @@ std::span<const std::byte> StubContext::LoadedFpState() const {
 }
 
 Result<std::vector<std::byte>> StubContext::ReadFpState() {
-  if (self_ != nullptr) return platform_.fp_template().Complete(*self_);
+  if (self_ != nullptr) return SelfFpState(*self_);
   if (machine_.fpstate == 0) return std::vector<std::byte>{};
   if (const auto loaded = LoadedFpState(); !loaded.empty()) {
     return std::vector<std::byte>(loaded.begin(), loaded.end());

@@ -34,11 +34,10 @@ struct HostProcess : RefCounted {
   bool killed = false;     // By us: its threads get no call-backs any more.
   bool reaped = false;
   std::set<int> descriptors;  // Injected and not closed yet.
+  std::set<int> released;     // Those of them that were closed by other means than close(2).
   std::set<size_t> slots;  // Of its threads, to be freed when it dies: others may share the memory.
   Ref<UsageLedger> ledger;  // Empty in an image.
   CpuTimes before;          // Of the host processes that it has replaced.
-  // Those of them that the application has closed by other means than close(2).
-  std::set<int> released;
 };
 
 // A thread of a stub; survives execve, which gives it another process. Guarded by Systrap::mu().
@@ -154,8 +153,6 @@ class Systrap final : public Platform {
   void AnswerEvent(HostThread& thread, native::Mailbox& box, int command) ABSL_LOCKS_EXCLUDED(mu_);
   // A thread that interrupted itself goes on: signals may be sent to it again.
   void LeaveSelf(HostThread& thread) ABSL_LOCKS_EXCLUDED(mu_);
-  // What a signal frame of the host says about the extended state in it.
-  const FpTemplate& fp_template() const { return fp_template_; }
 
   // The next notification of a registered thread that is awaited; EIO when it died instead.
   Result<seccomp_notif> Await(HostThread& thread) ABSL_LOCKS_EXCLUDED(mu_);
@@ -236,10 +233,9 @@ class Systrap final : public Platform {
   const Layout layout_;
   const DispositionTable dispositions_;
   const std::unique_ptr<MailboxPool> pool_;
-  FpTemplate fp_template_;  // Of the first thread with a mailbox; the same for all.
-  std::atomic<bool> fp_known_{false};
-  const bool eager_;  // For tests: patches at the first call, and never tires of looking.
-  const UniqueFd nothing_;  // An empty file, see DropReleased.
+  const bool self_interrupts_;  // Threads can store their extended state by themselves.
+  const bool eager_;            // For tests: patches at the first call, and never tires of looking.
+  const UniqueFd nothing_;      // An empty file, see DropReleased.
 
   absl::Mutex mu_;  // A leaf for the sentry: no call-back runs under it.
   absl::flat_hash_map<pid_t, Ref<HostThread>> threads_ ABSL_GUARDED_BY(mu_);

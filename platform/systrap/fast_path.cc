@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "absl/time/clock.h"
+#include "platform/native/fp_state.h"
 
 namespace platform::systrap {
 
@@ -206,23 +207,15 @@ native::SiteRecord MakeRecord(size_t index, uint64_t after, uint64_t nr) {
   return record;
 }
 
-bool FpTemplate::Learn(std::span<const std::byte> fpstate) {
-  constexpr size_t kXsaveHeaderEnd = 576;
-  if (fpstate.size() < kXsaveHeaderEnd + sizeof(uint32_t) ||
-      fpstate.size() > sizeof(native::MailboxPage::xstate)) {
-    return false;
-  }
-  std::memcpy(software.data(), fpstate.data() + kSoftwareOffset, software.size());
-  size = fpstate.size();
-  return true;
+std::vector<std::byte> SelfFpState(const native::MailboxPage& page) {
+  static const uint64_t features = native::EnabledFeatures();
+  std::vector<std::byte> state(std::begin(page.xstate), std::end(page.xstate));
+  std::memcpy(state.data() + native::kXstateFeatures, &features, sizeof(features));
+  return native::ToSignalFrame(state);
 }
 
-std::vector<std::byte> FpTemplate::Complete(const native::MailboxPage& page) const {
-  constexpr uint32_t kMagic2 = 0x46505845;  // FP_XSTATE_MAGIC2
-  std::vector<std::byte> state(page.xstate, page.xstate + size);
-  std::memcpy(state.data() + kSoftwareOffset, software.data(), software.size());
-  std::memcpy(state.data() + size - sizeof(kMagic2), &kMagic2, sizeof(kMagic2));
-  return state;
+bool CanStoreFpState() {
+  return native::XstateSize(native::EnabledFeatures()) <= sizeof(native::MailboxPage::xstate);
 }
 
 Registers SelfRegisters(const native::MailboxPage& page) {
@@ -243,9 +236,7 @@ void UnwindSelf(Registers& regs, native::MailboxPage& page, bool resuming) {
   const uint64_t state = page.self.state.exchange(0, std::memory_order_acq_rel);
   page.call.state.store(0, std::memory_order_relaxed);
   if (resuming || (state & MAILBOX_DONE) != 0) {
-    const uint64_t eflags = page.context.eflags;
     native::LoadRegisters(page.context, regs);
-    regs.eflags = eflags;
     return;
   }
   regs.rip = page.call.after;

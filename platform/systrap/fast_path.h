@@ -2,6 +2,8 @@
 #ifndef PLATFORM_SYSTRAP_FAST_PATH_H_
 #define PLATFORM_SYSTRAP_FAST_PATH_H_
 
+#include <time.h>
+
 #include <array>
 #include <memory>
 #include <optional>
@@ -88,24 +90,23 @@ class Sites : public RefCounted {
   absl::flat_hash_map<size_t, size_t> mailboxes_;  // By slot.
 };
 
-// The host's description of the extended state in a signal frame: where XSAVE itself writes
-// nothing.
-struct FpTemplate {
-  static constexpr size_t kSoftwareOffset = 464;
-  size_t size = 0;  // With the magic word at the end; 0 when it is not known.
-  std::array<std::byte, 48> software{};
-
-  // False when a thread could not store so much by itself.
-  bool Learn(std::span<const std::byte> fpstate);
-  // A state for a signal frame from one that XSAVE has written.
-  std::vector<std::byte> Complete(const native::MailboxPage& page) const;
-};
+// The extended state that a thread has stored in its mailbox, as it stands in a signal frame.
+std::vector<std::byte> SelfFpState(const native::MailboxPage& page);
+// Whether it fits.
+bool CanStoreFpState();
 
 // The registers that a thread has stored in its mailbox.
 Registers SelfRegisters(const native::MailboxPage& page);
 
 // Whether this machine has the instructions that the stub's fast path is made of.
 bool CpuHasFastPath();
+
+// CLOCK_MONOTONIC.
+inline int64_t MonotonicNs() {
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * int64_t{1'000'000'000} + now.tv_nsec;
+}
 
 // Calls that may come by mailbox: those that are always answered here.
 constexpr bool IsMailable(const DispositionTable& table, uint64_t nr) {

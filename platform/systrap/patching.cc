@@ -3,7 +3,6 @@
 #include <linux/membarrier.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
-#include <time.h>
 
 #include <algorithm>
 #include <charconv>
@@ -31,12 +30,6 @@ constexpr int kMailboxFd = 1021;
 constexpr int kMostMissed = 16;
 constexpr int64_t kMissedNs = 1'000'000;
 
-int64_t Now() {
-  timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return now.tv_sec * int64_t{1'000'000'000} + now.tv_nsec;
-}
-
 // The protections of the mapping that holds [start, start + size), as in proc_pid_maps(5): "r-xp".
 // Empty when it is not in one.
 std::string ProtectionsAt(std::string_view maps, uint64_t start, size_t size) {
@@ -58,7 +51,7 @@ std::string ProtectionsAt(std::string_view maps, uint64_t start, size_t size) {
 // so often that nobody is.
 bool Missed(HostThread& thread) {
   if (thread.mailbox->call.polled.load(std::memory_order_relaxed) == 0) return false;
-  const int64_t now = Now();
+  const int64_t now = MonotonicNs();
   if (now - thread.missed_since > kMissedNs) {
     thread.missed = 0;
     thread.missed_since = now;
@@ -122,7 +115,7 @@ Status StoreWhileOthersRun(StubContext& context, uint64_t site,
 
 void Systrap::Count(HostThread& thread) {
   if (++thread.calls < kBusyCalls) return;
-  const int64_t now = Now();
+  const int64_t now = MonotonicNs();
   thread.busy = now - thread.window < kBusyNs;
   thread.window = now;
   thread.calls = 0;
@@ -193,7 +186,6 @@ bool Systrap::AnswerSegmentBase(HostThread& thread, const seccomp_notif& notific
 
 Status Systrap::AttachMailbox(StubContext& context, HostThread& thread) {
   const uint64_t address = SlotAddress(thread.slot) + STUB_SLOT_MAILBOX;
-  const std::vector<std::byte> fpstate = TRY(context.ReadFpState());
   std::optional<size_t> index;
   {
     absl::MutexLock lock(&mu_);
@@ -224,7 +216,6 @@ Status Systrap::AttachMailbox(StubContext& context, HostThread& thread) {
   TRY(context.HostCall({.nr = SYS_arch_prctl, .args = {ARCH_SET_GS, address}}));
   absl::MutexLock lock(&mu_);
   thread.mailbox = &page;
-  if (!fp_known_.exchange(true)) fp_template_.Learn(fpstate);
   return kOk;
 }
 

@@ -356,7 +356,7 @@ void Systrap::ServeEvent(HostThread& thread, std::optional<uint64_t> notificatio
 
 void Systrap::ServeSelf(HostThread& thread, std::optional<uint64_t> notification) {
   native::MailboxPage* page = thread.mailbox;
-  if (page == nullptr || fp_template_.size == 0) {
+  if (page == nullptr || !self_interrupts_) {
     // Forged: no answer has asked for it.
     if (notification.has_value()) listener_.Reply(*notification, STUB_COMMAND_RESUME);
     return;

@@ -6,7 +6,6 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 #include <x86intrin.h>
 
@@ -32,12 +31,6 @@ constexpr uint64_t kWorthwhile = 128;
 constexpr int64_t kFirstPauseNs = 4'000'000;
 constexpr int64_t kLongestPauseNs = 512'000'000;
 constexpr size_t kMostPolled = 16;
-
-int64_t Now() {
-  timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return now.tv_sec * int64_t{1'000'000'000} + now.tv_nsec;
-}
 
 SyscallArgs ToArgs(const Mailbox& box) {
   // Copied once: the application can write to it.
@@ -65,7 +58,7 @@ void KeepAwayFrom(int cpu, const cpu_set_t& allowed) {
 void Systrap::RequestPollingLocked(HostThread& thread) {
   if (thread.polled || thread.mailbox == nullptr || to_poll_.size() >= kMostPolled) return;
   if (!spinning_) {
-    if (Now() < spin_not_before_) return;
+    if (MonotonicNs() < spin_not_before_) return;
     if (!spinner_exists_) {
       if (OneCpu()) {
         spin_not_before_ = INT64_MAX;
@@ -144,7 +137,7 @@ void Systrap::Spin(Worker& worker, const cpu_set_t& allowed) {
   worker.blocked = false;
   uint64_t served = 0;
   int64_t lost = 0;
-  const int64_t start = Now();
+  const int64_t start = MonotonicNs();
   int64_t last_look = start;
   int64_t last_call = start;
   bool crowded = false;
@@ -170,10 +163,10 @@ void Systrap::Spin(Worker& worker, const cpu_set_t& allowed) {
         set.push_back(std::move(polled));
       }
       to_poll_.clear();
-      last_look = last_call = Now();
+      last_look = last_call = MonotonicNs();
     }
     const bool any = look();
-    const int64_t now = Now();
+    const int64_t now = MonotonicNs();
     if (any) {
       last_call = now;
       if (!eager_) patience = kIdleNs;
@@ -198,10 +191,10 @@ void Systrap::Spin(Worker& worker, const cpu_set_t& allowed) {
   const bool good = eager_ || (served >= kWorthwhile && !crowded &&
                                !spin_no_more_.load(std::memory_order_relaxed));
   LOG_DEBUG("spinner: %d calls in %d us, %d us lost%s%s", static_cast<int>(served),
-            static_cast<int>((Now() - start) / 1000), static_cast<int>(lost / 1000),
+            static_cast<int>((MonotonicNs() - start) / 1000), static_cast<int>(lost / 1000),
             worker.blocked ? ", a handler waited" : "", good ? "" : ", not worth it");
   spin_pause_ = good ? 0 : std::clamp(2 * spin_pause_, kFirstPauseNs, kLongestPauseNs);
-  if (spin_not_before_ != INT64_MAX) spin_not_before_ = Now() + spin_pause_;
+  if (spin_not_before_ != INT64_MAX) spin_not_before_ = MonotonicNs() + spin_pause_;
 }
 
 bool Systrap::TryMailbox(const Polled& polled) {
@@ -235,8 +228,7 @@ bool Systrap::TakeMail(const Polled& polled, Mailbox& box) {
   if ((state & MAILBOX_POSTED) == 0) return false;
   thread.in_callback = true;
   thread.caller = pthread_self();
-  // Without knowing how to complete its extended state the thread cannot interrupt itself.
-  thread.in_mail = &box == &polled.page->call && fp_template_.size != 0;
+  thread.in_mail = &box == &polled.page->call && self_interrupts_;
   return true;
 }
 

@@ -28,6 +28,7 @@ Systrap::Systrap(std::unique_ptr<native::Zygote> zygote, Listener listener, Layo
       layout_(layout),
       dispositions_(dispositions),
       pool_(std::move(pool)),
+      self_interrupts_(pool_ != nullptr && CanStoreFpState()),
       eager_(eager),
       nothing_(memfd_create("closed", MFD_CLOEXEC)) {}
 

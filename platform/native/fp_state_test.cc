@@ -1,10 +1,10 @@
-#include "platform/ptrace/fp_state.h"
+#include "platform/native/fp_state.h"
 
 #include <gtest/gtest.h>
 
 #include <cstring>
 
-namespace platform::ptrace {
+namespace platform::native {
 namespace {
 
 constexpr size_t kSize = 832;  // x87, SSE and AVX.
@@ -75,4 +75,4 @@ TEST(FpState, ShortFrameIsRefused) {
 }
 
 }  // namespace
-}  // namespace platform::ptrace
+}  // namespace platform::native

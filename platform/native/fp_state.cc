@@ -1,12 +1,13 @@
-#include "platform/ptrace/fp_state.h"
+#include "platform/native/fp_state.h"
 
 #include <cpuid.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <cstring>
 
-namespace platform::ptrace {
+namespace platform::native {
 namespace {
 
 // struct _fpx_sw_bytes of arch/x86/include/uapi/asm/sigcontext.h, at offset 464 of a signal frame.
@@ -20,7 +21,7 @@ struct SoftwareBytes {
 };
 static_assert(sizeof(SoftwareBytes) == 48);
 
-constexpr size_t kSoftwareBytes = 464;
+constexpr size_t kSoftwareBytes = kXstateFeatures;
 constexpr size_t kLegacySize = 512;
 constexpr size_t kHeaderEnd = 576;  // The XSAVE header: a mask of the features in use, and zeroes.
 constexpr uint32_t kMagic1 = 0x46505853;
@@ -42,16 +43,14 @@ void Store(std::span<std::byte> to, size_t offset, const T& value) {
   std::memcpy(to.subspan(offset, sizeof(T)).data(), &value, sizeof(T));
 }
 
-// The end of the last of `features` in the standard form.
-size_t StandardSize(uint64_t features) {
-  size_t size = kHeaderEnd;
+// Where each feature ends. Asked for once: a virtual machine's CPUID is slow.
+std::array<size_t, 64> FeatureEnds() {
+  std::array<size_t, 64> ends{};
   for (uint32_t i = 2; i < 63; ++i) {
-    if ((features >> i & 1) == 0) continue;
     uint32_t a, b, c, d;
-    if (__get_cpuid_count(0xd, i, &a, &b, &c, &d) == 0) continue;
-    size = std::max(size, size_t{a} + b);
+    if (__get_cpuid_count(0xd, i, &a, &b, &c, &d) != 0) ends[i] = size_t{a} + b;
   }
-  return size;
+  return ends;
 }
 
 // A state in which every feature has its initial value, but for what `current` says of protection
@@ -78,9 +77,24 @@ bool ReadSoftwareBytes(std::span<const std::byte> frame, SoftwareBytes& bytes) {
 
 }  // namespace
 
+uint64_t EnabledFeatures() {
+  uint32_t low = 0, high = 0;
+  asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return (uint64_t{high} << 32 | low) & ~kTileData;
+}
+
+size_t XstateSize(uint64_t features) {
+  static const std::array<size_t, 64> ends = FeatureEnds();
+  size_t size = kHeaderEnd;
+  for (size_t i = 2; i < ends.size(); ++i) {
+    if ((features >> i & 1) != 0) size = std::max(size, ends[i]);
+  }
+  return size;
+}
+
 std::vector<std::byte> ToSignalFrame(std::span<const std::byte> xstate) {
   const uint64_t features = Load<uint64_t>(xstate, kSoftwareBytes) & ~kTileData;
-  const size_t size = std::min(xstate.size(), StandardSize(features));
+  const size_t size = std::min(xstate.size(), XstateSize(features));
   std::vector<std::byte> frame(xstate.begin(), xstate.begin() + static_cast<ptrdiff_t>(size));
   frame.resize(size + sizeof(kMagic2));
   Store(std::span(frame), kSoftwareBytes,
@@ -113,4 +127,4 @@ Result<std::vector<std::byte>> FromSignalFrame(std::span<const std::byte> frame,
   return state;
 }
 
-}  // namespace platform::ptrace
+}  // namespace platform::native
