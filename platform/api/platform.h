@@ -71,9 +71,11 @@ class AddressSpace : public RefCounted {
     kSmaps,      // Without the platform's own regions.
     kStat,       // Of the whole process, or with `host_tid` of that thread.
     kStatus,     // Likewise.
-    kSchedstat,  // Of the thread.
+    kSchedstat,  // Likewise: nanoseconds run, nanoseconds waited, time slices.
+    kSyscall,    // Likewise: what the thread is in the host's kernel for, proc_pid_syscall(5).
   };
-  // `host_tid` is Thread::host_tid() of one of its threads, 0 for whichever.
+  // `host_tid` is Thread::host_tid() of one of its threads, 0 for whichever. Asks another process: not
+  // with locks held.
   virtual Result<std::string> HostProc(HostFile file, int host_tid = 0) { return Errno(ENOSYS); }
 };
 
@@ -229,12 +231,6 @@ class Platform : public BlockingHooks {
   virtual const char* name() const = 0;
   virtual Layout layout() const = 0;
   virtual Result<std::unique_ptr<Image>> NewImage() = 0;
-  // The text of a file in the host's /proc/TID of a guest thread (Thread::host_tid): "stat",
-  // "status", "syscall". ENOSYS where the platform cannot tell, ESRCH or ENOENT for a dead thread.
-  // Asks another process: not with locks held.
-  virtual Result<std::string> HostProc(int host_tid, std::string_view file) {
-    return Errno(ENOSYS);
-  }
   // A description of its own, for reading only, of the file behind the sentry's descriptor `fd`:
   // what a shared mapping is made of that must never become writable. ENOSYS where the platform
   // cannot.

@@ -71,6 +71,8 @@ Result<std::string> NativeAddressSpace::HostProc(HostFile file, int host_tid) {
       return zygote_.ReadProc(either + "/status");
     case HostFile::kSchedstat:
       return zygote_.ReadProc(either + "/schedstat");
+    case HostFile::kSyscall:
+      return zygote_.ReadProc(either + "/syscall");
   }
   return Errno(ENOSYS);
 }

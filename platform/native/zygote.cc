@@ -398,10 +398,6 @@ Result<std::string> Zygote::ReadProc(std::string_view path) {
   return text;
 }
 
-Result<std::string> ReadThreadProc(Zygote& zygote, int tid, std::string_view file) {
-  return zygote.ReadProc(std::to_string(tid) + "/" + std::string(file));
-}
-
 Result<UniqueFd> Zygote::ReopenReadOnly(int fd) {
   absl::MutexLock lock(&mu_);
   // The answer to the request for the next stub comes first.

@@ -81,9 +81,6 @@ class Zygote {
   int64_t spare_ = 0;  // The stub forked ahead, if its pid has been read already.
 };
 
-// A file of /proc/TID, see Platform::HostProc.
-Result<std::string> ReadThreadProc(Zygote& zygote, int tid, std::string_view file);
-
 }  // namespace platform::native
 
 #endif  // PLATFORM_NATIVE_ZYGOTE_H_

@@ -15,9 +15,6 @@ class PtracePlatform final : public Platform {
   const char* name() const override { return "ptrace"; }
   Layout layout() const override { return layout_; }
   Result<std::unique_ptr<Image>> NewImage() override { return PtraceImage::Create(core_); }
-  Result<std::string> HostProc(int host_tid, std::string_view file) override {
-    return native::ReadThreadProc(core_->zygote(), host_tid, file);
-  }
   Result<UniqueFd> ReopenReadOnly(int fd) override { return core_->zygote().ReopenReadOnly(fd); }
   void Run() override { core_->Run(); }
   void Stop() override { core_->Stop(); }

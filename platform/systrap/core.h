@@ -121,9 +121,6 @@ class Systrap final : public Platform {
   const char* name() const override { return "systrap"; }
   Layout layout() const override { return layout_; }
   Result<std::unique_ptr<Image>> NewImage() override;
-  Result<std::string> HostProc(int host_tid, std::string_view file) override {
-    return native::ReadThreadProc(*zygote_, host_tid, file);
-  }
   Result<UniqueFd> ReopenReadOnly(int fd) override { return zygote_->ReopenReadOnly(fd); }
   void Run() override ABSL_LOCKS_EXCLUDED(mu_);
   void Stop() override ABSL_LOCKS_EXCLUDED(mu_);

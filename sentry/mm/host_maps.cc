@@ -1,5 +1,7 @@
 #include "sentry/mm/host_maps.h"
 
+#include <sys/sysmacros.h>
+
 #include <algorithm>
 #include <charconv>
 
@@ -32,8 +34,14 @@ bool ParseLine(std::string_view line, HostRange& range) {
   range.writable = permissions[1] == 'w';
   range.executable = permissions[2] == 'x';
   range.shared = permissions[3] == 's';
-  TakeField(line);  // The offset,
-  TakeField(line);  // the device.
+  if (!ParseNumber(TakeField(line), 16, range.offset)) return false;
+  const std::string_view device = TakeField(line);
+  const size_t colon = device.find(':');
+  uint64_t major = 0, minor = 0;
+  if (colon == std::string_view::npos) return false;
+  if (!ParseNumber(device.substr(0, colon), 16, major)) return false;
+  if (!ParseNumber(device.substr(colon + 1), 16, minor)) return false;
+  range.dev = makedev(static_cast<unsigned>(major), static_cast<unsigned>(minor));
   if (!ParseNumber(TakeField(line), 10, range.ino)) return false;
   range.special = TakeField(line).starts_with("[v");
   return true;

@@ -11,6 +11,8 @@ namespace sentry {
 struct HostRange {
   uint64_t begin = 0, end = 0;  // Bytes, [begin, end).
   bool readable = false, writable = false, executable = false, shared = false;
+  uint64_t offset = 0;   // Into the file, bytes.
+  uint64_t dev = 0;      // Of the file, as makedev(3) has it.
   uint64_t ino = 0;      // 0: anonymous.
   bool special = false;  // The vDSO and its data.
 };

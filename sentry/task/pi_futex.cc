@@ -4,10 +4,8 @@
 #include <sys/syscall.h>
 
 #include <algorithm>
-#include <charconv>
-#include <string>
-#include <string_view>
 
+#include "sentry/mm/host_maps.h"
 #include "sentry/task/kernel.h"
 #include "sentry/task/task.h"
 
@@ -28,14 +26,6 @@ bool IsAlive(Task& asking, uint32_t tid) {
   if (!owner) return false;
   absl::MutexLock lock(&asking.kernel().mu());
   return owner->alive();
-}
-
-uint64_t TakeNumber(std::string_view& text, int base) {
-  uint64_t value = 0;
-  const auto end = std::from_chars(text.data(), text.data() + text.size(), value, base).ptr;
-  text.remove_prefix(static_cast<size_t>(end - text.data()));
-  text.remove_prefix(std::min<size_t>(1, text.size()));
-  return value;
 }
 
 }  // namespace
@@ -102,20 +92,10 @@ Result<PiFutexes::Key> PiFutexes::KeyOf(Task& task, Word word) {
   if (word.addr.raw >= space.user_end()) return Errno(EFAULT);
   const Key own = {reinterpret_cast<uint64_t>(&space), 0, word.addr.raw};
   if (!word.shared) return own;
-  const std::string maps = TRY(space.HostMaps());
-  for (std::string_view rest = maps; !rest.empty();) {
-    std::string_view line = rest.substr(0, rest.find('\n'));
-    rest.remove_prefix(std::min(rest.size(), line.size() + 1));
-    // start-end perms offset major:minor inode
-    const uint64_t start = TakeNumber(line, 16), end = TakeNumber(line, 16);
-    if (word.addr.raw < start || word.addr.raw >= end || line.size() < 5) continue;
-    const bool shared = line[3] == 's';
-    line.remove_prefix(5);
-    const uint64_t offset = TakeNumber(line, 16);
-    const uint64_t major = TakeNumber(line, 16), minor = TakeNumber(line, 16);
-    const uint64_t inode = TakeNumber(line, 10);
-    if (!shared || inode == 0) return own;
-    return Key{major << 32 | minor, inode, offset + (word.addr.raw - start)};
+  for (const HostRange& range : ParseHostMaps(TRY(space.HostMaps()))) {
+    if (word.addr.raw < range.begin || word.addr.raw >= range.end) continue;
+    if (!range.shared || range.ino == 0) return own;
+    return Key{range.dev, range.ino, range.offset + (word.addr.raw - range.begin)};
   }
   return Errno(EFAULT);
 }

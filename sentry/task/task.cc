@@ -98,6 +98,8 @@ void Task::UnshareFs() {
   std::swap(fs_, copy);
 }
 
+using HostFile = platform::AddressSpace::HostFile;
+
 char Task::State() const {
   if (this == Current()) return 'R';
   int host_tid = 0;
@@ -111,9 +113,10 @@ char Task::State() const {
     if ((life_.load() & kInCallback) != 0) return 'R';
     host_tid = thread_->host_tid();
   }
-  // The only calls in which the host lets a thread sleep: futex, futex_waitv and futex_wait. Any other
-  // is on its way to a call-back.
-  const Result<std::string> call = kernel_.platform().HostProc(host_tid, "syscall");
+  // The only calls in which the host lets a thread sleep: futex, futex_waitv and futex_wait. Any
+  // other is on its way to a call-back.
+  const Result<std::string> call =
+      mm_ref()->memory().space().HostProc(HostFile::kSyscall, host_tid);
   // Without an answer it is taken to sleep, as most threads do.
   if (!call.ok()) return 'S';
   const long nr = strtol(call->c_str(), nullptr, 10);
@@ -131,8 +134,10 @@ uint64_t Task::ThreadCpuNs() const {
     if (alone) return CpuSplitLocked().total_ns();
     host_tid = thread_->host_tid();
   }
-  // The host has no clock for another process's thread, but a file: nanoseconds run, waited, slices.
-  const Result<std::string> text = kernel_.platform().HostProc(host_tid, "schedstat");
+  // The host has no clock for another process's thread, but a file: nanoseconds run, waited,
+  // slices.
+  const Result<std::string> text =
+      mm_ref()->memory().space().HostProc(HostFile::kSchedstat, host_tid);
   if (!text.ok()) return CpuTimeNs();
   return strtoull(text->c_str(), nullptr, 10);
 }
