@@ -163,8 +163,12 @@ TEST(MasterCloses, TheLeaderHearsFirstThenTheForeground) {
       action.sa_handler = [](int) { ++heard->job_hup; };
       sigaction(SIGHUP, &action, nullptr);
       Await(go.read.get());
+      // Blocked until it is waited for.
+      sigset_t before;
+      const sigset_t hangup = SetOf({SIGHUP});
+      sigprocmask(SIG_BLOCK, &hangup, &before);
       Post(ready.write.get());
-      while (heard->job_hup == 0) usleep(1000);
+      while (heard->job_hup == 0) sigsuspend(&before);
       Post(job_done.write.get());
       return 0;
     });

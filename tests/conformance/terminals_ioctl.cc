@@ -9,7 +9,8 @@
 
 #include "tests/conformance/terminals_support.h"
 
-// The kernel's, which libc's headers do not have. Its first 36 bytes are the kernel's struct termios.
+// The kernel's, which libc's headers do not have. Its first 36 bytes are the kernel's struct
+// termios.
 struct termios2 {
   unsigned iflag, oflag, cflag, lflag;
   unsigned char line, cc[19];

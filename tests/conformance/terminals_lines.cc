@@ -106,13 +106,17 @@ const Row kRows[] = {
      "ABc\n", "ABc\n", "ABc\r\n"},
     {"ParityMarksDouble", [](termios& t) { t.c_iflag |= PARMRK; }, "a\377b\n", "a\377\377b\n",
      "a\377b\r\n"},
-    {"ParityMarksAfterStripping", [](termios& t) { t.c_iflag |= PARMRK | ISTRIP; t.c_cc[VERASE] = 0; }, "a\377\n",
-     "a\177\n", "a^?\r\n"},
+    {"ParityMarksAfterStripping",
+     [](termios& t) {
+       t.c_iflag |= PARMRK | ISTRIP;
+       t.c_cc[VERASE] = 0;
+     },
+     "a\377\n", "a\177\n", "a^?\r\n"},
     {"NoSignalsWithoutIsig", [](termios& t) { Local(t) &= ~ISIG; }, "a\003b\n", "a\003b\n",
      "a^Cb\r\n"},
     {"InterruptFlushes", [](termios& t) { Local(t) &= ~ECHO; }, "abc\003d\n", "d\n", kNothing},
-    {"InterruptWithNoflsh",
-     [](termios& t) { Local(t) = (Local(t) | NOFLSH) & ~ECHO; }, "abc\003d\n", "abcd\n", kNothing},
+    {"InterruptWithNoflsh", [](termios& t) { Local(t) = (Local(t) | NOFLSH) & ~ECHO; },
+     "abc\003d\n", "abcd\n", kNothing},
     {"InterruptShows", [](termios& t) { Local(t) |= NOFLSH; }, "\003\n", "\n", "^C\r\n"},
     {"QuitAndSuspendFlush", [](termios& t) { Local(t) &= ~ECHO; }, "a\034b\032c\n", "c\n",
      kNothing},

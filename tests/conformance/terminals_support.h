@@ -122,6 +122,30 @@ inline int TakeTerminal(const Pty& pty) {
   return fd;
 }
 
+// A session on a terminal, run in a child.
+inline int InSession(const Pty& pty, const std::function<int(int)>& body) {
+  return InChild([&] { return body(TakeTerminal(pty)); });
+}
+
+// In a session leader: a child in a process group of its own, which runs `body` once it is in the
+// background (or the foreground).
+enum class Where { kBackground, kForeground };
+inline pid_t StartJob(int tty, Where where, const std::function<int()>& body) {
+  Pipe go;
+  const pid_t child = Start([&] {
+    setpgid(0, 0);
+    CHILD_CHECK(Await(go.read.get()));
+    return body();
+  });
+  setpgid(child, child);
+  if (where == Where::kForeground) {
+    signal(SIGTTOU, SIG_IGN);
+    CHILD_CHECK(tcsetpgrp(tty, child) == 0);
+  }
+  CHILD_CHECK(Post(go.write.get()));
+  return child;
+}
+
 }  // namespace conformance
 
 #endif  // TESTS_CONFORMANCE_TERMINALS_SUPPORT_H_

@@ -1,5 +1,5 @@
-// Timers: setitimer(2), alarm(2), timer_create(2) with every way to notify, timerfd_create(2), and the
-// limit on CPU time.
+// Timers: setitimer(2), alarm(2), timer_create(2) with every way to notify, timerfd_create(2), and
+// the limit on CPU time.
 #include <poll.h>
 #include <pthread.h>
 #include <semaphore.h>
@@ -236,13 +236,16 @@ TEST_F(Timers, ToOneThread) {
     pid_t tid;
   } arg = {ready.write.get(), gate.read.get(), 0};
   pthread_t thread;
-  pthread_create(&thread, nullptr, [](void* raw) -> void* {
-    auto* arg = static_cast<Arg*>(raw);
-    arg->tid = gettid();
-    Post(arg->ready);
-    Await(arg->gate);
-    return nullptr;
-  }, &arg);
+  pthread_create(
+      &thread, nullptr,
+      [](void* raw) -> void* {
+        auto* arg = static_cast<Arg*>(raw);
+        arg->tid = gettid();
+        Post(arg->ready);
+        Await(arg->gate);
+        return nullptr;
+      },
+      &arg);
   ASSERT_TRUE(Await(ready.read.get()));
   RawTimer timer(CLOCK_MONOTONIC, SIGEV_THREAD_ID, SIGUSR2, 0, arg.tid);
   timer.Set(5 * kMs);
@@ -275,26 +278,29 @@ TEST_F(Timers, NotInheritedByForkNorKeptByExec) {
   RawTimer timer(CLOCK_MONOTONIC, SIGEV_NONE, 0);
   timer.Set(100'000 * kMs);
   EXPECT_THAT(InChild([&] {
-    itimerspec value;
-    return syscall(SYS_timer_gettime, timer.id(), &value) == -1 && errno == EINVAL ? 0 : 1;
-  }), Exited(0));
+                itimerspec value;
+                return syscall(SYS_timer_gettime, timer.id(), &value) == -1 && errno == EINVAL ? 0
+                                                                                               : 1;
+              }),
+              Exited(0));
 }
 
 TEST_F(Timers, CountTowardsPendingSignals) {
   EXPECT_THAT(InChild([] {
-    CHILD_CHECK(setresuid(54331, 54331, 54331) == 0);
-    const rlimit limit = {3, 3};
-    CHILD_CHECK(setrlimit(RLIMIT_SIGPENDING, &limit) == 0);
-    int ids[4];
-    for (int i = 0; i < 3; ++i) {
-      CHILD_CHECK(syscall(SYS_timer_create, CLOCK_MONOTONIC, nullptr, &ids[i]) == 0);
-    }
-    CHILD_CHECK(syscall(SYS_timer_create, CLOCK_MONOTONIC, nullptr, &ids[3]) == -1);
-    CHILD_CHECK(errno == EAGAIN);
-    CHILD_CHECK(syscall(SYS_timer_delete, ids[1]) == 0);
-    CHILD_CHECK(syscall(SYS_timer_create, CLOCK_MONOTONIC, nullptr, &ids[1]) == 0);
-    return 0;
-  }), Exited(0));
+                CHILD_CHECK(setresuid(54331, 54331, 54331) == 0);
+                const rlimit limit = {3, 3};
+                CHILD_CHECK(setrlimit(RLIMIT_SIGPENDING, &limit) == 0);
+                int ids[4];
+                for (int i = 0; i < 3; ++i) {
+                  CHILD_CHECK(syscall(SYS_timer_create, CLOCK_MONOTONIC, nullptr, &ids[i]) == 0);
+                }
+                CHILD_CHECK(syscall(SYS_timer_create, CLOCK_MONOTONIC, nullptr, &ids[3]) == -1);
+                CHILD_CHECK(errno == EAGAIN);
+                CHILD_CHECK(syscall(SYS_timer_delete, ids[1]) == 0);
+                CHILD_CHECK(syscall(SYS_timer_create, CLOCK_MONOTONIC, nullptr, &ids[1]) == 0);
+                return 0;
+              }),
+              Exited(0));
 }
 
 TEST_F(Timers, OfAChildsCpuClock) {
@@ -305,7 +311,8 @@ TEST_F(Timers, OfAChildsCpuClock) {
     return 0;
   });
   ScopedAction action(SIGUSR1, Count);
-  RawTimer timer(static_cast<clockid_t>(~static_cast<unsigned>(child) << 3 | 2), SIGEV_SIGNAL, SIGUSR1);
+  RawTimer timer(static_cast<clockid_t>(~static_cast<unsigned>(child) << 3 | 2), SIGEV_SIGNAL,
+                 SIGUSR1);
   timer.Set(20 * kMs);
   EXPECT_TRUE(Eventually([] { return g_count == 1; }));
   kill(child, SIGKILL);
@@ -367,11 +374,12 @@ TEST_F(Timers, SleepingDoesNotAdvanceCpuTimers) {
 
 TEST_F(Timers, IntervalsSurviveExec) {
   EXPECT_THAT(InChild([] {
-    const itimerval soon = {{0, 0}, {0, 100'000}};
-    setitimer(ITIMER_REAL, &soon, nullptr);
-    execl("/bin/sleep", "sleep", "20", nullptr);
-    return 200;
-  }), Killed(SIGALRM));
+                const itimerval soon = {{0, 0}, {0, 100'000}};
+                setitimer(ITIMER_REAL, &soon, nullptr);
+                execl("/bin/sleep", "sleep", "20", nullptr);
+                return 200;
+              }),
+              Killed(SIGALRM));
 }
 
 TEST_F(Timers, AlarmIsTheRealInterval) {
@@ -404,9 +412,10 @@ TEST_F(Timers, TimerfdErrors) {
 
 TEST_F(Timers, TimerfdAlarmClocksArePrivileged) {
   EXPECT_THAT(InChild([] {
-    CHILD_CHECK(setresuid(65534, 65534, 65534) == 0);
-    return timerfd_create(CLOCK_BOOTTIME_ALARM, 0) == -1 && errno == EPERM ? 0 : 1;
-  }), Exited(0));
+                CHILD_CHECK(setresuid(65534, 65534, 65534) == 0);
+                return timerfd_create(CLOCK_BOOTTIME_ALARM, 0) == -1 && errno == EPERM ? 0 : 1;
+              }),
+              Exited(0));
 }
 
 TEST_F(Timers, TimerfdEachClock) {
@@ -446,9 +455,10 @@ TEST_F(Timers, TimerfdSettingAgainForgetsTicks) {
 TEST_F(Timers, TimerfdIsSharedAfterFork) {
   UniqueFd fd(timerfd_create(CLOCK_MONOTONIC, 0));
   EXPECT_THAT(InChild([&] {
-    const itimerspec soon = {{0, 0}, {0, 1}};
-    return timerfd_settime(fd.get(), 0, &soon, nullptr);
-  }), Exited(0));
+                const itimerspec soon = {{0, 0}, {0, 1}};
+                return timerfd_settime(fd.get(), 0, &soon, nullptr);
+              }),
+              Exited(0));
   uint64_t ticks = 0;
   EXPECT_THAT(read(fd.get(), &ticks, 8), Returns(8));
 }
@@ -465,11 +475,11 @@ TEST_F(Timers, TimerfdInfo) {
 // A second of CPU time takes long on a busy machine: says that it waits.
 int WaitPatiently(pid_t pid) {
   int status = 0;
-  for (int64_t told = NowMs(); waitpid(pid, &status, WNOHANG) == 0;) {
-    const timespec pause = Spec(10 * kMs);
-    nanosleep(&pause, nullptr);
-    if (NowMs() - told < 3000) continue;
-    told = NowMs();
+  ScopedBlock block({SIGCHLD});
+  const sigset_t ended = SetOf({SIGCHLD});
+  const timespec patience = {3, 0};
+  while (waitpid(pid, &status, WNOHANG) == 0) {
+    if (sigtimedwait(&ended, nullptr, &patience) == SIGCHLD) continue;
     printf("waiting for CPU time\n");
     fflush(stdout);
   }
@@ -483,44 +493,48 @@ void Exhaust() {
 
 TEST_F(Timers, CpuLimitKillsAtTheSoftOne) {
   EXPECT_THAT(WaitPatiently(Start([] {
-    const rlimit limit = {1, 5}, none = {0, 0};
-    setrlimit(RLIMIT_CORE, &none);
-    CHILD_CHECK(setrlimit(RLIMIT_CPU, &limit) == 0);
-    Exhaust();
-    return 0;
-  })), Killed(SIGXCPU));
+                const rlimit limit = {1, 5}, none = {0, 0};
+                setrlimit(RLIMIT_CORE, &none);
+                CHILD_CHECK(setrlimit(RLIMIT_CPU, &limit) == 0);
+                Exhaust();
+                return 0;
+              })),
+              Killed(SIGXCPU));
 }
 
 TEST_F(Timers, CpuLimitMayBeCaught) {
   EXPECT_THAT(WaitPatiently(Start([] {
-    ScopedAction action(SIGXCPU, [](int) { _exit(24); });
-    const rlimit limit = {1, 100};
-    CHILD_CHECK(setrlimit(RLIMIT_CPU, &limit) == 0);
-    Exhaust();
-    return 0;
-  })), Exited(24));
+                ScopedAction action(SIGXCPU, [](int) { _exit(24); });
+                const rlimit limit = {1, 100};
+                CHILD_CHECK(setrlimit(RLIMIT_CPU, &limit) == 0);
+                Exhaust();
+                return 0;
+              })),
+              Exited(24));
 }
 
 TEST_F(Timers, CpuLimitKillsAtTheHardOne) {
   EXPECT_THAT(WaitPatiently(Start([] {
-    ScopedAction action(SIGXCPU, [](int) {});
-    const rlimit limit = {1, 1};
-    CHILD_CHECK(setrlimit(RLIMIT_CPU, &limit) == 0);
-    Exhaust();
-    return 0;
-  })), Killed(SIGKILL));
+                ScopedAction action(SIGXCPU, [](int) {});
+                const rlimit limit = {1, 1};
+                CHILD_CHECK(setrlimit(RLIMIT_CPU, &limit) == 0);
+                Exhaust();
+                return 0;
+              })),
+              Killed(SIGKILL));
 }
 
 TEST_F(Timers, CpuLimitIsInherited) {
   EXPECT_THAT(InChild([] {
-    const rlimit limit = {3, 7};
-    CHILD_CHECK(setrlimit(RLIMIT_CPU, &limit) == 0);
-    return WEXITSTATUS(InChild([] {
-      rlimit now;
-      getrlimit(RLIMIT_CPU, &now);
-      return now.rlim_cur == 3 && now.rlim_max == 7 ? 0 : 1;
-    }));
-  }), Exited(0));
+                const rlimit limit = {3, 7};
+                CHILD_CHECK(setrlimit(RLIMIT_CPU, &limit) == 0);
+                return WEXITSTATUS(InChild([] {
+                  rlimit now;
+                  getrlimit(RLIMIT_CPU, &now);
+                  return now.rlim_cur == 3 && now.rlim_max == 7 ? 0 : 1;
+                }));
+              }),
+              Exited(0));
 }
 
 }  // namespace
