@@ -62,31 +62,7 @@ sandbox_stub_fast_call:
     movq MAILBOX_PATIENCE(%rcx), %rax
     movq $MAILBOX_POSTED, MAILBOX_STATE(%rcx)
 sandbox_stub_fast_posted:
-.Lspin:
-    testl $MAILBOX_DONE, MAILBOX_STATE(%rcx)
-    jnz .Lanswered
-    pause
-    decq %rax
-    jnz .Lspin
-    lock btrq $MAILBOX_POSTED_BIT, MAILBOX_STATE(%rcx)
-    jnc .Ltaken
-.Lwithdrawn:
-    movq MAILBOX_RECORD(%rcx), %r11
-    movl MAILBOX_FLAGS(%rcx), %eax
-    addb $0x7f, %al             // Overflows if it was set.
-    sahf
-    jmp .Lfast_slow
-
-// The sentry is at it, and not done soon: wait for it asleep.
-.Ltaken:
-    movq MAILBOX_PATIENCE(%rcx), %rax
-    shlq $2, %rax               // Going to sleep costs more than most answers take.
-.Lspin_more:
-    testl $MAILBOX_DONE, MAILBOX_STATE(%rcx)
-    jnz .Lanswered
-    pause
-    decq %rax
-    jnz .Lspin_more
+    AWAIT_ANSWER box=%rcx, page=%rcx, answered=.Lanswered, withdrawn=.Lwithdrawn
 .Lsleep:
     movl $STUB_NOTIFY_CALL, %eax
     movl $STUB_EVENT_MAILBOX, %edi
@@ -96,6 +72,13 @@ sandbox_stub_fast_posted:
     testl $MAILBOX_DONE, MAILBOX_STATE(%rcx)
     jz .Lsleep
     jmp .Lanswered
+
+.Lwithdrawn:
+    movq MAILBOX_RECORD(%rcx), %r11
+    movl MAILBOX_FLAGS(%rcx), %eax
+    addb $0x7f, %al             // Overflows if it was set.
+    sahf
+    jmp .Lfast_slow
 
 .Lnot_just_an_answer:
     testl $MAILBOX_REFUSED, MAILBOX_STATE(%rcx)
@@ -157,22 +140,7 @@ sandbox_stub_fast_self:
     je .Lself_notify
     movq MAILBOX_PATIENCE(%rcx), %rax
     movq $MAILBOX_POSTED, MAILBOX_STATE(%r11)
-.Lself_spin:
-    testl $MAILBOX_DONE, MAILBOX_STATE(%r11)
-    jnz .Lself_answered
-    pause
-    decq %rax
-    jnz .Lself_spin
-    lock btrq $MAILBOX_POSTED_BIT, MAILBOX_STATE(%r11)
-    jc .Lself_notify
-    movq MAILBOX_PATIENCE(%rcx), %rax
-    shlq $2, %rax
-.Lself_spin_more:
-    testl $MAILBOX_DONE, MAILBOX_STATE(%r11)
-    jnz .Lself_answered
-    pause
-    decq %rax
-    jnz .Lself_spin_more
+    AWAIT_ANSWER box=%r11, page=%rcx, answered=.Lself_answered, withdrawn=.Lself_notify
 .Lself_sleep:
     movl $STUB_NOTIFY_CALL, %eax
     movl $STUB_EVENT_MAILBOX, %edi

@@ -6,6 +6,28 @@
 //                         %r15 slot                      %rbx batch entry   %rbp entries left
 #include "platform/native/layout.h"
 
+// What has just been posted in the mailbox at \box awaits its answer: `answered`; or is withdrawn when
+// nobody takes it: `withdrawn`. Falls through when somebody has taken it and is not done soon: going to
+// sleep costs more than most answers take. %rax holds the patience of the page, at \page, and is lost.
+.macro AWAIT_ANSWER box, page, answered, withdrawn
+.Ltaking\@:
+    testl $MAILBOX_DONE, MAILBOX_STATE(\box)
+    jnz \answered
+    pause
+    decq %rax
+    jnz .Ltaking\@
+    lock btrq $MAILBOX_POSTED_BIT, MAILBOX_STATE(\box)
+    jc \withdrawn
+    movq MAILBOX_PATIENCE(\page), %rax
+    shlq $2, %rax
+.Lanswering\@:
+    testl $MAILBOX_DONE, MAILBOX_STATE(\box)
+    jnz \answered
+    pause
+    decq %rax
+    jnz .Lanswering\@
+.endm
+
     .section .rodata.stub, "a", @progbits
     .balign 64
     .globl sandbox_stub_begin
@@ -60,29 +82,13 @@ sandbox_stub_handler:
     movq %r12, MAILBOX_ARGS+16(%rdx)
     movq MAILBOX_PATIENCE(%rcx), %rax
     movq $MAILBOX_POSTED, MAILBOX_STATE(%rdx)
-.Lawait_taking:
-    testl $MAILBOX_DONE, MAILBOX_STATE(%rdx)
-    jnz .Levent_answered
-    pause
-    decq %rax
-    jnz .Lawait_taking
-    lock btrq $MAILBOX_POSTED_BIT, MAILBOX_STATE(%rdx)
-    jc .Lnotify
-    movq MAILBOX_PATIENCE(%rcx), %rax
-    shlq $2, %rax
-.Lawait_answer:
-    testl $MAILBOX_DONE, MAILBOX_STATE(%rdx)
-    jnz .Levent_answered
-    pause
-    decq %rax
-    jnz .Lawait_answer
+    AWAIT_ANSWER box=%rdx, page=%rcx, answered=.Levent_answered, withdrawn=.Lnotify
+.Lawait_event_asleep:
     movl $STUB_NOTIFY_CALL, %eax
     movl $STUB_EVENT_MAILBOX, %edi
     syscall
-    leaq STUB_SLOT_MAILBOX(%r15), %rcx
-    leaq MAILBOX_EVENT(%rcx), %rdx
-    movl $1, %eax
-    jmp .Lawait_answer
+    testl $MAILBOX_DONE, MAILBOX_STATE(%rdx)
+    jz .Lawait_event_asleep
 .Levent_answered:
     movq MAILBOX_VALUE(%rdx), %rax
     movq $0, MAILBOX_STATE(%rdx)
