@@ -1,0 +1,275 @@
+#include "runsc/cgroup/manager.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <set>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "runsc/cgroup/files.h"
+#include "runsc/cgroup/plan.h"
+#include "runsc/cgroup/systemd.h"
+
+namespace runsc::cgroup {
+
+namespace {
+
+// Waiting for the kernel: from a fifth of a millisecond, doubled up to 20 ms, for five seconds.
+template <typename Condition>
+bool Eventually(Condition condition) {
+  absl::Duration pause = absl::Microseconds(200), left = absl::Seconds(5);
+  while (!condition()) {
+    if (left <= absl::ZeroDuration()) return false;
+    absl::SleepFor(pause);
+    left -= pause;
+    pause = std::min(pause * 2, absl::Milliseconds(20));
+  }
+  return true;
+}
+
+// A new cpuset of v1 has no CPU and no memory and takes no process before it has both.
+absl::Status InheritCpuset(const std::string& directory) {
+  const std::string parent = directory.substr(0, directory.rfind('/'));
+  for (const char* file : {"/cpuset.cpus", "/cpuset.mems"}) {
+    const absl::StatusOr<std::string> own = ReadText(directory + file);
+    if (!own.ok() || !own->empty()) continue;
+    const absl::StatusOr<std::string> value = ReadText(parent + file);
+    if (!value.ok() || value->empty()) continue;
+    if (absl::Status s = WriteText(directory + file, *value); !s.ok()) return s;
+  }
+  return absl::OkStatus();
+}
+
+// Lets the children of `directory` have every controller that it has. What cannot be enabled is
+// noticed when a limit of it is set.
+void EnableControllers(const std::string& directory) {
+  const absl::StatusOr<std::string> controllers = ReadText(directory + "/cgroup.controllers");
+  if (!controllers.ok()) return;
+  for (const std::string& name : Split(*controllers, ' ')) {
+    (void)WriteText(directory + "/cgroup.subtree_control", absl::StrCat("+", name));
+  }
+}
+
+// Makes `path` from the top down.
+absl::Status MakeDirectories(const std::string& path, const std::string& controller) {
+  for (size_t end = path.find('/', 1);; end = path.find('/', end + 1)) {
+    const std::string part = path.substr(0, end);
+    const bool last = end == path.npos;
+    if (mkdir(part.c_str(), 0755) != 0 && errno != EEXIST) {
+      // Above the mount point there may be no right to make anything, and no need.
+      const int error = errno;
+      if (!Exists(part)) return absl::ErrnoToStatus(error, part);
+    }
+    if (controller == "cpuset" && Exists(part + "/cpuset.cpus")) {
+      if (absl::Status s = InheritCpuset(part); !s.ok()) return s;
+    }
+    if (last) return absl::OkStatus();
+    if (controller.empty()) EnableControllers(part);
+  }
+}
+
+bool IsRefusal(const absl::Status& status) {
+  return status.code() == absl::StatusCode::kPermissionDenied ||
+         status.code() == absl::StatusCode::kFailedPrecondition;  // EROFS
+}
+
+absl::Status Apply(const Write& write) {
+  absl::Status status = WriteText(write.path, write.value);
+  if (absl::IsNotFound(status) && !write.other_path.empty()) {
+    status = WriteText(write.other_path, write.value);
+  }
+  if (absl::IsNotFound(status) && write.may_be_absent) return absl::OkStatus();
+  if (status.ok()) return status;
+  return absl::Status(status.code(),
+                      absl::StrCat("linux.resources.", write.field, ": ", status.message()));
+}
+
+void Collect(const std::string& directory, std::set<pid_t>& pids) {
+  // Depth is bounded by the length of a path.
+  std::vector<std::string> todo = {directory};
+  while (!todo.empty()) {
+    const std::string one = std::move(todo.back());
+    todo.pop_back();
+    for (const pid_t pid : ReadPids(one + "/cgroup.procs")) pids.insert(pid);
+    for (const std::string& name : Subdirectories(one)) todo.push_back(one + "/" + name);
+  }
+}
+
+// Children first. EBUSY, while something in there is still dying, is tried again.
+absl::Status RemoveTree(const std::string& directory) {
+  std::vector<std::string> all = {directory};
+  for (size_t i = 0; i < all.size(); ++i) {
+    for (const std::string& name : Subdirectories(all[i])) all.push_back(all[i] + "/" + name);
+  }
+  for (auto one = all.rbegin(); one != all.rend(); ++one) {
+    int error = 0;
+    Eventually([&] {
+      error = rmdir(one->c_str()) == 0 ? 0 : errno;
+      return error != EBUSY;
+    });
+    if (error != 0 && error != ENOENT) return absl::ErrnoToStatus(error, *one);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+const std::string* Manager::Main() const {
+  if (const std::string* v2 = placement_.Find("")) return v2;
+  if (const std::string* freezer = placement_.Find("freezer")) return freezer;
+  return placement_.directories.empty() ? nullptr : &placement_.directories.begin()->second;
+}
+
+absl::Status Manager::Create(OnRefusal refusal, pid_t pid) {
+  if (!placement_.unit.empty()) {
+    if (absl::Status s = StartScope(placement_, pid); !s.ok()) return s;
+  }
+  auto one = placement_.directories.begin();
+  while (one != placement_.directories.end()) {
+    const absl::Status status = MakeDirectories(one->second, one->first);
+    if (!status.ok() && (refusal == OnRefusal::kFail || !IsRefusal(status))) {
+      (void)Remove();
+      return absl::Status(status.code(), absl::StrCat("control group ", status.message()));
+    }
+    one = status.ok() ? std::next(one) : placement_.directories.erase(one);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Manager::Enter(pid_t pid) const {
+  for (const auto& [controller, directory] : placement_.directories) {
+    if (absl::Status s = WriteText(directory + "/cgroup.procs", absl::StrCat(pid)); !s.ok()) {
+      return absl::Status(s.code(), absl::StrCat("control group ", s.message()));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Manager::Set(const spec::Resources& resources) const {
+  std::vector<Write> plan, again;
+  if (absl::Status s = MakePlan(placement_, resources, plan); !s.ok()) return s;
+  if (resources.memory.check_before_update.value_or(false) &&
+      resources.memory.limit.value_or(0) > 0 && placement_.Find("memory") == nullptr) {
+    if (ReadNumber(*placement_.Find("") + "/memory.current") >
+        static_cast<uint64_t>(*resources.memory.limit)) {
+      return absl::FailedPreconditionError("linux.resources.memory.limit: more is in use");
+    }
+  }
+  // Some pairs bound each other (memory and its sum with swap, quota and period), so what is
+  // refused at first may be right once the other has changed.
+  for (const Write& write : plan) {
+    if (!Apply(write).ok()) again.push_back(write);
+  }
+  for (const Write& write : again) {
+    if (absl::Status s = Apply(write); !s.ok()) return s;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Manager::Freeze() const {
+  const std::string* directory = Main();
+  if (directory == nullptr) return absl::FailedPreconditionError("no control group to freeze");
+  if (Exists(*directory + "/cgroup.freeze")) {
+    if (absl::Status s = WriteText(*directory + "/cgroup.freeze", "1"); !s.ok()) return s;
+    if (Eventually([&] { return IsFrozen(); })) return absl::OkStatus();
+  } else {
+    const std::string state = *directory + "/freezer.state";
+    // A fork may slip by; writing it again catches up.
+    absl::Status status;
+    const bool frozen = Eventually([&] {
+      status = WriteText(state, "FROZEN");
+      return !status.ok() || IsFrozen();
+    });
+    if (!status.ok() || frozen) return status;
+  }
+  (void)Thaw();
+  return absl::DeadlineExceededError(absl::StrCat(*directory, ": does not freeze"));
+}
+
+absl::Status Manager::Thaw() const {
+  const std::string* directory = Main();
+  if (directory == nullptr) return absl::FailedPreconditionError("no control group to thaw");
+  if (Exists(*directory + "/cgroup.freeze")) return WriteText(*directory + "/cgroup.freeze", "0");
+  return WriteText(*directory + "/freezer.state", "THAWED");
+}
+
+bool Manager::IsFrozen() const {
+  const std::string* directory = Main();
+  if (directory == nullptr) return false;
+  if (Exists(*directory + "/cgroup.freeze")) {
+    return ReadTable(*directory + "/cgroup.events")["frozen"] == 1;
+  }
+  const absl::StatusOr<std::string> state = ReadText(*directory + "/freezer.state");
+  return state.ok() && *state == "FROZEN";
+}
+
+std::vector<pid_t> Manager::Processes() const {
+  std::set<pid_t> pids;
+  if (const std::string* directory = Main()) Collect(*directory, pids);
+  return {pids.begin(), pids.end()};
+}
+
+absl::Status Manager::Kill() const {
+  const std::string* directory = Main();
+  if (directory == nullptr || !Exists(*directory)) return absl::OkStatus();
+  if (WriteText(*directory + "/cgroup.kill", "1").ok()) return absl::OkStatus();
+  // Frozen, nobody forks away from the list; v1 delivers the signals when they thaw.
+  const bool frozen = Freeze().ok();
+  for (const pid_t pid : Processes()) kill(pid, SIGKILL);
+  return frozen ? Thaw() : absl::OkStatus();
+}
+
+absl::Status Manager::Remove() const {
+  absl::Status first;
+  for (const auto& [controller, directory] : placement_.directories) {
+    if (!Exists(directory)) continue;
+    const absl::Status status = RemoveTree(directory);
+    if (first.ok()) first = status;
+  }
+  if (!placement_.unit.empty()) (void)StopScope(placement_);
+  return first;
+}
+
+absl::StatusOr<UniqueFd> Manager::WatchOom() const {
+  const std::string* v1 = placement_.Find("memory");
+  if (v1 == nullptr) {
+    const std::string* v2 = placement_.Find("");
+    if (v2 == nullptr) return absl::FailedPreconditionError("the host has no control group memory");
+    UniqueFd watch(inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
+    const std::string file = *v2 + "/memory.events";
+    if (inotify_add_watch(watch.get(), file.c_str(), IN_MODIFY | IN_DELETE_SELF) < 0) {
+      return absl::ErrnoToStatus(errno, file);
+    }
+    return watch;
+  }
+  UniqueFd event(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  const std::string file = *v1 + "/memory.oom_control";
+  const UniqueFd control(open(file.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!control.valid()) return absl::ErrnoToStatus(errno, file);
+  if (absl::Status s =
+          WriteText(*v1 + "/cgroup.event_control", absl::StrCat(event.get(), " ", control.get()));
+      !s.ok()) {
+    return s;
+  }
+  return event;
+}
+
+uint64_t Manager::OomKills() const {
+  if (const std::string* v1 = placement_.Find("memory")) {
+    return ReadTable(*v1 + "/memory.oom_control")["oom_kill"];
+  }
+  const std::string* v2 = placement_.Find("");
+  return v2 == nullptr ? 0 : ReadTable(*v2 + "/memory.events")["oom_kill"];
+}
+
+}  // namespace runsc::cgroup

@@ -1,0 +1,66 @@
+// The control group of a container: made, entered, limited, frozen, emptied, removed.
+#ifndef RUNSC_CGROUP_MANAGER_H_
+#define RUNSC_CGROUP_MANAGER_H_
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/unique_fd.h"
+#include "runsc/cgroup/host.h"
+#include "runsc/spec/resources.h"
+
+namespace runsc::cgroup {
+
+// What a caller without rights gets: the groups that can be made, or a failure.
+enum class OnRefusal : uint8_t { kFail, kGoOn };
+
+// Every call goes to the files anew, so any process may make a Manager for a Placement that
+// another one made.
+class Manager {
+ public:
+  explicit Manager(Placement placement) : placement_(std::move(placement)) {}
+  // After Create it holds the directories that are there; keep this one.
+  const Placement& placement() const { return placement_; }
+
+  // Makes the directories with their parents, and enables v2's controllers on the way down. With
+  // systemd `pid` is the process that its scope is made for; without it `pid` is not used. kGoOn
+  // leaves out what the caller has no right to.
+  absl::Status Create(OnRefusal refusal, pid_t pid);
+  // Moves a process with all its threads into it.
+  absl::Status Enter(pid_t pid) const;
+  // Applies limits, to a new group or a running one.
+  absl::Status Set(const spec::Resources& resources) const;
+
+  // Returns when every process stands still.
+  absl::Status Freeze() const;
+  absl::Status Thaw() const;
+  bool IsFrozen() const;
+
+  // In the group and below.
+  std::vector<pid_t> Processes() const;
+  // SIGKILL to everything in the group and below, frozen or not. Does not wait for the deaths.
+  absl::Status Kill() const;
+  // Removes the group and what is below, waiting a moment for processes that are dying. Success if
+  // it is not there.
+  absl::Status Remove() const;
+
+  // Becomes readable when the group runs out of memory, and when it is removed. Read it empty, then
+  // ask OomKills.
+  absl::StatusOr<UniqueFd> WatchOom() const;
+  uint64_t OomKills() const;
+
+ private:
+  // The one to list and freeze: v2's if there is one. nullptr without control groups.
+  const std::string* Main() const;
+
+  Placement placement_;
+};
+
+}  // namespace runsc::cgroup
+
+#endif  // RUNSC_CGROUP_MANAGER_H_
