@@ -99,6 +99,18 @@ struct OpenHow {
 };
 static_assert(sizeof(OpenHow) == 24);
 
+struct XattrArgs {
+  uint64_t value = 0;
+  uint32_t size = 0, flags = 0;
+};
+static_assert(sizeof(XattrArgs) == 16);
+struct CachestatRange {
+  uint64_t offset = 0, length = 0;
+};
+struct Cachestat {
+  uint64_t cached = 0, dirty = 0, writeback = 0, evicted = 0, recently_evicted = 0;
+};
+
 struct Flock {
   int16_t type = 0, whence = 0;
   int32_t pad0 = 0;

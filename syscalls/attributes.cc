@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/falloc.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 
 #include <array>
@@ -222,7 +223,9 @@ Status Ftruncate(Task& task, Fd fd, int64_t length) {
   if (!file->flags().writable()) return Errno(EINVAL);
   if (!S_ISREG(TRY(file->inode().GetAttributes()).mode)) return Errno(EINVAL);
   TRY(CheckFileSize(task, static_cast<uint64_t>(length)));
-  return file->Truncate(static_cast<uint64_t>(length));
+  TRY(file->Truncate(static_cast<uint64_t>(length)));
+  sentry::notify::OnFile(*file, IN_MODIFY);
+  return kOk;
 }
 
 Status Fallocate(Task& task, Fd fd, int mode, int64_t offset, int64_t length) {
@@ -242,7 +245,9 @@ Status Fallocate(Task& task, Fd fd, int mode, int64_t offset, int64_t length) {
   int64_t end = 0;
   if (__builtin_add_overflow(offset, length, &end)) return Errno(EFBIG);
   if ((mode & FALLOC_FL_KEEP_SIZE) == 0) TRY(CheckFileSize(task, static_cast<uint64_t>(end)));
-  return file->Allocate(mode, offset, length);
+  TRY(file->Allocate(mode, offset, length));
+  sentry::notify::OnFile(*file, IN_MODIFY);
+  return kOk;
 }
 
 }  // namespace syscalls

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 
 #include <algorithm>
+#include <array>
 #include <limits>
 
 #include "sentry/task/kernel.h"
@@ -103,6 +104,19 @@ abi::Timeval ToTimeval(int64_t ns) { return {ns / kSecond, ns % kSecond / 1000};
 Result<sentry::Deadline> ReadDeadline(Task& task, UserPtr<const abi::Timespec> timeout) {
   if (!timeout) return sentry::Deadline::Never();
   return sentry::Deadline::After(TRY(ToNanoseconds(TRY(task.mem().Read(timeout)))));
+}
+
+Status ReadGrowing(Task& task, UserAddr from, uint64_t size, std::span<std::byte> to) {
+  if (size > kPageSize) return Errno(E2BIG);
+  std::array<std::byte, kPageSize> bytes;
+  const std::span<std::byte> given(bytes.data(), size);
+  TRY(task.mem().ReadBytes(from, given));
+  const size_t known = std::min<size_t>(size, to.size());
+  std::copy_n(given.begin(), known, to.begin());
+  const auto rest = given.subspan(known);
+  const bool zero =
+      std::all_of(rest.begin(), rest.end(), [](std::byte b) { return b == std::byte{0}; });
+  return zero ? Status(kOk) : Errno(E2BIG);
 }
 
 Result<sentry::SignalSet> ReadSignalSet(Task& task, UserAddr addr, uint64_t size) {

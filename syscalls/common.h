@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -63,6 +64,16 @@ abi::Timespec ToTimespec(int64_t ns);
 abi::Timeval ToTimeval(int64_t ns);
 // A deadline from an optional relative timeout; a null pointer is never.
 Result<sentry::Deadline> ReadDeadline(Task& task, UserPtr<const abi::Timespec> timeout);
+
+// copy_struct_from_user() of Linux: what the application knows of a structure that may grow. What it
+// leaves out is zero; E2BIG when it sets what this kernel does not know, or for more than a page.
+Status ReadGrowing(Task& task, UserAddr from, uint64_t size, std::span<std::byte> to);
+template <typename T>
+Result<T> ReadGrowing(Task& task, UserAddr from, uint64_t size) {
+  T value{};
+  TRY(ReadGrowing(task, from, size, std::as_writable_bytes(std::span(&value, 1))));
+  return value;
+}
 
 // Reads a kernel sigset_t; a `size` other than 8 is EINVAL.
 Result<sentry::SignalSet> ReadSignalSet(Task& task, UserAddr addr, uint64_t size);

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -47,6 +48,7 @@ Result<int64_t> Fill(Task& task, Side& in, std::span<std::byte> buffer, Wait wai
   sentry::IoDst dst(buffer);
   if (wait == Wait::kAsFilesSay) return ReadFile(task, *in.file, dst, in.offset);
   const auto read = in.offset ? in.file->ReadAt(dst, *in.offset) : in.file->Read(dst);
+  if (read.ok() && *read != 0) sentry::notify::OnFile(*in.file, IN_ACCESS);
   return static_cast<int64_t>(TRY(read));
 }
 
@@ -173,6 +175,28 @@ Result<int64_t> Splice(Task& task, Fd in_fd, UserPtr<int64_t> in_offset, Fd out_
   TRY(in.WriteOffset(task));
   TRY(out.WriteOffset(task));
   return total;
+}
+
+// Copies: pages of the application are its own, and SPLICE_F_GIFT is a hint.
+Result<int64_t> Vmsplice(Task& task, Fd fd, UserPtr<const abi::Iovec> iov, uint64_t count,
+                         uint32_t flags) {
+  if ((flags & ~kSpliceFlags) != 0) return Errno(EINVAL);
+  const Ref<File> file = TRY(GetFile(task, fd));
+  if (sentry::FileCast<sentry::PipeFile>(*file) == nullptr) return Errno(EBADF);
+  const std::vector<UserSpan> spans = TRY(ReadIovec(task, iov, count));
+  const bool never = (flags & SPLICE_F_NONBLOCK) != 0;
+  if (file->flags().writable()) {
+    sentry::IoSrc src(task.mem(), spans);
+    if (src.remaining() == 0) return 0;
+    if (!never) return WriteFile(task, *file, src);
+    const Result<size_t> written = file->Write(src);
+    if (!written.ok() && written.error() == Errno(EPIPE)) RaiseSignal(task, SIGPIPE);
+    return static_cast<int64_t>(TRY(written));
+  }
+  sentry::IoDst dst(task.mem(), spans);
+  if (dst.remaining() == 0) return 0;
+  if (!never) return ReadFile(task, *file, dst);
+  return static_cast<int64_t>(TRY(file->Read(dst)));
 }
 
 Result<int64_t> Tee(Task& task, Fd in_fd, Fd out_fd, uint64_t count, uint32_t flags) {

@@ -1,5 +1,6 @@
 #include "syscalls/dir.h"
 
+#include <sys/inotify.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -65,6 +66,7 @@ Result<int64_t> ReadEntries(Task& task, Fd fd, UserAddr buffer, uint32_t size,
     too_small = !added && records.bytes().empty();
     return added;
   }));
+  sentry::notify::OnFile(*file, IN_ACCESS);
   if (too_small) return Errno(EINVAL);
   TRY(task.mem().WriteBytes(buffer, records.bytes()));
   return static_cast<int64_t>(records.bytes().size());

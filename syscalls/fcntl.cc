@@ -1,22 +1,32 @@
 // fcntl(2) and flock(2).
 #include <fcntl.h>
+#include <linux/capability.h>
+#include <signal.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 
 #include <limits>
 
 #include "sentry/fs/pipe/pipe.h"
+#include "sentry/task/async_io.h"
+#include "sentry/task/file_locks.h"
 #include "sentry/task/kernel.h"
 #include "syscalls/common.h"
 #include "syscalls/fd.h"
-#include "syscalls/file_locks.h"
 
 namespace syscalls {
 namespace {
 
+using sentry::AsyncIo;
 using sentry::FileCast;
+using sentry::FileLock;
+using sentry::FileLocks;
+using sentry::LockOwner;
 
 constexpr int kDupfdQuery = 1027;     // F_DUPFD_QUERY.
 constexpr int kCreatedQuery = 1028;   // F_CREATED_QUERY.
+constexpr int kGetRwHint = 1035, kSetRwHint = 1036;  // F_GET_RW_HINT, F_SET_RW_HINT.
+constexpr uint64_t kMaxRwHint = 5;                   // RWH_WRITE_LIFE_EXTREME.
 
 Result<int64_t> DupFrom(Task& task, Ref<File> file, uint64_t from, bool close_on_exec) {
   const uint64_t limit = task.Limit(RLIMIT_NOFILE);
@@ -83,6 +93,7 @@ Result<int64_t> GetLock(Task& task, const Ref<File>& file, int command, uint64_t
 Result<int64_t> SetLock(Task& task, Fd fd, const Ref<File>& file, int command, uint64_t arg) {
   const abi::Flock flock = TRY(task.mem().Read(UserPtr<const abi::Flock>{UserAddr{arg}}));
   FileLock lock{.owner = OwnerOf(task, file, command), .exclusive = flock.type == F_WRLCK};
+  lock.pid = lock.owner.description ? -1 : task.tgid();
   TRY(ResolveRange(*file, flock, lock));
   if (lock.owner.description && flock.pid != 0) return Errno(EINVAL);
   if (flock.type == F_UNLCK) {
@@ -103,9 +114,99 @@ Result<int64_t> SetLock(Task& task, Fd fd, const Ref<File>& file, int command, u
   return 0;
 }
 
-Result<int64_t> SetStatusFlags(File& file, uint64_t arg) {
+// setfl() of Linux.
+Result<int64_t> SetStatusFlags(Task& task, File& file, Fd fd, uint64_t arg) {
   constexpr uint32_t kSettable = O_APPEND | O_NONBLOCK | O_DIRECT | O_NOATIME | O_ASYNC;
-  file.SetStatusFlags(OpenFlags(static_cast<uint32_t>(arg) & kSettable));
+  OpenFlags flags(static_cast<uint32_t>(arg) & kSettable);
+  // Only what can become ready tells anybody.
+  if (file.wait_queue() == nullptr) flags = flags.Without(O_ASYNC);
+  const OpenFlags old = file.flags();
+  if (flags.has(O_NOATIME) && !old.has(O_NOATIME)) {
+    const sentry::Attributes attributes = TRY(file.inode().GetAttributes());
+    if (task.creds().fsuid != attributes.uid && !HasCapability(task, CAP_FOWNER)) {
+      return Errno(EPERM);
+    }
+  }
+  file.SetStatusFlags(flags);
+  if (flags.has(O_ASYNC) != old.has(O_ASYNC)) AsyncIo::FollowFlag(task.kernel(), file, fd);
+  return 0;
+}
+
+Result<int64_t> SetOwner(Task& task, File& file, AsyncIo::Kind kind, sentry::Pid id) {
+  TRY(AsyncIo::Of(task.kernel(), file)->SetOwner(kind, id, task.creds()));
+  return 0;
+}
+
+AsyncIo::Owner OwnerOfEvents(File& file) {
+  const Ref<AsyncIo> async = AsyncIo::Find(file);
+  return async ? async->owner() : AsyncIo::Owner();
+}
+
+Result<int64_t> SetOwnerEx(Task& task, File& file, uint64_t arg) {
+  const auto owner = TRY(task.mem().Read(UserPtr<const abi::FileOwner>{UserAddr{arg}}));
+  if (owner.type < F_OWNER_TID || owner.type > F_OWNER_PGRP) return Errno(EINVAL);
+  return SetOwner(task, file, static_cast<AsyncIo::Kind>(owner.type), owner.pid);
+}
+
+// F_SETOWN and its like.
+Result<int64_t> EventOwner(Task& task, File& file, int command, uint64_t arg) {
+  switch (command) {
+    case F_SETOWN: {
+      const auto id = static_cast<int32_t>(arg);
+      if (id == std::numeric_limits<int32_t>::min()) return Errno(EINVAL);
+      return SetOwner(task, file, id < 0 ? AsyncIo::Kind::kGroup : AsyncIo::Kind::kProcess,
+                      id < 0 ? -id : id);
+    }
+    case F_GETOWN: {
+      const AsyncIo::Owner owner = OwnerOfEvents(file);
+      return owner.kind == AsyncIo::Kind::kGroup ? -owner.id : owner.id;
+    }
+    case F_SETOWN_EX:
+      return SetOwnerEx(task, file, arg);
+    case F_GETOWN_EX: {
+      const AsyncIo::Owner owner = OwnerOfEvents(file);
+      const abi::FileOwner out{static_cast<int32_t>(owner.kind), owner.id};
+      TRY(task.mem().Write(UserPtr<abi::FileOwner>{UserAddr{arg}}, out));
+      return 0;
+    }
+    case F_SETSIG:
+      if (arg > uint64_t{sentry::kSignalCount}) return Errno(EINVAL);
+      AsyncIo::Of(task.kernel(), file)->set_signal(static_cast<int>(arg));
+      return 0;
+    default: {  // F_GETSIG.
+      const Ref<AsyncIo> async = AsyncIo::Find(file);
+      return async ? async->signal() : 0;
+    }
+  }
+}
+
+// No lease is ever given: it would have to be broken by opens of which the host knows nothing. EAGAIN
+// is what Linux answers while others have the file open.
+Result<int64_t> SetLease(Task& task, File& file, uint64_t arg) {
+  const sentry::Attributes attributes = TRY(file.inode().GetAttributes());
+  const auto type = static_cast<int32_t>(arg);
+  if (type == F_UNLCK) return Errno(EAGAIN);
+  if (type != F_RDLCK && type != F_WRLCK) return Errno(EINVAL);
+  if (task.creds().fsuid != attributes.uid && !HasCapability(task, CAP_LEASE)) {
+    return Errno(EACCES);
+  }
+  if (!S_ISREG(attributes.mode)) return Errno(EINVAL);
+  return Errno(EAGAIN);
+}
+
+Result<int64_t> WriteHint(Task& task, File& file, int command, uint64_t arg) {
+  const UserPtr<uint64_t> user{UserAddr{arg}};
+  if (command == kGetRwHint) {
+    TRY(task.mem().Write(user, uint64_t{file.inode().write_hint.load(std::memory_order_relaxed)}));
+    return 0;
+  }
+  const sentry::Attributes attributes = TRY(file.inode().GetAttributes());
+  if (task.creds().fsuid != attributes.uid && !HasCapability(task, CAP_FOWNER)) {
+    return Errno(EPERM);
+  }
+  const uint64_t hint = TRY(task.mem().Read(UserPtr<const uint64_t>{UserAddr{arg}}));
+  if (hint > kMaxRwHint) return Errno(EINVAL);
+  file.inode().write_hint.store(static_cast<uint8_t>(hint), std::memory_order_relaxed);
   return 0;
 }
 
@@ -144,7 +245,7 @@ Result<int64_t> Fcntl(Task& task, Fd fd, int command, uint64_t arg) {
       return flags.raw();
     }
     case F_SETFL:
-      return SetStatusFlags(*file, arg);
+      return SetStatusFlags(task, *file, fd, arg);
     case F_GETLK:
     case F_OFD_GETLK:
       return GetLock(task, file, command, arg);
@@ -158,10 +259,13 @@ Result<int64_t> Fcntl(Task& task, Fd fd, int command, uint64_t arg) {
     case F_SETSIG:
     case F_GETOWN:
     case F_GETSIG:
-      return 0;  // Nobody: signals for O_ASYNC are not sent.
     case F_GETOWN_EX:
-      TRY(task.mem().Write(UserPtr<abi::FileOwner>{UserAddr{arg}}, abi::FileOwner{F_OWNER_PID, 0}));
-      return 0;
+      return EventOwner(task, *file, command, arg);
+    case F_SETLEASE:
+      return SetLease(task, *file, arg);
+    case kGetRwHint:
+    case kSetRwHint:
+      return WriteHint(task, *file, command, arg);
     case F_GETPIPE_SZ:
     case F_SETPIPE_SZ:
       return PipeSize(*file, command, arg);
@@ -177,6 +281,7 @@ Result<int64_t> Fcntl(Task& task, Fd fd, int command, uint64_t arg) {
       return other == file ? 1 : 0;
     }
     case kCreatedQuery:
+      return file->created() ? 1 : 0;
     default:
       return Errno(EINVAL);
   }
@@ -191,7 +296,7 @@ Status Flock(Task& task, Fd fd, int operation) {
     return kOk;
   }
   if (kind != LOCK_SH && kind != LOCK_EX) return Errno(EINVAL);
-  const FileLock lock{.owner = owner, .exclusive = kind == LOCK_EX};
+  const FileLock lock{.owner = owner, .exclusive = kind == LOCK_EX, .pid = task.tgid()};
   if ((operation & LOCK_NB) != 0) return FileLocks::Whole().TryLock(file->inode(), lock);
   return FileLocks::Whole().Lock(task, file->inode(), lock);
 }

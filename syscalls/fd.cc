@@ -5,11 +5,14 @@
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 
+#include "sentry/task/async_io.h"
+#include "sentry/task/file_locks.h"
 #include "syscalls/common.h"
-#include "syscalls/file_locks.h"
 
 namespace syscalls {
 namespace {
+
+using sentry::FileLocks;
 
 // Closing any descriptor of a file drops the process's record locks on it, as POSIX wants.
 void DropRecordLocks(Task& task, File& file) {
@@ -116,7 +119,9 @@ Result<int64_t> Ioctl(Task& task, Fd fd, uint32_t command, uint64_t arg) {
     case FIONBIO:
       return SetFlagFromUser(task, *file, arg, O_NONBLOCK);
     case FIOASYNC:
-      return SetFlagFromUser(task, *file, arg, O_ASYNC);
+      TRY(SetFlagFromUser(task, *file, arg, O_ASYNC));
+      sentry::AsyncIo::FollowFlag(task.kernel(), *file, fd);
+      return 0;
     default:
       break;
   }

@@ -2,6 +2,7 @@
 
 #include <poll.h>
 #include <signal.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 
 #include "sentry/task/kernel.h"
@@ -71,6 +72,7 @@ Result<int64_t> ReadFile(Task& task, File& file, IoDst& dst, std::optional<int64
         task, file, POLLIN, [&] { return offset ? file.ReadAt(dst, *offset) : file.Read(dst); }));
   }
   task.group().io.read_bytes.fetch_add(size, std::memory_order_relaxed);
+  if (size != 0) sentry::notify::OnFile(file, IN_ACCESS);
   return static_cast<int64_t>(size);
 }
 
@@ -88,6 +90,7 @@ Result<int64_t> WriteFile(Task& task, File& file, IoSrc& src, std::optional<int6
       return result.error();
     }
     total += static_cast<int64_t>(*result);
+    if (*result != 0) sentry::notify::OnFile(file, IN_MODIFY);
     task.group().io.written_bytes.fetch_add(*result, std::memory_order_relaxed);
     if (*result == 0 || src.remaining() == 0 || !ContinuesShortWrites(file)) return total;
   }

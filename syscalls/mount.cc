@@ -138,7 +138,10 @@ Status Umount2(Task& task, UserCString target, uint32_t flags) {
                     (flags & UMOUNT_NOFOLLOW) != 0 ? AT_SYMLINK_NOFOLLOW : 0, Follow::kYes));
   if (!HasCapability(task, CAP_SYS_ADMIN)) return Errno(EPERM);
   if ((flags & MNT_EXPIRE) != 0) return Errno(EINVAL);
-  return task.vfs().Unmount(at.path, static_cast<int>(flags));
+  const uint64_t dev = TRY(at.inode->GetAttributes()).dev;
+  TRY(task.vfs().Unmount(at.path, static_cast<int>(flags)));
+  if (sentry::notify::AnyMarks()) sentry::notify::Table::Get().Unmounted(dev);
+  return kOk;
 }
 
 }  // namespace syscalls

@@ -1,5 +1,6 @@
 #include "syscalls/rw.h"
 
+#include <sys/inotify.h>
 #include <sys/uio.h>
 
 #include <algorithm>
@@ -94,16 +95,36 @@ Result<int64_t> Pwritev(Task& task, Fd fd, UserPtr<const abi::Iovec> iov, uint64
 
 namespace {
 
+constexpr uint32_t kNoAppend = 0x20;  // RWF_NOAPPEND.
 // RWF_HIPRI, RWF_DSYNC and RWF_SYNC are hints here: the host's page cache is the only one.
-constexpr uint32_t kIgnoredRwFlags = RWF_HIPRI | RWF_DSYNC | RWF_SYNC;
+constexpr uint32_t kReadFlags = RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_NOWAIT;
+constexpr uint32_t kWriteFlags = kReadFlags | RWF_APPEND | kNoAppend;
+
+// RWF_NOWAIT: what is there, or EAGAIN.
+Result<int64_t> ReadNow(File& file, IoDst& dst, int64_t offset) {
+  const size_t size = TRY(offset < 0 ? file.Read(dst) : file.ReadAt(dst, offset));
+  if (size != 0) sentry::notify::OnFile(file, IN_ACCESS);
+  return static_cast<int64_t>(size);
+}
+
+Result<int64_t> WriteNow(File& file, IoSrc& src, int64_t offset) {
+  const size_t size = TRY(offset < 0 ? file.Write(src) : file.WriteAt(src, offset));
+  if (size != 0) sentry::notify::OnFile(file, IN_MODIFY);
+  return static_cast<int64_t>(size);
+}
 
 }  // namespace
 
 Result<int64_t> Preadv2(Task& task, Fd fd, UserPtr<const abi::Iovec> iov, uint64_t count,
                         int64_t offset, uint64_t offset_high, uint32_t flags) {
-  if ((flags & ~kIgnoredRwFlags) != 0) {
-    TRY(GetReadable(task, fd));
-    return Errno(EOPNOTSUPP);
+  if (offset < -1) return Errno(EINVAL);
+  const Ref<File> file =
+      offset == -1 ? TRY(GetReadable(task, fd)) : TRY(GetSeekable(task, fd, offset));
+  if (!file->flags().readable()) return Errno(EBADF);
+  if ((flags & ~kReadFlags) != 0) return Errno(EOPNOTSUPP);
+  if ((flags & RWF_NOWAIT) != 0) {
+    IoDst dst(task.mem(), TRY(ReadIovec(task, iov, count)));
+    return ReadNow(*file, dst, offset);
   }
   if (offset == -1) return Readv(task, fd, iov, count);
   return Preadv(task, fd, iov, count, offset);
@@ -111,13 +132,17 @@ Result<int64_t> Preadv2(Task& task, Fd fd, UserPtr<const abi::Iovec> iov, uint64
 
 Result<int64_t> Pwritev2(Task& task, Fd fd, UserPtr<const abi::Iovec> iov, uint64_t count,
                          int64_t offset, uint64_t offset_high, uint32_t flags) {
-  if ((flags & ~(kIgnoredRwFlags | RWF_APPEND)) != 0) {
-    TRY(GetWritable(task, fd));
-    return Errno(EOPNOTSUPP);
+  if (offset < -1) return Errno(EINVAL);
+  const Ref<File> file =
+      offset == -1 ? TRY(GetWritable(task, fd)) : TRY(GetSeekable(task, fd, offset));
+  if (!file->flags().writable()) return Errno(EBADF);
+  if ((flags & ~kWriteFlags) != 0) return Errno(EOPNOTSUPP);
+  if ((flags & RWF_APPEND) != 0 && (flags & kNoAppend) != 0) return Errno(EINVAL);
+  if ((flags & RWF_NOWAIT) != 0) {
+    IoSrc src(task.mem(), TRY(ReadIovec(task, iov, count)));
+    return WriteNow(*file, src, offset);
   }
   if ((flags & RWF_APPEND) != 0 && offset >= 0) {
-    const Ref<File> file = TRY(GetWritable(task, fd));
-    if (!file->seekable()) return Errno(ESPIPE);
     IoSrc src(task.mem(), TRY(ReadIovec(task, iov, count)));
     return WriteFile(task, *file, src, sentry::SeekableFile::kAppend);
   }

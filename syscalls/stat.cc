@@ -5,6 +5,8 @@
 #include <sys/mount.h>
 #include <sys/sysmacros.h>
 
+#include <algorithm>
+
 #include "syscalls/common.h"
 
 namespace syscalls {
@@ -127,6 +129,23 @@ Status Statfs(Task& task, UserCString path, UserPtr<abi::Statfs> out) {
 
 Status Fstatfs(Task& task, Fd fd, UserPtr<abi::Statfs> out) {
   return WriteStatfs(task, TargetOf(*TRY(task.fds().Get(fd))), out);
+}
+
+// The host's cache is the only one, and it does not tell: everything of the file counts as cached.
+Status Cachestat(Task& task, Fd fd, UserPtr<const abi::CachestatRange> range,
+                 UserPtr<abi::Cachestat> out, uint32_t flags) {
+  const Ref<File> file = TRY(GetFile(task, fd));
+  const abi::CachestatRange asked = TRY(task.mem().Read(range));
+  const Attributes attributes = TRY(file->inode().GetAttributes());
+  if (flags != 0) return Errno(EINVAL);
+  abi::Cachestat stat;
+  if (S_ISREG(attributes.mode) && asked.offset < attributes.size) {
+    const uint64_t rest = attributes.size - asked.offset;
+    const uint64_t length = asked.length == 0 ? rest : std::min(asked.length, rest);
+    const uint64_t first = asked.offset / kPageSize;
+    stat.cached = (asked.offset + length - 1) / kPageSize - first + 1;
+  }
+  return task.mem().Write(out, stat);
 }
 
 Status Sync(Task& task) { return kOk; }

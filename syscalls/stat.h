@@ -17,6 +17,8 @@ Status Statx(Task& task, Fd dirfd, UserCString path, uint32_t flags, uint32_t ma
 Status Statfs(Task& task, UserCString path, UserPtr<abi::Statfs> out);
 Status Fstatfs(Task& task, Fd fd, UserPtr<abi::Statfs> out);
 
+Status Cachestat(Task& task, Fd fd, UserPtr<const abi::CachestatRange> range,
+                 UserPtr<abi::Cachestat> out, uint32_t flags);
 Status Sync(Task& task);
 Status Syncfs(Task& task, Fd fd);
 Status Fsync(Task& task, Fd fd);

@@ -208,6 +208,16 @@ constexpr Row kRows[] = {
     ROW(unshare, kCloneFlags),
     ROW(set_robust_list, kHex, kUnsigned),
     ROW(get_robust_list, kInt, kHex, kHex),
+    ROW(inotify_init),
+    ROW(inotify_init1, kHex),
+    ROW(inotify_add_watch, kFd, kPath, kHex),
+    ROW(inotify_rm_watch, kFd, kInt),
+    ROW(vmsplice, kFd, kIovec, kUnsigned, kHex),
+    NUMBER_ROW(451, kFd, kHex, kHex, kHex),                          // cachestat.
+    NUMBER_ROW(463, kDirFd, kPath, kHex, kPath, kHex, kUnsigned),     // setxattrat.
+    NUMBER_ROW(464, kDirFd, kPath, kHex, kPath, kHex, kUnsigned),     // getxattrat.
+    NUMBER_ROW(465, kDirFd, kPath, kHex, kHex, kUnsigned),              // listxattrat.
+    NUMBER_ROW(466, kDirFd, kPath, kHex, kPath),                      // removexattrat.
     ROW(splice, kFd, kOutOffset, kFd, kOutOffset, kUnsigned, kHex),
     ROW(tee, kFd, kFd, kUnsigned, kHex),
     ROW(sync_file_range, kFd, kLong, kLong, kHex),

@@ -14,6 +14,7 @@
 #include "syscalls/futex.h"
 #include "syscalls/ids.h"
 #include "syscalls/info.h"
+#include "syscalls/inotify.h"
 #include "syscalls/memory.h"
 #include "syscalls/memory_advice.h"
 #include "syscalls/mempolicy.h"
@@ -89,16 +90,17 @@ constexpr Binding kBindings[] = {
     On<TimerGetoverrun>(225), On<TimerDelete>(226), On<ClockSettime>(227), On<ClockGettime>(228), On<ClockGetres>(229),
     On<ClockNanosleep>(230), On<ExitGroup>(231), On<EpollWait>(232), On<EpollCtl>(233),
     On<Tgkill>(234), On<Utimes>(235), On<Mbind>(237), On<SetMempolicy>(238),
-    On<GetMempolicy>(239), On<Waitid>(247), On<IoprioSet>(251), On<IoprioGet>(252), On<MigratePages>(256),
+    On<GetMempolicy>(239), On<Waitid>(247), On<IoprioSet>(251), On<IoprioGet>(252),
+    On<InotifyInit>(253), On<InotifyAddWatch>(254), On<InotifyRmWatch>(255), On<MigratePages>(256),
     On<Openat>(257), On<Mkdirat>(258), On<Mknodat>(259), On<Fchownat>(260), On<Futimesat>(261),
     On<Newfstatat>(262), On<Unlinkat>(263), On<Renameat>(264), On<Linkat>(265), On<Symlinkat>(266),
     On<Readlinkat>(267), On<Fchmodat>(268), On<Faccessat>(269), On<Pselect6>(270), On<Ppoll>(271),
     On<Unshare>(272), On<SetRobustList>(273), On<GetRobustList>(274), On<Splice>(275),
     On<Tee>(276),
-    On<SyncFileRange>(277), On<MovePages>(279), On<Utimensat>(280), On<EpollPwait>(281), On<Signalfd>(282),
+    On<SyncFileRange>(277), On<Vmsplice>(278), On<MovePages>(279), On<Utimensat>(280), On<EpollPwait>(281), On<Signalfd>(282),
     On<TimerfdCreate>(283), On<Eventfd>(284), On<Fallocate>(285), On<TimerfdSettime>(286),
     On<TimerfdGettime>(287), On<Signalfd4>(289), On<Eventfd2>(290), On<EpollCreate1>(291),
-    On<Dup3>(292), On<Pipe2>(293), On<Preadv>(295), On<Pwritev>(296), On<RtTgsigqueueinfo>(297),
+    On<Dup3>(292), On<Pipe2>(293), On<InotifyInit1>(294), On<Preadv>(295), On<Pwritev>(296), On<RtTgsigqueueinfo>(297),
     On<Prlimit64>(302), On<ClockAdjtime>(305), On<Syncfs>(306), On<Getcpu>(309),
     On<ProcessVmReadv>(310), On<ProcessVmWritev>(311), On<SchedSetattr>(314), On<SchedGetattr>(315),
     On<Renameat2>(316), On<Getrandom>(318), On<MemfdCreate>(319), On<Execveat>(322),
@@ -107,8 +109,9 @@ constexpr Binding kBindings[] = {
     On<Rseq>(334), On<PidfdSendSignal>(424), On<PidfdOpen>(434), On<Clone3>(435),
     On<CloseRange>(436), On<Openat2>(437), On<PidfdGetfd>(438), On<Faccessat2>(439),
     On<ProcessMadvise>(440), On<EpollPwait2>(441), On<ProcessMrelease>(448), On<FutexWaitv>(449),
-    On<SetMempolicyHomeNode>(450), On<Fchmodat2>(452), On<FutexWake>(454), On<FutexWait>(455),
-    On<FutexRequeue>(456), On<Mseal>(462),
+    On<SetMempolicyHomeNode>(450), On<Cachestat>(451), On<Fchmodat2>(452), On<FutexWake>(454), On<FutexWait>(455),
+    On<FutexRequeue>(456), On<Mseal>(462), On<Setxattrat>(463), On<Getxattrat>(464), On<Listxattrat>(465),
+    On<Removexattrat>(466),
     // clang-format on
 };
 

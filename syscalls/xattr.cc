@@ -48,16 +48,14 @@ Result<int64_t> Get(Task& task, const Target& target, UserCString user_name, Use
                     uint64_t size) {
   const std::string name = TRY(ReadName(task, user_name));
   if (!target.path.dentry) return Errno(EOPNOTSUPP);
-  const std::string bytes =
-      TRY(task.vfs().GetXattr(task.walk_context(), target.path, name));
+  const std::string bytes = TRY(task.vfs().GetXattr(task.walk_context(), target.path, name));
   return CopyOut(task, bytes, value, size);
 }
 
 Result<int64_t> List(Task& task, const Target& target, UserAddr list, uint64_t size) {
   if (!target.path.dentry) return 0;
   std::string names;
-  for (const std::string& name :
-       TRY(task.vfs().ListXattr(task.walk_context(), target.path))) {
+  for (const std::string& name : TRY(task.vfs().ListXattr(task.walk_context(), target.path))) {
     names.append(name).push_back('\0');
   }
   return CopyOut(task, names, list, size);
@@ -113,6 +111,49 @@ Status Lremovexattr(Task& task, UserCString path, UserCString name) {
 }
 Status Fremovexattr(Task& task, Fd fd, UserCString name) {
   return Remove(task, TRY(Find(task, fd)), name);
+}
+
+namespace {
+
+constexpr uint64_t kXattrArgsSize = sizeof(abi::XattrArgs);  // XATTR_ARGS_SIZE_VER0.
+
+Result<Target> FindAt(Task& task, Fd dirfd, UserCString path, uint32_t at_flags) {
+  if ((at_flags & ~static_cast<uint32_t>(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)) != 0) {
+    return Errno(EINVAL);
+  }
+  const Target target = TRY(ResolveAt(task, dirfd, path, at_flags, Follow::kYes));
+  return target;
+}
+
+Result<abi::XattrArgs> ReadArgs(Task& task, UserAddr args, uint64_t size) {
+  if (size < kXattrArgsSize) return Errno(EINVAL);
+  return ReadGrowing<abi::XattrArgs>(task, args, size);
+}
+
+}  // namespace
+
+Status Setxattrat(Task& task, Fd dirfd, UserCString path, uint32_t at_flags, UserCString name,
+                  UserAddr user_args, uint64_t size) {
+  const abi::XattrArgs args = TRY(ReadArgs(task, user_args, size));
+  const Target target = TRY(FindAt(task, dirfd, path, at_flags));
+  return Set(task, target, name, UserAddr{args.value}, args.size, static_cast<int>(args.flags));
+}
+
+Result<int64_t> Getxattrat(Task& task, Fd dirfd, UserCString path, uint32_t at_flags,
+                           UserCString name, UserAddr user_args, uint64_t size) {
+  const abi::XattrArgs args = TRY(ReadArgs(task, user_args, size));
+  if (args.flags != 0) return Errno(EINVAL);
+  const Target target = TRY(FindAt(task, dirfd, path, at_flags));
+  return Get(task, target, name, UserAddr{args.value}, args.size);
+}
+
+Result<int64_t> Listxattrat(Task& task, Fd dirfd, UserCString path, uint32_t at_flags,
+                            UserAddr list, uint64_t size) {
+  return List(task, TRY(FindAt(task, dirfd, path, at_flags)), list, size);
+}
+
+Status Removexattrat(Task& task, Fd dirfd, UserCString path, uint32_t at_flags, UserCString name) {
+  return Remove(task, TRY(FindAt(task, dirfd, path, at_flags)), name);
 }
 
 }  // namespace syscalls

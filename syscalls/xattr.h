@@ -23,6 +23,15 @@ Status Removexattr(Task& task, UserCString path, UserCString name);
 Status Lremovexattr(Task& task, UserCString path, UserCString name);
 Status Fremovexattr(Task& task, Fd fd, UserCString name);
 
+// Of Linux 6.13. `args` is a struct xattr_args of `size` bytes.
+Status Setxattrat(Task& task, Fd dirfd, UserCString path, uint32_t at_flags, UserCString name,
+                  UserAddr args, uint64_t size);
+Result<int64_t> Getxattrat(Task& task, Fd dirfd, UserCString path, uint32_t at_flags,
+                           UserCString name, UserAddr args, uint64_t size);
+Result<int64_t> Listxattrat(Task& task, Fd dirfd, UserCString path, uint32_t at_flags,
+                            UserAddr list, uint64_t size);
+Status Removexattrat(Task& task, Fd dirfd, UserCString path, uint32_t at_flags, UserCString name);
+
 }  // namespace syscalls
 
 #endif  // SYSCALLS_XATTR_H_

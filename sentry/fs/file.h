@@ -2,6 +2,8 @@
 #ifndef SENTRY_FS_FILE_H_
 #define SENTRY_FS_FILE_H_
 
+#include <sys/inotify.h>
+
 #include <algorithm>
 #include <atomic>
 #include <functional>
@@ -14,6 +16,7 @@
 #include "base/unique_fd.h"
 #include "sentry/fs/dentry.h"
 #include "sentry/fs/inode.h"
+#include "sentry/fs/notify.h"
 #include "sentry/fs/types.h"
 #include "sentry/fs/wait_queue.h"
 #include "sentry/mm/io.h"
@@ -21,6 +24,15 @@
 namespace sentry {
 
 class Task;
+
+// Hears that the last descriptor of its file is closed.
+class FileOwner {
+ public:
+  virtual void OnFileClosed() = 0;
+
+ protected:
+  ~FileOwner() = default;
+};
 
 // Reference counted by descriptors and mappings. Operations are thread-safe and never block: they
 // answer EAGAIN, and the caller waits (see RetryWhileBlocked in sentry/task/waiter.h). Each
@@ -90,6 +102,12 @@ class File : public RefCounted {
   void UnwatchClose(File& watcher) ABSL_LOCKS_EXCLUDED(watchers_mu_);
   virtual void OnWatchedClose(File& file) {}
 
+  // What keeps whom to tell of readiness (sentry/task/async_io.h); the first that is set stays.
+  Ref<RefCounted> SetOwner(Ref<RefCounted> holder, FileOwner* owner)
+      ABSL_LOCKS_EXCLUDED(watchers_mu_);
+  FileOwner* owner(Ref<RefCounted>& holder) ABSL_LOCKS_EXCLUDED(watchers_mu_);
+  bool has_descriptors() const { return descriptors_.load(std::memory_order_acquire) != 0; }
+
   // The inode behind the file. Anonymous files have one of their own.
   Inode& inode() const { return *inode_; }
   Ref<Inode> inode_ref() const { return inode_; }
@@ -102,6 +120,9 @@ class File : public RefCounted {
   void SetStatusFlags(OpenFlags flags);
   // Writes clear the set-user-id and set-group-id bits: the opener lacks CAP_FSETID.
   void set_clears_set_id() { clears_set_id_ = true; }
+  // open(2) made the file (F_CREATED_QUERY).
+  void set_created() { created_ = true; }
+  bool created() const { return created_; }
   bool nonblocking() const { return flags().has(O_NONBLOCK); }
 
   // Keeps others from executing, or writing, the inode as long as this file lives. ETXTBSY when
@@ -116,7 +137,7 @@ class File : public RefCounted {
 
  protected:
   File(Ref<Inode> inode, OpenFlags flags) : inode_(std::move(inode)), flags_(flags.raw()) {}
-  ~File() override { EndHold(); }
+  ~File() override;
   // For regular files: call after the content has changed.
   void ClearSetId() {
     if (clears_set_id_ && inode_->HasSetIdBits()) [[unlikely]]
@@ -135,10 +156,13 @@ class File : public RefCounted {
   Path path_;
   std::atomic<uint32_t> flags_;
   bool clears_set_id_ = false;  // Set before the file is shared.
+  bool created_ = false;        // Likewise.
   int8_t hold_ = 0;             // 1: a writer, -1: an executable.
   std::atomic<uint32_t> descriptors_{0};
   absl::Mutex watchers_mu_;  // Leaf.
   std::vector<File*> watchers_ ABSL_GUARDED_BY(watchers_mu_);
+  Ref<RefCounted> owner_holder_ ABSL_GUARDED_BY(watchers_mu_);
+  FileOwner* owner_ ABSL_GUARDED_BY(watchers_mu_) = nullptr;  // Part of owner_holder_.
 };
 
 // The file as a T, or nullptr when it is something else. T has a `static constexpr char kKind`,
@@ -148,9 +172,17 @@ T* FileCast(File& file) {
   return file.kind() == &T::kKind ? static_cast<T*>(&file) : nullptr;
 }
 
+inline File::~File() {
+  EndHold();
+  if (path_.dentry) notify::OnRelease(*path_.dentry, 1);
+}
+
 inline void File::DropDescriptor() {
   if (descriptors_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+  notify::OnFile(*this, flags().writable() ? IN_CLOSE_WRITE : IN_CLOSE_NOWRITE);
   std::vector<Ref<File>> watchers;
+  Ref<RefCounted> holder;
+  if (FileOwner* const told = owner(holder)) told->OnFileClosed();
   {
     absl::MutexLock lock(&watchers_mu_);
     // A watcher that is just being destroyed will find itself here and needs no news.
@@ -160,6 +192,21 @@ inline void File::DropDescriptor() {
   }
   for (const Ref<File>& watcher : watchers) watcher->OnWatchedClose(*this);
   OnLastClose();
+}
+
+inline Ref<RefCounted> File::SetOwner(Ref<RefCounted> holder, FileOwner* owner) {
+  absl::MutexLock lock(&watchers_mu_);
+  if (owner_ == nullptr) {
+    owner_holder_ = std::move(holder);
+    owner_ = owner;
+  }
+  return owner_holder_;
+}
+
+inline FileOwner* File::owner(Ref<RefCounted>& holder) {
+  absl::MutexLock lock(&watchers_mu_);
+  holder = owner_holder_;
+  return owner_;
 }
 
 inline void File::WatchClose(File& watcher) {

@@ -9,6 +9,7 @@
 #include "absl/strings/str_format.h"
 #include "sentry/fs/proc/host_info.h"
 #include "sentry/fs/proc/proc_internal.h"
+#include "sentry/task/file_locks.h"
 #include "sentry/task/task.h"
 #include "sentry/time/clocks.h"
 
@@ -155,7 +156,6 @@ constexpr ConstantRow kConstants[] = {
      "nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\tdevtmpfs\nnodev\tdevpts\nnodev\toverlay\n"},
     {"", "key-users", ""},
     {"", "keys", ""},
-    {"", "locks", ""},
     {"", "misc", ""},
     {"", "modules", ""},
     {"", "kallsyms", ""},
@@ -185,6 +185,16 @@ constexpr ConstantRow kConstants[] = {
      "pty_master           /dev/ptm      128 0-1048575 pty:master\n"},
     {"tty", "ldiscs", "n_tty       0\n"},
 };
+
+std::string LocksText() {
+  std::string text;
+  int number = 0;
+  for (const std::string& line : FileLocks::Describe()) {
+    if (!line.starts_with("->")) ++number;
+    absl::StrAppendFormat(&text, "%d: %s\n", number, line);
+  }
+  return text;
+}
 
 }  // namespace
 
@@ -226,6 +236,7 @@ void PutSystemFiles(Kernel& kernel, Builder& builder) {
   builder.Text("", "cpuinfo", [] { return Text(CpuInfoText()); });
   builder.Text("", "interrupts", [] { return Text(PerProcessor({}, 10)); });
   builder.Text("", "loadavg", [k] { return LoadAverage(*k); });
+  builder.Text("", "locks", [] { return Text(LocksText()); });
   builder.Text("", "meminfo", [] { return Text(MemInfoText()); });
   builder.Text("", "softirqs", [] { return SoftIrqs(); });
   builder.Text("", "stat", [k] { return SystemStat(*k); });

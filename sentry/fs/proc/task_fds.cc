@@ -6,11 +6,13 @@
 #include "absl/strings/str_format.h"
 #include "sentry/fs/anon/epoll.h"
 #include "sentry/fs/anon/eventfd.h"
+#include "sentry/fs/anon/inotify.h"
 #include "sentry/fs/anon/pidfd.h"
 #include "sentry/fs/anon/signalfd.h"
 #include "sentry/fs/anon/timerfd.h"
 #include "sentry/fs/dentry.h"
 #include "sentry/fs/proc/proc_internal.h"
+#include "sentry/task/file_locks.h"
 #include "sentry/task/task.h"
 
 namespace sentry::proc {
@@ -78,6 +80,11 @@ class FdInfo final : public TextInode {
     if (EpollFile* epoll = FileCast<EpollFile>(file)) text += epoll->FdInfo();
     if (SignalFile* signals = FileCast<SignalFile>(file)) text += signals->FdInfo();
     if (TimerFile* timer = FileCast<TimerFile>(file)) text += timer->FdInfo();
+    int number = 0;
+    for (const std::string& line : FileLocks::Describe(&file)) {
+      absl::StrAppendFormat(&text, "lock:\t%d: %s\n", ++number, line);
+    }
+    if (InotifyFile* inotify = FileCast<InotifyFile>(file)) text += inotify->FdInfo();
     if (PidFile* pidfd = FileCast<PidFile>(file)) text += pidfd->FdInfo();
     return text;
   }

@@ -1,10 +1,12 @@
 // Operations that make and remove names.
 #include <limits.h>
 #include <linux/capability.h>
+#include <sys/inotify.h>
 #include <unistd.h>
 
 #include <utility>
 
+#include "sentry/fs/notify.h"
 #include "sentry/fs/vfs.h"
 #include "sentry/fs/vfs/permissions.h"
 
@@ -43,6 +45,7 @@ Status Vfs::Mkdir(const WalkContext& ctx, std::string_view path, uint32_t mode) 
   const NewNode node = TRY(MakeNode(ctx, place.parent, S_IFDIR | bits));
   Ref<Inode> made = TRY(place.parent.dentry->inode().Mkdir(place.name, node));
   TRY(Remember(place.parent.dentry, place.name, std::move(made)));
+  notify::OnEntry(place.parent.dentry->inode(), place.name, IN_CREATE | IN_ISDIR);
   return kOk;
 }
 
@@ -73,6 +76,7 @@ Status Vfs::Mknod(const WalkContext& ctx, std::string_view path, uint32_t mode, 
   node.rdev = rdev;
   Ref<Inode> made = TRY(place.parent.dentry->inode().Create(place.name, node));
   TRY(Remember(place.parent.dentry, place.name, std::move(made)));
+  notify::OnEntry(place.parent.dentry->inode(), place.name, IN_CREATE);
   return kOk;
 }
 
@@ -86,6 +90,7 @@ Status Vfs::Symlink(const WalkContext& ctx, std::string_view target, std::string
   const NewNode node = TRY(MakeNode(ctx, place.parent, S_IFLNK | 0777));
   Ref<Inode> made = TRY(place.parent.dentry->inode().Symlink(place.name, target, node));
   TRY(Remember(place.parent.dentry, place.name, std::move(made)));
+  notify::OnEntry(place.parent.dentry->inode(), place.name, IN_CREATE);
   return kOk;
 }
 
@@ -107,6 +112,8 @@ Status Vfs::Link(const WalkContext& ctx, const Path& target, std::string_view pa
   TRY(place.parent.dentry->inode().Link(place.name, inode));
   inode.InvalidateAttributes();
   TRY(Remember(place.parent.dentry, place.name, target.dentry->inode_ref()));
+  notify::OnInode(inode, IN_ATTRIB);
+  notify::OnEntry(place.parent.dentry->inode(), place.name, IN_CREATE);
   return kOk;
 }
 
@@ -138,6 +145,10 @@ Status Vfs::Remove(const WalkContext& ctx, const Place& place, bool directory) {
   TRY(directory ? parent->inode().Rmdir(place.name) : parent->inode().Unlink(place.name));
   victim->inode().InvalidateAttributes();
   Forget(*victim);
+  if (!directory) notify::OnInode(victim->inode(), IN_ATTRIB);
+  notify::OnRelease(*victim, 1);
+  notify::OnEntry(parent->inode(), place.name,
+                  directory ? uint32_t{IN_DELETE | IN_ISDIR} : uint32_t{IN_DELETE});
   return kOk;
 }
 

@@ -1,11 +1,13 @@
 // open(2) without the descriptor.
 #include <linux/capability.h>
+#include <sys/inotify.h>
 #include <sys/mount.h>
 #include <unistd.h>
 
 #include <optional>
 #include <utility>
 
+#include "sentry/fs/notify.h"
 #include "sentry/fs/vfs.h"
 #include "sentry/fs/vfs/permissions.h"
 #include "sentry/fs/vfs/walk.h"
@@ -93,6 +95,7 @@ Result<Ref<File>> Vfs::OpenCreating(const WalkContext& ctx, std::string_view pat
         const NewNode node = TRY(MakeNode(ctx, place.parent, S_IFREG | bits));
         Ref<Inode> made = TRY(place.parent.dentry->inode().Create(place.name, node));
         found.dentry = TRY(Remember(place.parent.dentry, place.name, std::move(made)));
+        notify::OnEntry(place.parent.dentry->inode(), place.name, IN_CREATE);
         return OpenFound(ctx, found, flags, true);
       }
     }
@@ -142,7 +145,11 @@ Result<Ref<File>> Vfs::OpenFound(const WalkContext& ctx, const Path& path, OpenF
     file->set_path(path);
     return file;
   }
-  if (created) return OpenInode(ctx, path, flags.Without(O_TRUNC));
+  if (created) {
+    Ref<File> file = TRY(OpenInode(ctx, path, flags.Without(O_TRUNC)));
+    file->set_created();
+    return file;
+  }
   const uint32_t type = path.dentry->type();
   const bool truncate = flags.has(O_TRUNC) && type == S_IFREG;
   if (truncate && path.mount->read_only()) return Errno(EROFS);
@@ -168,6 +175,7 @@ Result<Ref<File>> Vfs::OpenFound(const WalkContext& ctx, const Path& path, OpenF
       change.mode = mode;
     }
     TRY(path.dentry->inode().SetAttributes(change));
+    notify::OnDentry(*path.dentry, IN_MODIFY);
   }
   return OpenInode(ctx, path, flags);
 }
@@ -202,6 +210,7 @@ Result<Ref<File>> Vfs::OpenInode(const WalkContext& ctx, const Path& path, OpenF
       if (flags.writable()) TRY(file->HoldAsWriter());
   }
   if (!anonymous) file->set_path(path);
+  notify::OnFile(*file, IN_OPEN);
   if (flags.writable() && !ctx.creds.HasCapability(CAP_FSETID)) file->set_clears_set_id();
   return file;
 }

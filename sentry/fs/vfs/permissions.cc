@@ -3,12 +3,14 @@
 
 #include <linux/capability.h>
 #include <linux/xattr.h>
+#include <sys/inotify.h>
 #include <sys/mount.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <utility>
 
+#include "sentry/fs/notify.h"
 #include "sentry/fs/vfs.h"
 
 namespace sentry {
@@ -108,6 +110,21 @@ Status CheckModeChange(const Attributes& attributes, const Credentials& creds,
   return kOk;
 }
 
+// fsnotify_change() of Linux.
+uint32_t EventOf(const AttributeChange& change) {
+  uint32_t event = 0;
+  if (change.uid || change.gid || change.mode) event |= IN_ATTRIB;
+  if (change.size) event |= IN_MODIFY;
+  if (change.atime && change.mtime) {
+    event |= IN_ATTRIB;
+  } else if (change.atime) {
+    event |= IN_ACCESS;
+  } else if (change.mtime) {
+    event |= IN_MODIFY;
+  }
+  return event;
+}
+
 void ReplaceNow(std::optional<timespec>& time) {
   if (time && time->tv_nsec == UTIME_NOW) time = FileTime();
 }
@@ -134,7 +151,9 @@ Status Vfs::SetAttributes(const WalkContext& ctx, const Path& path,
   if (change.atime || change.mtime) TRY(CheckTimeChange(attributes, ctx.creds, change));
   ReplaceNow(change.atime);
   ReplaceNow(change.mtime);
-  return path.dentry->inode().SetAttributes(change);
+  TRY(path.dentry->inode().SetAttributes(change));
+  notify::OnDentry(*path.dentry, EventOf(requested));
+  return kOk;
 }
 
 namespace {
@@ -176,12 +195,16 @@ Status Vfs::SetXattr(const WalkContext& ctx, const Path& path, std::string_view 
   if ((flags & ~(XATTR_CREATE | XATTR_REPLACE)) != 0) return Errno(EINVAL);
   if (value.size() > XATTR_SIZE_MAX) return Errno(E2BIG);
   TRY(CheckXattr(ctx, path, name, W_OK));
-  return path.dentry->inode().SetXattr(name, value, flags);
+  TRY(path.dentry->inode().SetXattr(name, value, flags));
+  notify::OnDentry(*path.dentry, IN_ATTRIB);
+  return kOk;
 }
 
 Status Vfs::RemoveXattr(const WalkContext& ctx, const Path& path, std::string_view name) {
   TRY(CheckXattr(ctx, path, name, W_OK));
-  return path.dentry->inode().RemoveXattr(name);
+  TRY(path.dentry->inode().RemoveXattr(name));
+  notify::OnDentry(*path.dentry, IN_ATTRIB);
+  return kOk;
 }
 
 Result<std::vector<std::string>> Vfs::ListXattr(const WalkContext& ctx, const Path& path) {

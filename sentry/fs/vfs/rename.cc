@@ -1,9 +1,11 @@
 // rename(2), renameat2(2).
+#include <sys/inotify.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <memory>
 
+#include "sentry/fs/notify.h"
 #include "sentry/fs/vfs.h"
 #include "sentry/fs/vfs/permissions.h"
 
@@ -53,6 +55,34 @@ Status Vfs::CheckRename(const WalkContext& ctx, const Place& from, const Place& 
   return kOk;
 }
 
+namespace {
+
+// fsnotify_move() of Linux.
+void TellMove(Inode& from, std::string_view old_name, Inode& to, std::string_view new_name,
+              const Dentry& moved) {
+  const uint32_t directory = moved.is_directory() ? uint32_t{IN_ISDIR} : 0;
+  const uint32_t cookie = notify::NextCookie();
+  notify::OnEntry(from, old_name, IN_MOVED_FROM | directory, cookie);
+  notify::OnEntry(to, new_name, IN_MOVED_TO | directory, cookie);
+}
+
+void TellMoves(const VfsPlace& from, const VfsPlace& to, const Dentry& source, const Dentry& target,
+               bool exchange) {
+  Inode& old_parent = from.parent.dentry->inode();
+  Inode& new_parent = to.parent.dentry->inode();
+  TellMove(old_parent, from.name, new_parent, to.name, source);
+  const bool replaced = !exchange && !target.negative();
+  if (replaced) notify::OnInode(target.inode(), IN_ATTRIB);
+  notify::OnInode(source.inode(), IN_MOVE_SELF);
+  if (exchange) {
+    TellMove(new_parent, to.name, old_parent, from.name, target);
+    notify::OnInode(target.inode(), IN_MOVE_SELF);
+  }
+  if (replaced) notify::OnRelease(target, 1);
+}
+
+}  // namespace
+
 Status Vfs::RenameLocked(const WalkContext& ctx, const Place& from, const Place& to,
                          uint32_t flags) {
   const bool exchange = (flags & RENAME_EXCHANGE) != 0;
@@ -81,6 +111,7 @@ Status Vfs::RenameLocked(const WalkContext& ctx, const Place& from, const Place&
   if (!target->negative()) target->inode().InvalidateAttributes();
   source->inode().InvalidateAttributes();
   MoveNames(*source, to.parent.dentry, to.name, target.get(), flags);
+  if (notify::AnyMarks()) TellMoves(from, to, *source, *target, exchange);
   return kOk;
 }
 

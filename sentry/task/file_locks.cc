@@ -1,18 +1,18 @@
-#include "syscalls/file_locks.h"
+#include "sentry/task/file_locks.h"
+
+#include <sys/sysmacros.h>
 
 #include <algorithm>
 #include <memory>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "sentry/task/kernel.h"
 #include "sentry/task/waiter.h"
 
-namespace syscalls {
+namespace sentry {
 namespace {
-
-using sentry::File;
-using sentry::Inode;
-using sentry::ThreadGroup;
 
 constexpr size_t kMaxLocksPerInode = 4096;
 
@@ -30,6 +30,18 @@ const FileLock* Conflicting(const std::vector<FileLock>& locks, const FileLock& 
   return nullptr;
 }
 
+// Neighbours of the same kind become one, as readers of F_GETLK see.
+void AddMerged(std::vector<FileLock>& locks, FileLock lock) {
+  std::erase_if(locks, [&lock](const FileLock& other) {
+    if (!(other.owner == lock.owner) || other.exclusive != lock.exclusive) return false;
+    if (other.end != lock.start && other.start != lock.end) return false;
+    lock.start = std::min(lock.start, other.start);
+    lock.end = std::max(lock.end, other.end);
+    return true;
+  });
+  locks.push_back(std::move(lock));
+}
+
 }  // namespace
 
 // A file only because that is what hears of a last close.
@@ -41,7 +53,6 @@ class FileLocks::CloseWatcher final : public File {
   }
 
  private:
-  using OpenFlags = sentry::OpenFlags;
   FileLocks& locks_;
 };
 
@@ -72,39 +83,154 @@ std::optional<FileLock> FileLocks::FindConflict(Inode& inode, const FileLock& lo
   return *other;
 }
 
+Status FileLocks::TakeLocked(Inode& inode, const FileLock& lock, std::vector<FileLock>& dropped,
+                             const FileLock** conflict) {
+  const auto it = table_.find(&inode);
+  if (it != table_.end()) {
+    *conflict = Conflicting(it->second.locks, lock);
+    if (*conflict != nullptr) return Errno(EAGAIN);
+    // Subtract may split one lock in two, and one more is added.
+    if (it->second.locks.size() + 2 > kMaxLocksPerInode) return Errno(ENOLCK);
+  }
+  InodeLocks& entry = table_[&inode];
+  if (!entry.inode) entry.inode = Ref<Inode>::Share(inode);
+  Subtract(entry.locks, lock.owner, lock.start, lock.end, dropped);
+  AddMerged(entry.locks, lock);
+  inodes_.store(table_.size(), std::memory_order_relaxed);
+  return kOk;
+}
+
 Status FileLocks::TryLock(Inode& inode, const FileLock& lock) {
   DropDeadProcesses();
   WatchOwner(lock.owner);
   std::vector<FileLock> dropped;
   {
+    const FileLock* conflict = nullptr;
     absl::MutexLock hold(&mu_);
-    const auto it = table_.find(&inode);
-    if (it != table_.end()) {
-      if (Conflicting(it->second.locks, lock) != nullptr) return Errno(EAGAIN);
-      // Subtract may split one lock in two, and one more is added.
-      if (it->second.locks.size() + 2 > kMaxLocksPerInode) return Errno(ENOLCK);
-    }
-    InodeLocks& entry = table_[&inode];
-    if (!entry.inode) entry.inode = Ref<Inode>::Share(inode);
-    Subtract(entry.locks, lock.owner, lock.start, lock.end, dropped);
-    entry.locks.push_back(lock);
-    inodes_.store(table_.size(), std::memory_order_relaxed);
+    TRY(TakeLocked(inode, lock, dropped, &conflict));
   }
   // A conversion to shared may let others in.
   if (!dropped.empty()) changed_.Notify(POLLIN);
   return kOk;
 }
 
-Status FileLocks::Lock(sentry::Task& task, Inode& inode, const FileLock& lock) {
+// posix_locks_deadlock() of Linux, which does not follow longer chains either.
+bool FileLocks::WouldDeadlockLocked(const ThreadGroup& waiter, const ThreadGroup* blocker) const {
+  constexpr int kMaxSteps = 10;
+  for (int step = 0; step < kMaxSteps && blocker != nullptr; ++step) {
+    if (blocker == &waiter) return true;
+    const auto next = std::find_if(blocked_.begin(), blocked_.end(), [&](const Blocked& blocked) {
+      return blocked.lock.owner.process.get() == blocker;
+    });
+    blocker = next == blocked_.end() ? nullptr : next->blocker;
+  }
+  return false;
+}
+
+void FileLocks::Unblock(Task& task) {
+  std::vector<Blocked> gone;  // Released without the lock.
+  absl::MutexLock hold(&mu_);
+  const auto it = std::find_if(blocked_.begin(), blocked_.end(),
+                               [&](const Blocked& blocked) { return blocked.task == &task; });
+  if (it == blocked_.end()) return;
+  gone.push_back(std::move(*it));
+  blocked_.erase(it);
+}
+
+Status FileLocks::LockOrBlock(Task& task, Inode& inode, const FileLock& lock) {
+  Unblock(task);
+  DropDeadProcesses();
+  WatchOwner(lock.owner);
+  std::vector<FileLock> dropped;
+  {
+    const FileLock* conflict = nullptr;
+    absl::MutexLock hold(&mu_);
+    const Status taken = TakeLocked(inode, lock, dropped, &conflict);
+    if (!taken.ok() && taken.error() == Errno(EAGAIN)) {
+      const ThreadGroup* const blocker = conflict->owner.process.get();
+      if (lock.owner.process && WouldDeadlockLocked(*lock.owner.process, blocker)) {
+        return Errno(EDEADLK);
+      }
+      blocked_.push_back({.task = &task, .inode = &inode, .lock = lock, .blocker = blocker});
+    }
+    TRY(taken);
+  }
+  if (!dropped.empty()) changed_.Notify(POLLIN);
+  return kOk;
+}
+
+Status FileLocks::Lock(Task& task, Inode& inode, const FileLock& lock) {
   Status result = TryLock(inode, lock);
   if (result.ok() || result.error() != Errno(EAGAIN)) return result;
-  sentry::Waiter waiter(task);
+  Waiter waiter(task);
   waiter.Watch(&changed_, POLLIN);
   for (;;) {
-    result = TryLock(inode, lock);
+    result = LockOrBlock(task, inode, lock);
     if (result.ok() || result.error() != Errno(EAGAIN)) return result;
-    TRY(waiter.Sleep());
+    const Status slept = waiter.Sleep();
+    if (slept.ok()) continue;
+    Unblock(task);
+    return slept;
   }
+}
+
+std::string FileLocks::Line(const Inode& inode, const FileLock& lock) const {
+  const Result<Attributes> attributes = const_cast<Inode&>(inode).GetAttributes();
+  const Attributes a = attributes.ok() ? *attributes : Attributes();
+  const bool whole = this == &Whole();
+  const char* const kind = whole ? "FLOCK " : lock.owner.process ? "POSIX " : "OFDLCK";
+  std::string line =
+      absl::StrFormat("%s ADVISORY  %s %d %02x:%02x:%u ", kind, lock.exclusive ? "WRITE" : "READ",
+                      lock.pid, major(a.dev), minor(a.dev), a.ino);
+  absl::StrAppend(&line, whole ? 0 : lock.start, " ");
+  if (lock.end == UINT64_MAX) {
+    absl::StrAppend(&line, "EOF");
+  } else {
+    absl::StrAppend(&line, lock.end - 1);
+  }
+  return line;
+}
+
+void FileLocks::DescribeTo(std::vector<std::string>& lines, const File* only) {
+  struct Known {
+    Ref<Inode> inode;
+    FileLock lock;
+    bool waits;
+  };
+  // Attributes may have to be asked for: not with the lock held.
+  std::vector<Known> known;
+  DropDeadProcesses();
+  {
+    absl::MutexLock hold(&mu_);
+    for (const auto& [inode, entry] : table_) {
+      for (const FileLock& lock : entry.locks) {
+        if (only != nullptr && inode != &only->inode()) continue;
+        if (only != nullptr && lock.owner.description && lock.owner.description.get() != only) {
+          continue;
+        }
+        known.push_back({entry.inode, lock, false});
+        if (only != nullptr) continue;
+        for (const Blocked& blocked : blocked_) {
+          if (blocked.inode != inode || blocked.lock.owner == lock.owner ||
+              !(blocked.lock.exclusive || lock.exclusive) ||
+              !Overlaps(lock, blocked.lock.start, blocked.lock.end)) {
+            continue;
+          }
+          known.push_back({entry.inode, blocked.lock, true});
+        }
+      }
+    }
+  }
+  for (const Known& one : known) {
+    lines.push_back((one.waits ? "-> " : "") + Line(*one.inode, one.lock));
+  }
+}
+
+std::vector<std::string> FileLocks::Describe(const File* only) {
+  std::vector<std::string> lines;
+  Records().DescribeTo(lines, only);
+  Whole().DescribeTo(lines, only);
+  return lines;
 }
 
 void FileLocks::Unlock(Inode& inode, const LockOwner& owner, uint64_t start, uint64_t end) {
@@ -212,4 +338,4 @@ void FileLocks::Subtract(std::vector<FileLock>& locks, const LockOwner& owner, u
   locks = std::move(kept);
 }
 
-}  // namespace syscalls
+}  // namespace sentry
