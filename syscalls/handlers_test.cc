@@ -263,7 +263,7 @@ TEST_F(HandlersTest, TimeAndLimits) {
 TEST_F(HandlersTest, WhatIsMissingAnswersItsErrno) {
   EXPECT_EQ(Call(SYS_socket, {1, 1, 0}), -EAFNOSUPPORT);
   EXPECT_EQ(Call(SYS_ptrace), -EPERM);
-  EXPECT_EQ(Call(SYS_inotify_init), -ENOSYS);
+  EXPECT_EQ(Call(SYS_add_key), -ENOSYS);
   EXPECT_EQ(Call(400), -ENOSYS);
   EXPECT_EQ(Call(~uint64_t{0}), -ENOSYS);
 }
