@@ -85,6 +85,14 @@ TEST(CgroupHost, UnitsOfSystemd) {
   EXPECT_THAT(PlaceError(Driver::kCgroupfs, "/"), HasSubstr("is the host's root"));
 }
 
+TEST(CgroupHost, PlacesSurviveTheStateOnDisk) {
+  const Placement placement = Place(ParseHost(kHybridMounts, kHybridOwn), "/a");
+  EXPECT_EQ(Decode(Encode(placement))->directories, placement.directories);
+  EXPECT_FALSE(Decode("").ok());
+  EXPECT_FALSE(Decode("{\"directories\": {\"\": \"/a/../../etc\"}}").ok());
+  EXPECT_FALSE(Decode("{\"directories\": {\"\": 7}}").ok());
+}
+
 TEST(CgroupFiles, CleanPath) {
   EXPECT_EQ(CleanPath("/a/./b/../c//"), "/a/c");
   EXPECT_EQ(CleanPath("../../a"), "a");

@@ -1,6 +1,7 @@
 #include "runsc/cgroup/host.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -9,6 +10,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "runsc/cgroup/files.h"
+#include "runsc/spec/reader.h"
 
 namespace runsc::cgroup {
 
@@ -127,6 +129,30 @@ absl::StatusOr<Host> DetectHost() {
 const std::string* Placement::Find(const std::string& controller) const {
   const auto found = directories.find(controller);
   return found == directories.end() ? nullptr : &found->second;
+}
+
+std::string Encode(const Placement& placement) {
+  const nlohmann::json text = {
+      {"directories", placement.directories}, {"unit", placement.unit}, {"slice", placement.slice}};
+  return text.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+absl::StatusOr<Placement> Decode(const std::string& text) {
+  const nlohmann::json document = nlohmann::json::parse(text, nullptr, false);
+  absl::Status failure;
+  Placement placement;
+  const spec::Reader in(&document, "cgroup", &failure);
+  in["directories"].Read(placement.directories);
+  in["unit"].Read(placement.unit);
+  in["slice"].Read(placement.slice);
+  if (!failure.ok()) return failure;
+  for (const auto& [controller, directory] : placement.directories) {
+    // What is removed later must be a directory below one of the host.
+    if (!directory.starts_with('/') || CleanPath(directory) != directory) {
+      return absl::InvalidArgumentError("cgroup: not a clean path");
+    }
+  }
+  return placement;
 }
 
 absl::StatusOr<Placement> Locate(const Host& host, Driver driver, const std::string& cgroups_path,

@@ -45,6 +45,10 @@ struct Placement {
   const std::string* Find(const std::string& controller) const;
 };
 
+// For the state on disk: one line of JSON. Decode takes nothing but what Encode writes.
+std::string Encode(const Placement& placement);
+absl::StatusOr<Placement> Decode(const std::string& text);
+
 // linux.cgroupsPath as runc reads it. With cgroupfs: absolute, from the mount points; relative, or
 // empty for the container's id, from where this process is. With systemd: "SLICE:PREFIX:NAME", and
 // "" for "system.slice:sandbox:ID".

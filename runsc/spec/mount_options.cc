@@ -21,6 +21,7 @@ struct Option {
 constexpr uint64_t kMsNoSymFollow = 256;
 
 constexpr Option kOptions[] = {
+    {"acl", MS_POSIXACL, false},
     {"async", MS_SYNCHRONOUS, true},
     {"atime", MS_NOATIME, true},
     {"bind", MS_BIND, false},
@@ -33,6 +34,7 @@ constexpr Option kOptions[] = {
     {"lazytime", MS_LAZYTIME, false},
     {"loud", MS_SILENT, true},
     {"mand", MS_MANDLOCK, false},
+    {"noacl", MS_POSIXACL, true},
     {"noatime", MS_NOATIME, false},
     {"nodev", MS_NODEV, false},
     {"nodiratime", MS_NODIRATIME, false},
