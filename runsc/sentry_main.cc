@@ -34,6 +34,7 @@
 #include "runsc/startup_trace.h"
 #include "sentry/fs/gofer/gofer_client.h"
 #include "sentry/fs/host/host_file.h"
+#include "sentry/net/namespace.h"
 #include "sentry/task/kernel.h"
 #include "syscalls/dispatcher.h"
 #include "syscalls/dispositions.h"
@@ -292,6 +293,7 @@ Failure RunProgram(SentryStart& start) {
   syscalls::LinuxDispatcher dispatcher;
   sentry::Kernel kernel(platform, dispatcher,
                         {.hostname = start.config.hostname, .strace = start.config.strace});
+  kernel.set_network(MakeRef<sentry::NetworkNamespace>());
   auto files =
       sentry::GoferClient::Create(std::move(start.socket), std::move(start.ring), platform);
   if (!files.ok()) return {kExitSetUp, absl::StrCat("gofer: ", strerror(files.error().code()))};

@@ -94,6 +94,12 @@ struct MessageHeader {
   uint32_t flags = 0, more_padding = 0;
 };
 static_assert(sizeof(MessageHeader) == 56);
+// struct mmsghdr.
+struct NumberedMessage {
+  MessageHeader header;
+  uint32_t length = 0, padding = 0;
+};
+static_assert(sizeof(NumberedMessage) == 64);
 struct OpenHow {
   uint64_t flags = 0, mode = 0, resolve = 0;
 };

@@ -5,7 +5,9 @@
 #include <sys/inotify.h>
 #include <sys/stat.h>
 
+#include "sentry/net/socket.h"
 #include "sentry/task/kernel.h"
+#include "syscalls/socket_message.h"
 
 namespace syscalls {
 namespace {
@@ -14,12 +16,12 @@ using sentry::IoDst;
 using sentry::IoSrc;
 using sentry::RetryWhileBlocked;
 
-// A pipe, socket or terminal takes a part when it is full; a blocking write goes on with the rest.
+// A pipe or terminal takes a part when it is full; a blocking write goes on with the rest.
 bool ContinuesShortWrites(File& file) {
   if (file.seekable() || file.nonblocking()) return false;
   if (file.is_terminal()) return true;
   const auto attributes = file.inode().GetAttributes();
-  return attributes.ok() && (S_ISFIFO(attributes->mode) || S_ISSOCK(attributes->mode));
+  return attributes.ok() && S_ISFIFO(attributes->mode);
 }
 
 // With RLIMIT_FSIZE in force a write of a regular file ends there; one that starts there fails.
@@ -62,6 +64,10 @@ Status CheckFileSize(Task& task, uint64_t end) {
 }
 
 Result<int64_t> ReadFile(Task& task, File& file, IoDst& dst, std::optional<int64_t> offset) {
+  if (auto* const socket = sentry::FileCast<sentry::Socket>(file)) {
+    sentry::IncomingMessage message;
+    return ReceiveAll(task, *socket, dst, message);
+  }
   task.group().io.reads.fetch_add(1, std::memory_order_relaxed);
   size_t size = 0;
   if (file.is_terminal() && !offset) {
@@ -77,6 +83,10 @@ Result<int64_t> ReadFile(Task& task, File& file, IoDst& dst, std::optional<int64
 }
 
 Result<int64_t> WriteFile(Task& task, File& file, IoSrc& src, std::optional<int64_t> offset) {
+  if (auto* const socket = sentry::FileCast<sentry::Socket>(file)) {
+    sentry::OutgoingMessage message;
+    return SendAll(task, *socket, src, message);
+  }
   task.group().io.writes.fetch_add(1, std::memory_order_relaxed);
   if (file.is_terminal()) TRY(file.CheckTerminalAccess(task, File::TerminalAccess::kWrite));
   TRY(ApplyWriteLimit(task, file, src, offset));

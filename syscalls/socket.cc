@@ -3,93 +3,76 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <climits>
+#include <string>
 #include <vector>
 
-#include "sentry/fs/pipe/socket_pair.h"
-#include "sentry/task/waiter.h"
-#include "syscalls/common.h"
-#include "syscalls/file_io.h"
+#include "sentry/net/family.h"
 
 namespace syscalls {
 
-using sentry::IoDst;
-using sentry::IoSrc;
-using sentry::SocketPairFile;
+using sentry::SocketAddress;
+using sentry::SocketKind;
 
 namespace {
 
-constexpr uint32_t kSendFlags = MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE | MSG_EOR;
-constexpr uint32_t kReceiveFlags = MSG_DONTWAIT | MSG_PEEK | MSG_WAITALL | MSG_CMSG_CLOEXEC;
+constexpr int kTypeMask = 0xf;
+constexpr int kMaxType = 11, kMaxFamily = 46;  // SOCK_MAX, AF_MAX.
+constexpr int kMaxBacklog = 4096;              // net.core.somaxconn.
+// The largest option value that is read: more than any family's (optmem_max).
+constexpr int kMaxOption = 131072;
 
-Result<Ref<File>> GetSocket(Task& task, Fd fd) {
-  Ref<File> file = TRY(GetFile(task, fd));
-  if (sentry::FileCast<SocketPairFile>(*file) == nullptr) return Errno(ENOTSOCK);
-  return file;
+struct TypeAndFlags {
+  SocketKind kind;
+  OpenFlags flags;
+  bool close_on_exec;
+};
+
+Result<TypeAndFlags> Decode(int domain, int type, int protocol) {
+  if ((type & ~(kTypeMask | SOCK_CLOEXEC | SOCK_NONBLOCK)) != 0) return Errno(EINVAL);
+  const int plain = type & kTypeMask;
+  if (domain < 0 || domain >= kMaxFamily) return Errno(EAFNOSUPPORT);
+  if (plain >= kMaxType) return Errno(EINVAL);
+  return TypeAndFlags{{domain, plain, protocol},
+                      OpenFlags((type & SOCK_NONBLOCK) != 0 ? O_NONBLOCK : 0),
+                      (type & SOCK_CLOEXEC) != 0};
 }
-
-template <typename Attempt>
-Result<size_t> Transfer(Task& task, File& file, uint32_t events, uint32_t flags, Attempt attempt) {
-  if ((flags & MSG_DONTWAIT) != 0) return attempt();
-  return sentry::RetryWhileBlocked(task, file, events, attempt);
-}
-
-Result<int64_t> Send(Task& task, File& file, IoSrc& src, uint32_t flags) {
-  if ((flags & ~kSendFlags) != 0) return Errno(EOPNOTSUPP);
-  int64_t total = 0;
-  do {
-    const auto sent =
-        Transfer(task, file, POLLOUT, flags, [&]() -> Result<size_t> { return file.Write(src); });
-    if (!sent.ok()) {
-      if (sent.error() == Errno(EPIPE) && (flags & MSG_NOSIGNAL) == 0) RaiseSignal(task, SIGPIPE);
-      if (total != 0) return total;
-      return sent.error();
-    }
-    total += static_cast<int64_t>(*sent);
-  } while (src.remaining() != 0 && (flags & MSG_DONTWAIT) == 0 && !file.nonblocking());
-  return total;
-}
-
-Result<size_t> PeekInto(SocketPairFile& file, IoDst& dst) {
-  std::vector<std::byte> bytes(std::min<size_t>(dst.remaining(), 65536));
-  const size_t count = TRY(file.Peek(bytes));
-  return dst.CopyOut(std::span(bytes).first(count));
-}
-
-Result<int64_t> Receive(Task& task, File& file, IoDst& dst, uint32_t flags) {
-  if ((flags & ~kReceiveFlags) != 0) return Errno(EOPNOTSUPP);
-  auto& socket = *sentry::FileCast<SocketPairFile>(file);
-  int64_t total = 0;
-  do {
-    const auto received = Transfer(task, file, POLLIN, flags, [&]() -> Result<size_t> {
-      return (flags & MSG_PEEK) != 0 ? PeekInto(socket, dst) : file.Read(dst);
-    });
-    if (!received.ok()) {
-      if (total != 0) return total;
-      return received.error();
-    }
-    total += static_cast<int64_t>(*received);
-    if (*received == 0) break;
-  } while ((flags & (MSG_WAITALL | MSG_PEEK)) == MSG_WAITALL && dst.remaining() != 0);
-  return total;
-}
-
-UserSpan Span(UserAddr buffer, uint64_t count) { return {buffer, std::min(count, kMaxIo)}; }
 
 }  // namespace
 
-Status Socketpair(Task& task, int domain, int type, int protocol,
-                  UserPtr<std::array<int, 2>> fds) {
-  constexpr int kTypeMask = 0xf;
-  if ((type & ~(kTypeMask | SOCK_CLOEXEC | SOCK_NONBLOCK)) != 0) return Errno(EINVAL);
-  if (domain != AF_UNIX) return Errno(EAFNOSUPPORT);
-  if (protocol != 0 && protocol != AF_UNIX) return Errno(EPROTONOSUPPORT);
-  // Messages with boundaries come with the sockets.
-  if ((type & kTypeMask) != SOCK_STREAM) return Errno(ESOCKTNOSUPPORT);
-  auto ends = TRY(sentry::CreateSocketPair(
-      sentry::OpenFlags((type & SOCK_NONBLOCK) != 0 ? O_NONBLOCK : 0)));
-  const bool close_on_exec = (type & SOCK_CLOEXEC) != 0;
-  const Fd first = TRY(AddFile(task, std::move(ends.first), close_on_exec));
-  const Result<Fd> second = AddFile(task, std::move(ends.second), close_on_exec);
+Result<Ref<sentry::Socket>> GetSocket(Task& task, Fd fd) {
+  const Ref<File> file = TRY(GetFile(task, fd));
+  auto* const socket = sentry::FileCast<sentry::Socket>(*file);
+  if (socket == nullptr) return Errno(ENOTSOCK);
+  return Ref<sentry::Socket>::Share(*socket);
+}
+
+Result<SocketAddress> ReadAddress(Task& task, UserAddr address, int size) {
+  if (size < 0 || size > static_cast<int>(SocketAddress::kMaxSize)) return Errno(EINVAL);
+  SocketAddress read;
+  read.size = static_cast<uint32_t>(size);
+  if (size > 0) TRY(task.mem().ReadBytes(address, std::span(read.bytes).first(read.size)));
+  return read;
+}
+
+Status WriteAddress(Task& task, const SocketAddress& from, UserAddr address, UserPtr<int> size) {
+  const int room = TRY(task.mem().Read(size));
+  if (room < 0) return Errno(EINVAL);
+  const size_t count = std::min<size_t>(static_cast<size_t>(room), from.size);
+  if (count > 0) TRY(task.mem().WriteBytes(address, from.data().first(count)));
+  return task.mem().Write(size, static_cast<int>(from.size));
+}
+
+Result<Fd> Socket(Task& task, int domain, int type, int protocol) {
+  const TypeAndFlags what = TRY(Decode(domain, type, protocol));
+  return AddFile(task, TRY(sentry::CreateSocket(task, what.kind, what.flags)), what.close_on_exec);
+}
+
+Status Socketpair(Task& task, int domain, int type, int protocol, UserPtr<std::array<int, 2>> fds) {
+  const TypeAndFlags what = TRY(Decode(domain, type, protocol));
+  auto ends = TRY(sentry::CreateSocketPair(task, what.kind, what.flags));
+  const Fd first = TRY(AddFile(task, std::move(ends.first), what.close_on_exec));
+  const Result<Fd> second = AddFile(task, std::move(ends.second), what.close_on_exec);
   Status written = Errno(EMFILE);
   if (second.ok()) {
     written = task.mem().Write(
@@ -102,81 +85,101 @@ Status Socketpair(Task& task, int domain, int type, int protocol,
   return written;
 }
 
-Result<int64_t> Sendto(Task& task, Fd fd, UserAddr buffer, uint64_t count, uint32_t flags,
-                       UserAddr address) {
-  const Ref<File> file = TRY(GetSocket(task, fd));
-  if (address) return Errno(EISCONN);
-  IoSrc src(task.mem(), Span(buffer, count));
-  return Send(task, *file, src, flags);
+Status Bind(Task& task, Fd fd, UserAddr address, int size) {
+  const Ref<sentry::Socket> socket = TRY(GetSocket(task, fd));
+  return socket->Bind(task, TRY(ReadAddress(task, address, size)));
 }
 
-// A stream's peer has no address to tell: `address` stays as it is.
-Result<int64_t> Recvfrom(Task& task, Fd fd, UserAddr buffer, uint64_t count, uint32_t flags,
-                         UserAddr address) {
-  const Ref<File> file = TRY(GetSocket(task, fd));
-  IoDst dst(task.mem(), Span(buffer, count));
-  return Receive(task, *file, dst, flags);
+Status Listen(Task& task, Fd fd, int backlog) {
+  const Ref<sentry::Socket> socket = TRY(GetSocket(task, fd));
+  // Compared as unsigned: what is negative is a lot.
+  if (backlog < 0 || backlog > kMaxBacklog) backlog = kMaxBacklog;
+  return socket->Listen(task, backlog);
 }
 
-Result<int64_t> Sendmsg(Task& task, Fd fd, UserPtr<const abi::MessageHeader> message,
-                        uint32_t flags) {
-  const Ref<File> file = TRY(GetSocket(task, fd));
-  const abi::MessageHeader header = TRY(task.mem().Read(message));
-  // Descriptors and credentials in flight come with the sockets.
-  if (header.control_length != 0) return Errno(EOPNOTSUPP);
-  IoSrc src(task.mem(),
-            TRY(ReadIovec(task, UserPtr<const abi::Iovec>{UserAddr{header.iov}},
-                          header.iov_length)));
-  return Send(task, *file, src, flags);
+Status Connect(Task& task, Fd fd, UserAddr user_address, int size) {
+  const Ref<sentry::Socket> socket = TRY(GetSocket(task, fd));
+  const SocketAddress address = TRY(ReadAddress(task, user_address, size));
+  const int64_t timeout = socket->options().send_timeout_ns;
+  const auto attempt = [&] { return socket->Connect(task, address); };
+  Status status = attempt();
+  if (socket->nonblocking()) return status;
+  while (!status.ok() && status.error() == Errno(EAGAIN)) {
+    const Ref<sentry::WaitPoint> room = socket->ConnectQueue();
+    status = RetrySocket(task, room->queue, POLLOUT, timeout, attempt);
+    // Other listeners than the one just waited for may have been met: then wait for those.
+    if (timeout != 0) break;
+  }
+  const bool under_way =
+      !status.ok() && (status.error() == Errno(EINPROGRESS) || status.error() == Errno(EALREADY));
+  if (!under_way) return status;
+  status = RetrySocket(task, *socket->wait_queue(), POLLOUT, timeout, [&]() -> Status {
+    const Status finished = socket->FinishConnect();
+    if (!finished.ok() && finished.error() == Errno(EALREADY)) return Errno(EAGAIN);
+    return finished;
+  });
+  return !status.ok() && status.error() == Errno(EAGAIN) ? Status(Errno(EINPROGRESS)) : status;
 }
 
-Result<int64_t> Recvmsg(Task& task, Fd fd, UserPtr<abi::MessageHeader> message, uint32_t flags) {
-  const Ref<File> file = TRY(GetSocket(task, fd));
-  abi::MessageHeader header = TRY(task.mem().Read(message));
-  IoDst dst(task.mem(),
-            TRY(ReadIovec(task, UserPtr<const abi::Iovec>{UserAddr{header.iov}},
-                          header.iov_length)));
-  const int64_t received = TRY(Receive(task, *file, dst, flags));
-  header.name_length = 0;
-  header.control_length = 0;
-  header.flags = 0;
-  TRY(task.mem().Write(message, header));
-  return received;
+Result<Fd> Accept4(Task& task, Fd fd, UserAddr address, UserPtr<int> size, int flags) {
+  if ((flags & ~(SOCK_CLOEXEC | SOCK_NONBLOCK)) != 0) return Errno(EINVAL);
+  const Ref<sentry::Socket> socket = TRY(GetSocket(task, fd));
+  const OpenFlags open((flags & SOCK_NONBLOCK) != 0 ? O_NONBLOCK : 0);
+  const auto attempt = [&] { return socket->Accept(task, open); };
+  const Ref<sentry::Socket> accepted =
+      TRY(socket->nonblocking() ? attempt()
+                                : RetrySocket(task, *socket->wait_queue(), POLLIN,
+                                              socket->options().receive_timeout_ns, attempt));
+  if (address) {
+    const auto peer = accepted->PeerAddress();
+    TRY(WriteAddress(task, peer.ok() ? *peer : SocketAddress(), address, size));
+  }
+  return AddFile(task, accepted, (flags & SOCK_CLOEXEC) != 0);
+}
+
+Result<Fd> Accept(Task& task, Fd fd, UserAddr address, UserPtr<int> size) {
+  return Accept4(task, fd, address, size, 0);
+}
+
+Status Getsockname(Task& task, Fd fd, UserAddr address, UserPtr<int> size) {
+  const Ref<sentry::Socket> socket = TRY(GetSocket(task, fd));
+  return WriteAddress(task, TRY(socket->LocalAddress()), address, size);
+}
+
+Status Getpeername(Task& task, Fd fd, UserAddr address, UserPtr<int> size) {
+  const Ref<sentry::Socket> socket = TRY(GetSocket(task, fd));
+  return WriteAddress(task, TRY(socket->PeerAddress()), address, size);
 }
 
 Status Shutdown(Task& task, Fd fd, int how) {
-  const Ref<File> file = TRY(GetSocket(task, fd));
-  return sentry::FileCast<SocketPairFile>(*file)->Shutdown(how);
+  const Ref<sentry::Socket> socket = TRY(GetSocket(task, fd));
+  if (how < SHUT_RD || how > SHUT_RDWR) return Errno(EINVAL);
+  return socket->Shutdown(how);
 }
 
-Status Getsockopt(Task& task, Fd fd, int level, int option, UserPtr<int> value,
-                  UserPtr<uint32_t> length) {
-  TRY(GetSocket(task, fd));
-  if (level != SOL_SOCKET) return Errno(EOPNOTSUPP);
-  int answer = 0;
-  switch (option) {
-    case SO_TYPE: answer = SOCK_STREAM; break;
-    case SO_DOMAIN: answer = AF_UNIX; break;
-    case SO_PROTOCOL:
-    case SO_ERROR:
-    case SO_ACCEPTCONN: answer = 0; break;
-    default: return Errno(ENOPROTOOPT);
+Status Getsockopt(Task& task, Fd fd, int level, int option, UserAddr value, UserPtr<int> size) {
+  const Ref<sentry::Socket> socket = TRY(GetSocket(task, fd));
+  const int room = TRY(task.mem().Read(size));
+  if (room < 0) return Errno(EINVAL);
+  const std::string bytes = TRY(socket->GetOption(task, level, option, static_cast<size_t>(room)));
+  constexpr int kSoPeerGroups = 59;
+  const int whole = static_cast<int>(bytes.size());
+  if (level == SOL_SOCKET && option == kSoPeerGroups && whole > room) {
+    TRY(task.mem().Write(size, whole));
+    return Errno(ERANGE);
   }
-  const uint32_t room = TRY(task.mem().Read(length));
-  if (static_cast<int32_t>(room) < 0) return Errno(EINVAL);
-  const uint32_t size = std::min<uint32_t>(room, sizeof(answer));
-  TRY(task.mem().WriteBytes(value.addr, std::as_bytes(std::span(&answer, 1)).first(size)));
-  return task.mem().Write(length, size);
+  const int count = std::min(room, whole);
+  const auto told = std::as_bytes(std::span(bytes.data(), static_cast<size_t>(count)));
+  if (count > 0) TRY(task.mem().WriteBytes(value, told));
+  return task.mem().Write(size, count);
 }
 
-Status Getsockname(Task& task, Fd fd, UserPtr<uint16_t> address, UserPtr<uint32_t> length) {
-  TRY(GetSocket(task, fd));
-  // Unnamed: the family alone.
-  const uint16_t family = AF_UNIX;
-  const uint32_t room = TRY(task.mem().Read(length));
-  const size_t size = std::min<size_t>(room, sizeof(family));
-  TRY(task.mem().WriteBytes(address.addr, std::as_bytes(std::span(&family, 1)).first(size)));
-  return task.mem().Write(length, static_cast<uint32_t>(sizeof(family)));
+Status Setsockopt(Task& task, Fd fd, int level, int option, UserAddr value, int size) {
+  if (size < 0) return Errno(EINVAL);
+  const Ref<sentry::Socket> socket = TRY(GetSocket(task, fd));
+  std::vector<std::byte> bytes(static_cast<size_t>(std::min(size, kMaxOption)));
+  if (!bytes.empty()) TRY(task.mem().ReadBytes(value, bytes));
+  return socket->SetOption(task, level, option, bytes);
 }
 
 }  // namespace syscalls

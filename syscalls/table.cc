@@ -28,6 +28,7 @@
 #include "syscalls/sched.h"
 #include "syscalls/signal.h"
 #include "syscalls/socket.h"
+#include "syscalls/socket_message.h"
 #include "syscalls/stat.h"
 #include "syscalls/thread.h"
 #include "syscalls/time.h"
@@ -56,9 +57,10 @@ constexpr Binding kBindings[] = {
     On<Pwrite64>(18), On<Readv>(19), On<Writev>(20), On<Access>(21), On<Pipe>(22), On<Select>(23),
     On<SchedYield>(24), On<Mremap>(25), On<Msync>(26), On<Mincore>(27), On<Madvise>(28),
     On<Dup>(32), On<Dup2>(33), On<Pause>(34), On<Nanosleep>(35), On<Getitimer>(36), On<Alarm>(37),
-    On<Setitimer>(38), On<Getpid>(39), On<Sendfile>(40), On<Sendto>(44), On<Recvfrom>(45), On<Sendmsg>(46), On<Recvmsg>(47),
-    On<Shutdown>(48), On<Getsockname>(51), On<Getsockname>(52), On<Socketpair>(53),
-    On<Getsockopt>(55), On<Clone>(56), On<Fork>(57), On<Vfork>(58),
+    On<Setitimer>(38), On<Getpid>(39), On<Sendfile>(40), On<Socket>(41),
+    On<Connect>(42), On<Accept>(43), On<Sendto>(44), On<Recvfrom>(45), On<Sendmsg>(46), On<Recvmsg>(47),
+    On<Shutdown>(48), On<Bind>(49), On<Listen>(50), On<Getsockname>(51), On<Getpeername>(52),
+    On<Socketpair>(53), On<Setsockopt>(54), On<Getsockopt>(55), On<Clone>(56), On<Fork>(57), On<Vfork>(58),
     On<Execve>(59), On<Exit>(60), On<Wait4>(61), On<Kill>(62), On<Uname>(63), On<Fcntl>(72),
     On<Flock>(73), On<Fsync>(74),
     On<Fsync>(75),  // fdatasync: there is no metadata that could be left out.
@@ -99,9 +101,10 @@ constexpr Binding kBindings[] = {
     On<Tee>(276),
     On<SyncFileRange>(277), On<Vmsplice>(278), On<MovePages>(279), On<Utimensat>(280), On<EpollPwait>(281), On<Signalfd>(282),
     On<TimerfdCreate>(283), On<Eventfd>(284), On<Fallocate>(285), On<TimerfdSettime>(286),
-    On<TimerfdGettime>(287), On<Signalfd4>(289), On<Eventfd2>(290), On<EpollCreate1>(291),
+    On<TimerfdGettime>(287), On<Accept4>(288), On<Signalfd4>(289), On<Eventfd2>(290), On<EpollCreate1>(291),
     On<Dup3>(292), On<Pipe2>(293), On<InotifyInit1>(294), On<Preadv>(295), On<Pwritev>(296), On<RtTgsigqueueinfo>(297),
-    On<Prlimit64>(302), On<ClockAdjtime>(305), On<Syncfs>(306), On<Getcpu>(309),
+    On<Recvmmsg>(299), On<Prlimit64>(302), On<ClockAdjtime>(305), On<Syncfs>(306),
+    On<Sendmmsg>(307), On<Getcpu>(309),
     On<ProcessVmReadv>(310), On<ProcessVmWritev>(311), On<SchedSetattr>(314), On<SchedGetattr>(315),
     On<Renameat2>(316), On<Getrandom>(318), On<MemfdCreate>(319), On<Execveat>(322),
     On<Membarrier>(324), On<Mlock2>(325), On<CopyFileRange>(326), On<Preadv2>(327),

@@ -96,6 +96,7 @@ class File : public RefCounted {
   // Dropping the last one calls OnLastClose and tells whoever watches.
   void AddDescriptor() { descriptors_.fetch_add(1, std::memory_order_relaxed); }
   void DropDescriptor();
+  uint32_t descriptors() const { return descriptors_.load(std::memory_order_acquire); }
   // `watcher` hears of the last close through OnWatchedClose (epoll forgets the file). The watcher
   // unregisters before it is destroyed.
   void WatchClose(File& watcher) ABSL_LOCKS_EXCLUDED(watchers_mu_);

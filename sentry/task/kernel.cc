@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "sentry/loader/loader.h"
+#include "sentry/net/namespace.h"
 #include "sentry/task/task_builder.h"
 
 namespace sentry {
@@ -36,6 +37,8 @@ Kernel::Kernel(platform::Platform& platform, SyscallDispatcher& dispatcher, Opti
       hostname_(options_.hostname) {}
 
 Kernel::~Kernel() = default;
+
+void Kernel::set_network(Ref<NetworkNamespace> network) { network_ = std::move(network); }
 
 Ref<Task> Kernel::FindTask(Pid tid) {
   absl::MutexLock lock(&mu_);

@@ -25,6 +25,7 @@
 namespace sentry {
 
 class AfterUnlock;
+class NetworkNamespace;
 
 // One per sandbox. Lock order, outermost first: Kernel::mu(), Vfs's, FdTable and FsContext, a
 // file's or inode's own, WaitQueue's, Sleeper's. mu() guards the process tree, signals and job
@@ -45,6 +46,9 @@ class Kernel {
   absl::Mutex& mu() const ABSL_LOCK_RETURNED(mu_) { return mu_; }
   const Options& options() const { return options_; }
   PiFutexes& pi_futexes() { return pi_futexes_; }
+  // What sockets are made in. Set before guests run.
+  NetworkNamespace& network() const { return *network_; }
+  void set_network(Ref<NetworkNamespace> network);
 
   // The first process. Fails like execve(2); `error` says what could not be executed.
   struct InitProcess {
@@ -193,6 +197,7 @@ class Kernel {
   WaitQueue signal_events_;
   const Ref<Mm> no_memory_;  // Of tasks that have exited.
   PiFutexes pi_futexes_;
+  Ref<NetworkNamespace> network_;
   mutable absl::Mutex mu_;
   absl::flat_hash_map<Pid, Ref<Task>> tasks_ ABSL_GUARDED_BY(mu_);
   absl::flat_hash_map<Pid, Ref<ThreadGroup>> groups_ ABSL_GUARDED_BY(mu_);

@@ -1,0 +1,41 @@
+#include "sentry/net/family.h"
+
+#include <sys/socket.h>
+
+#include <algorithm>
+
+#include "sentry/net/unix/unix_socket.h"
+
+namespace sentry {
+namespace {
+
+constexpr SocketFamily kFamilies[] = {
+    {AF_UNIX, &UnixSocket::Create, &UnixSocket::CreatePair},
+};
+
+const SocketFamily* FindFamily(int domain) {
+  const auto* it = std::find_if(std::begin(kFamilies), std::end(kFamilies),
+                                [domain](const SocketFamily& f) { return f.domain == domain; });
+  return it == std::end(kFamilies) ? nullptr : it;
+}
+
+}  // namespace
+
+Result<Ref<Socket>> CreateSocket(Task& task, const SocketKind& what, OpenFlags flags) {
+  const SocketFamily* family = FindFamily(what.domain);
+  if (family == nullptr) return Errno(EAFNOSUPPORT);
+  return family->create(task, what, flags);
+}
+
+Result<SocketPair> CreateSocketPair(Task& task, const SocketKind& what, OpenFlags flags) {
+  const SocketFamily* family = FindFamily(what.domain);
+  if (family == nullptr) return Errno(EAFNOSUPPORT);
+  if (family->create_pair == nullptr) {
+    // Linux makes both sockets before it finds out.
+    TRY(family->create(task, what, flags));
+    return Errno(EOPNOTSUPP);
+  }
+  return family->create_pair(task, what, flags);
+}
+
+}  // namespace sentry

@@ -1,0 +1,290 @@
+#include "sentry/net/options.h"
+
+#include <linux/capability.h>
+#include <linux/net_tstamp.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+
+#include <algorithm>
+#include <climits>
+#include <cstring>
+
+#include "sentry/net/socket.h"
+#include "sentry/task/task.h"
+
+namespace sentry {
+namespace {
+
+// Numbers that Debian 12's headers lack.
+constexpr int kSoReceiveMark = 75, kSoPassPidfd = 76, kSoPassRights = 83, kSoTxRehash = 74,
+              kSoReserveMemory = 73, kSoBufLock = 72;
+constexpr int kMinSendBuffer = 4608, kMinReceiveBuffer = 2304;  // SOCK_MIN_SNDBUF, SOCK_MIN_RCVBUF.
+constexpr int64_t kSecond = 1'000'000'000;
+
+using Flag = SocketOptions::Flag;
+
+// Whom an option is for.
+enum class For : uint8_t { kAll, kInet, kUnix };
+
+// Options that are on or off.
+struct Switch {
+  int name;
+  Flag flag;
+  For whom = For::kAll;
+};
+constexpr Switch kSwitches[] = {
+    {SO_REUSEADDR, SocketOptions::kReuseAddress},
+    {SO_DEBUG, SocketOptions::kDebug},
+    {SO_DONTROUTE, SocketOptions::kDontRoute},
+    {SO_BROADCAST, SocketOptions::kBroadcast},
+    {SO_KEEPALIVE, SocketOptions::kKeepAlive},
+    {SO_OOBINLINE, SocketOptions::kOobInline},
+    {SO_NO_CHECK, SocketOptions::kNoCheck},
+    {SO_REUSEPORT, SocketOptions::kReusePort, For::kInet},
+    {SO_PASSCRED, SocketOptions::kPassCredentials, For::kUnix},
+    {kSoPassPidfd, SocketOptions::kPassPidfd, For::kUnix},
+    {SO_PASSSEC, SocketOptions::kPassSecurity, For::kUnix},
+    {kSoPassRights, SocketOptions::kPassRights, For::kUnix},
+    {SO_RXQ_OVFL, SocketOptions::kReceiveOverflow},
+    {SO_SELECT_ERR_QUEUE, SocketOptions::kSelectErrorQueue},
+    {SO_LOCK_FILTER, SocketOptions::kLockFilter},
+    {kSoReceiveMark, SocketOptions::kReceiveMark},
+};
+
+const Switch* FindSwitch(int name) {
+  const auto* it = std::find_if(std::begin(kSwitches), std::end(kSwitches),
+                                [name](const Switch& s) { return s.name == name; });
+  return it == std::end(kSwitches) ? nullptr : it;
+}
+
+bool Applies(For whom, const SocketKind& what) {
+  const bool inet = what.domain == AF_INET || what.domain == AF_INET6;
+  if (whom == For::kInet) return inet;
+  // sk_may_scm_recv() of Linux.
+  if (whom == For::kUnix) return what.domain == AF_UNIX || what.domain == AF_NETLINK;
+  return true;
+}
+
+bool IsNetworkAdmin(const Task& task) { return task.creds().HasCapability(CAP_NET_ADMIN); }
+
+int Doubled(int wanted, int minimum, int limit) {
+  return std::max(std::min(wanted, limit) * 2, minimum);
+}
+
+// struct timeval of SO_RCVTIMEO: 0 is for ever, what is negative has passed already
+// (sock_set_timeout()).
+Result<int64_t> ReadTimeout(std::span<const std::byte> value) {
+  timeval time{};
+  if (value.size() < sizeof(time)) return Errno(EINVAL);
+  memcpy(&time, value.data(), sizeof(time));
+  if (time.tv_usec < 0 || time.tv_usec >= 1'000'000) return Errno(EDOM);
+  if (time.tv_sec < 0) return int64_t{1};
+  if (time.tv_sec >= LONG_MAX / kSecond - 1) return int64_t{0};
+  return time.tv_sec * kSecond + time.tv_usec * 1000;
+}
+
+std::string TimeoutBytes(int64_t ns) {
+  return OptionBytes(timeval{.tv_sec = ns / kSecond, .tv_usec = ns % kSecond / 1000});
+}
+
+}  // namespace
+
+Result<int> ReadIntOption(std::span<const std::byte> value) {
+  int number = 0;
+  if (value.size() < sizeof(number)) return Errno(EINVAL);
+  memcpy(&number, value.data(), sizeof(number));
+  return number;
+}
+
+void SocketOptions::InheritFrom(const SocketOptions& other) {
+  flags_.store(other.flags_.load(std::memory_order_relaxed), std::memory_order_relaxed);
+  const auto copy = [](auto& to, const auto& from) { to.store(from.load()); };
+  copy(send_buffer, other.send_buffer);
+  copy(receive_buffer, other.receive_buffer);
+  copy(receive_low_water, other.receive_low_water);
+  copy(linger_seconds, other.linger_seconds);
+  copy(priority, other.priority);
+  copy(mark, other.mark);
+  copy(bound_device, other.bound_device);
+  copy(max_pacing_rate, other.max_pacing_rate);
+  copy(send_timeout_ns, other.send_timeout_ns);
+  copy(receive_timeout_ns, other.receive_timeout_ns);
+}
+
+Result<std::string> SocketOptions::Get(Task& task, const SocketKind& what, int name) const {
+  if (const Switch* found = FindSwitch(name)) {
+    if (!Applies(found->whom, what)) return Errno(EOPNOTSUPP);
+    return OptionBytes(has(found->flag) ? 1 : 0);
+  }
+  switch (name) {
+    case SO_SNDBUF:
+      return OptionBytes(send_buffer.load());
+    case SO_RCVBUF:
+      return OptionBytes(receive_buffer.load());
+    case SO_RCVLOWAT:
+      return OptionBytes(receive_low_water.load());
+    case SO_SNDLOWAT:
+      return OptionBytes(1);
+    case SO_RCVTIMEO:
+      return TimeoutBytes(receive_timeout_ns);
+    case SO_SNDTIMEO:
+      return TimeoutBytes(send_timeout_ns);
+    case SO_LINGER:
+      return OptionBytes(linger{.l_onoff = has(kLingers), .l_linger = linger_seconds});
+    case SO_PRIORITY:
+      return OptionBytes(priority.load());
+    case SO_MARK:
+      return OptionBytes(mark.load());
+    case SO_TIMESTAMP:
+      return OptionBytes(has(kTimestamp) && !has(kTimestampNs) ? 1 : 0);
+    case SO_TIMESTAMPNS:
+      return OptionBytes(has(kTimestampNs) ? 1 : 0);
+    case SO_TIMESTAMPING:
+      return OptionBytes(std::array<int, 2>{});
+    case SO_PEEK_OFF:
+      return OptionBytes(peek_offset.load());
+    case SO_INCOMING_CPU:
+      return OptionBytes(incoming_cpu.load());
+    case SO_BUSY_POLL:
+      return OptionBytes(busy_poll.load());
+    case SO_MAX_PACING_RATE:
+      return OptionBytes(max_pacing_rate.load());
+    case SO_BINDTOIFINDEX:
+      return OptionBytes(bound_device.load());
+    case SO_BSDCOMPAT:
+    case SO_NOFCS:
+    case SO_WIFI_STATUS:
+    case kSoReserveMemory:
+    case SO_INCOMING_NAPI_ID:
+    case kSoBufLock:
+    case kSoTxRehash:
+      return OptionBytes(0);
+    case SO_ZEROCOPY:
+      return OptionBytes(has(kZeroCopy) ? 1 : 0);
+    case SO_BPF_EXTENSIONS:
+      return OptionBytes(64);  // bpf_tell_extensions(): SKF_AD_MAX.
+    case SO_PEERCRED:
+      // Of sockets without a peer that could be named.
+      return OptionBytes(std::array<int32_t, 3>{0, -1, -1});
+    default:
+      return Errno(ENOPROTOOPT);
+  }
+}
+
+Status SocketOptions::Set(Task& task, const SocketKind& what, int name,
+                          std::span<const std::byte> value) {
+  // sk_setsockopt() wants an int's worth of bytes for every option but one.
+  if (name == SO_BINDTODEVICE)
+    return Errno(task.creds().HasCapability(CAP_NET_RAW) ? ENODEV : EPERM);
+  const int number = TRY(ReadIntOption(value));
+  switch (name) {
+    case SO_RCVTIMEO:
+      receive_timeout_ns = TRY(ReadTimeout(value));
+      return kOk;
+    case SO_SNDTIMEO:
+      send_timeout_ns = TRY(ReadTimeout(value));
+      return kOk;
+    case SO_LINGER: {
+      linger wanted{};
+      if (value.size() < sizeof(wanted)) return Errno(EINVAL);
+      memcpy(&wanted, value.data(), sizeof(wanted));
+      if (wanted.l_onoff != 0) linger_seconds = wanted.l_linger;
+      Set(kLingers, wanted.l_onoff != 0);
+      return kOk;
+    }
+    case SO_MAX_PACING_RATE: {
+      uint64_t rate = static_cast<uint32_t>(number);
+      if (value.size() >= sizeof(rate)) memcpy(&rate, value.data(), sizeof(rate));
+      max_pacing_rate = rate == UINT32_MAX && value.size() < sizeof(rate) ? UINT64_MAX : rate;
+      return kOk;
+    }
+    default:
+      return SetInt(task, what, name, number);
+  }
+}
+
+Status SocketOptions::SetInt(Task& task, const SocketKind& what, int name, int value) {
+  if (const Switch* found = FindSwitch(name)) {
+    if (!Applies(found->whom, what)) return Errno(EOPNOTSUPP);
+    if (name == SO_DEBUG && value != 0 && !IsNetworkAdmin(task)) return Errno(EACCES);
+    if (name == SO_LOCK_FILTER && value == 0 && has(kLockFilter)) return Errno(EPERM);
+    Set(found->flag, value != 0);
+    return kOk;
+  }
+  switch (name) {
+    case SO_TYPE:
+    case SO_PROTOCOL:
+    case SO_DOMAIN:
+    case SO_ERROR:
+    case SO_ACCEPTCONN:
+    case SO_SNDLOWAT:
+      return Errno(ENOPROTOOPT);
+    case SO_SNDBUF:
+      // Compared as unsigned, so that what is negative means the most (sock(7)).
+      send_buffer = Doubled(value < 0 ? kMaxBuffer : value, kMinSendBuffer, kMaxBuffer);
+      return kOk;
+    case SO_RCVBUF:
+      receive_buffer = Doubled(value < 0 ? kMaxBuffer : value, kMinReceiveBuffer, kMaxBuffer);
+      return kOk;
+    case SO_SNDBUFFORCE:
+      if (!IsNetworkAdmin(task)) return Errno(EPERM);
+      send_buffer = Doubled(std::max(value, 0), kMinSendBuffer, INT_MAX / 2);
+      return kOk;
+    case SO_RCVBUFFORCE:
+      if (!IsNetworkAdmin(task)) return Errno(EPERM);
+      receive_buffer = Doubled(std::max(value, 0), kMinReceiveBuffer, INT_MAX / 2);
+      return kOk;
+    case SO_RCVLOWAT:
+      receive_low_water = value < 0 ? INT_MAX : std::max(value, 1);
+      return kOk;
+    case SO_PRIORITY:
+      if ((value < 0 || value > 6) && !IsNetworkAdmin(task) &&
+          !task.creds().HasCapability(CAP_NET_RAW)) {
+        return Errno(EPERM);
+      }
+      priority = value;
+      return kOk;
+    case SO_MARK:
+      if (!IsNetworkAdmin(task) && !task.creds().HasCapability(CAP_NET_RAW)) return Errno(EPERM);
+      mark = value;
+      return kOk;
+    case SO_TIMESTAMP:
+    case SO_TIMESTAMPNS:
+      Set(kTimestamp, value != 0);
+      Set(kTimestampNs, value != 0 && name == SO_TIMESTAMPNS);
+      return kOk;
+    case SO_TIMESTAMPING:
+      // Packets are never sent: there is no time at which one leaves.
+      if ((value & ~(SOF_TIMESTAMPING_LAST * 2 - 1)) != 0) return Errno(EINVAL);
+      return value == 0 ? Status(kOk) : Errno(EOPNOTSUPP);
+    case SO_PEEK_OFF:
+      // For those that implement it: sk_set_peek_off().
+      if (what.domain != AF_UNIX && what.type == SOCK_RAW) return Errno(EOPNOTSUPP);
+      if (value < -1) return Errno(EINVAL);
+      peek_offset = value;
+      return kOk;
+    case SO_INCOMING_CPU:
+      incoming_cpu = value;
+      return kOk;
+    case SO_BUSY_POLL:
+      if (value < 0) return Errno(EINVAL);
+      if (value > busy_poll && !IsNetworkAdmin(task)) return Errno(EPERM);
+      busy_poll = value;
+      return kOk;
+    case SO_ZEROCOPY:
+      // MSG_ZEROCOPY copies, as Linux does over loopback; but nothing would be told of its end.
+      if (value < 0 || value > 1) return Errno(EINVAL);
+      return Errno(EOPNOTSUPP);
+    case SO_BSDCOMPAT:
+    case SO_NOFCS:
+    case kSoTxRehash:
+      return kOk;
+    case SO_DETACH_FILTER:
+      return Errno(has(kLockFilter) ? EPERM : ENOENT);
+    default:
+      // Filters in BPF and the rest: as a kernel that was built without them.
+      return Errno(ENOPROTOOPT);
+  }
+}
+
+}  // namespace sentry

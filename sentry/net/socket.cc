@@ -1,0 +1,48 @@
+#include "sentry/net/socket.h"
+
+#include <sys/socket.h>
+
+#include "absl/strings/str_format.h"
+#include "sentry/fs/anon/anon_inode.h"
+
+namespace sentry {
+
+Socket::Socket(SocketKind what, OpenFlags flags, Ref<WaitPoint> wait_point)
+    : File(MakeRef<AnonInode>(AnonInode::kSocketDevice, S_IFSOCK | 0777), flags.With(O_RDWR)),
+      what_(what),
+      wait_point_(std::move(wait_point)),
+      inode_number_(static_cast<AnonInode&>(inode()).number()) {}
+
+std::string Socket::AnonymousName() const { return absl::StrFormat("socket:[%u]", inode_number_); }
+
+Result<std::string> Socket::GetOption(Task& task, int level, int name, size_t room) {
+  if (level != SOL_SOCKET) return Errno(ENOPROTOOPT);
+  switch (name) {
+    case SO_TYPE:
+      return OptionBytes(what_.type);
+    case SO_DOMAIN:
+      return OptionBytes(what_.domain);
+    case SO_PROTOCOL:
+      return OptionBytes(what_.protocol);
+    case SO_ACCEPTCONN:
+      return OptionBytes(IsListening() ? 1 : 0);
+    case SO_ERROR: {
+      const Status error = TakeError();
+      return OptionBytes(error.ok() ? 0 : error.error().code());
+    }
+    case SO_COOKIE:
+      return OptionBytes(inode_number_);
+    default: {
+      auto value = GetFamilySocketOption(task, name);
+      if (value.ok() || value.error() != Errno(ENOPROTOOPT)) return value;
+      return options_.Get(task, what_, name);
+    }
+  }
+}
+
+Status Socket::SetOption(Task& task, int level, int name, std::span<const std::byte> value) {
+  if (level != SOL_SOCKET) return Errno(ENOPROTOOPT);
+  return options_.Set(task, what_, name, value);
+}
+
+}  // namespace sentry

@@ -1,0 +1,374 @@
+#include "sentry/net/unix/unix_socket.h"
+
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+#include <sys/un.h>
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "sentry/fs/anon/pidfd.h"
+#include "sentry/net/unix/unix_sockets.h"
+#include "sentry/task/kernel.h"
+#include "sentry/task/task.h"
+
+namespace sentry {
+namespace {
+
+constexpr size_t kNameOffset = offsetof(sockaddr_un, sun_path);
+constexpr int kSoPeerPidfd = 77, kSoPeerGroups = 59;
+
+Status CheckKind(const SocketKind& what) {
+  if (what.protocol != 0 && what.protocol != PF_UNIX) return Errno(EPROTONOSUPPORT);
+  // SOCK_RAW has always been taken for SOCK_DGRAM; CreateSocket has replaced it.
+  const bool known =
+      what.type == SOCK_STREAM || what.type == SOCK_DGRAM || what.type == SOCK_SEQPACKET;
+  return known ? Status(kOk) : Errno(ESOCKTNOSUPPORT);
+}
+
+Ref<UnixSocket> NewSocket(Task& task, const SocketKind& what, OpenFlags flags) {
+  auto space = Ref<NetworkNamespace>::Share(task.kernel().network());
+  auto end = MakeRef<UnixEnd>(space->unix_sockets(), what.type);
+  return MakeRef<UnixSocket>(std::move(space), std::move(end), flags);
+}
+
+SocketKind Normalised(SocketKind what) {
+  if (what.type == SOCK_RAW) what.type = SOCK_DGRAM;
+  return what;
+}
+
+}  // namespace
+
+Result<std::string> UnixName(const SocketAddress& address) {
+  if (address.size < kNameOffset || address.size > sizeof(sockaddr_un)) return Errno(EINVAL);
+  if (address.family() != AF_UNIX) return Errno(EINVAL);
+  std::string name(reinterpret_cast<const char*>(address.bytes.data()) + kNameOffset,
+                   address.size - kNameOffset);
+  if (!name.empty() && name[0] != '\0') name.resize(strnlen(name.data(), name.size()));
+  return name;
+}
+
+SocketCredentials CredentialsOf(Task& task) {
+  const Credentials& creds = task.creds();
+  return {.pid = task.tgid(),
+          .uid = creds.euid,
+          .gid = creds.egid,
+          .process = Ref<ThreadGroup>::Share(task.group()),
+          .groups = creds.groups};
+}
+
+UnixSocket::UnixSocket(Ref<NetworkNamespace> space, Ref<UnixEnd> end, OpenFlags flags)
+    : Socket({AF_UNIX, end->type, 0}, flags, end), space_(std::move(space)), end_(std::move(end)) {
+  end_->inode_number = inode_number();
+  end_->table().SetSocket(*end_, this);
+}
+
+UnixSocket::~UnixSocket() {
+  end_->table().SetSocket(*end_, nullptr);
+  end_->Close();
+}
+
+Result<Ref<Socket>> UnixSocket::Create(Task& task, const SocketKind& what, OpenFlags flags) {
+  const SocketKind kind = Normalised(what);
+  TRY(CheckKind(kind));
+  return Ref<Socket>(NewSocket(task, kind, flags));
+}
+
+Result<SocketPair> UnixSocket::CreatePair(Task& task, const SocketKind& what, OpenFlags flags) {
+  const SocketKind kind = Normalised(what);
+  TRY(CheckKind(kind));
+  const Ref<UnixSocket> first = NewSocket(task, kind, flags);
+  const Ref<UnixSocket> second = NewSocket(task, kind, flags);
+  UnixEnd::Connect(first->end_, second->end_);
+  for (const Ref<UnixSocket>& socket : {first, second}) {
+    absl::MutexLock lock(&socket->end_->mu);
+    socket->end_->own = CredentialsOf(task);
+    socket->end_->peers = socket->end_->own;
+  }
+  return SocketPair(first, second);
+}
+
+Status UnixSocket::Autobind() {
+  {
+    absl::MutexLock lock(&end_->mu);
+    if (!end_->name.empty()) return kOk;
+  }
+  std::string name = TRY(end_->table().BindAny(*end_));
+  absl::MutexLock lock(&end_->mu);
+  if (end_->name.empty()) end_->name = std::move(name);
+  return kOk;
+}
+
+Status UnixSocket::BindPath(Task& task, const std::string& name) {
+  const WalkContext context = task.walk_context();
+  const uint32_t permissions = TRY(inode().GetAttributes()).mode & 07777;
+  const Status made = task.vfs().Mknod(context, name, S_IFSOCK | permissions, 0);
+  if (!made.ok()) return made.error() == Errno(EEXIST) ? Errno(EADDRINUSE) : made.error();
+  Path path = TRY(task.vfs().Walk(context, name, {.follow_last = false}));
+  const Attributes attributes = TRY(task.vfs().GetAttributes(path));
+  end_->table().BindNode(*end_, {attributes.dev, attributes.ino});
+  absl::MutexLock lock(&end_->mu);
+  if (!end_->name.empty()) return Errno(EINVAL);
+  end_->name = name;
+  end_->path = std::move(path);
+  return kOk;
+}
+
+Status UnixSocket::Bind(Task& task, const SocketAddress& address) {
+  const std::string name = TRY(UnixName(address));
+  {
+    absl::MutexLock lock(&end_->mu);
+    if (!end_->name.empty()) return name.empty() ? Status(kOk) : Errno(EINVAL);
+  }
+  if (name.empty()) return Autobind();
+  if (name[0] != '\0') return BindPath(task, name);
+  TRY(end_->table().BindAbstract(*end_, name));
+  absl::MutexLock lock(&end_->mu);
+  end_->name = name;
+  return kOk;
+}
+
+Result<Ref<UnixEnd>> UnixSocket::Find(Task& task, const std::string& name) const {
+  if (name.empty()) return Errno(EINVAL);
+  UnixSockets& table = end_->table();
+  if (name[0] == '\0') return table.FindAbstract(end_->type, name);
+  const WalkContext context = task.walk_context();
+  const Path path = TRY(task.vfs().Walk(context, name, {}));
+  const Attributes attributes = TRY(task.vfs().GetAttributes(path));
+  TRY(Vfs::CheckAccess(attributes, context.creds, W_OK));
+  if (!S_ISSOCK(attributes.mode)) return Errno(ECONNREFUSED);
+  Ref<UnixEnd> found = TRY(table.FindNode({attributes.dev, attributes.ino}));
+  if (found->type != end_->type) return Errno(EPROTOTYPE);
+  return found;
+}
+
+Status UnixSocket::Listen(Task& task, int backlog) {
+  if (end_->type == SOCK_DGRAM) return Errno(EOPNOTSUPP);
+  Ref<WaitPoint> waiting;
+  {
+    absl::MutexLock lock(&end_->mu);
+    if (end_->name.empty()) return Errno(EINVAL);
+    if (end_->state != State::kIdle && end_->state != State::kListening) return Errno(EINVAL);
+    if (!end_->room) end_->room = MakeRef<WaitPoint>();
+    if (backlog > end_->backlog) waiting = end_->room;
+    end_->state = State::kListening;
+    end_->backlog = backlog;
+    end_->own = CredentialsOf(task);
+    end_->peers = end_->own;  // As SO_PEERCRED shows of a listener.
+  }
+  if (waiting) waiting->queue.Notify(POLLOUT);
+  return kOk;
+}
+
+Status UnixSocket::Connect(Task& task, const SocketAddress& address) {
+  if (end_->type == SOCK_DGRAM) return ConnectDatagram(task, address);
+  const std::string name = TRY(UnixName(address));
+  if (name.empty()) return Errno(EINVAL);
+  if (WantsCredentials()) TRY(Autobind());
+  const Ref<UnixEnd> listener = TRY(Find(task, name));
+  const auto server = MakeRef<UnixEnd>(end_->table(), end_->type);
+  {
+    absl::MutexLock lock(&listener->mu);
+    if (listener->state != State::kListening) return Errno(ECONNREFUSED);
+    if ((listener->shut() & UnixEnd::kShutReceive) != 0) return Errno(ECONNREFUSED);
+    if (listener->pending.size() > static_cast<size_t>(listener->backlog)) {
+      absl::MutexLock own(&connect_mu_);
+      connect_queue_ = listener->room;
+      return Errno(EAGAIN);
+    }
+  }
+  {
+    absl::MutexLock lock(&end_->mu);
+    if (end_->state == State::kConnected) return Errno(EISCONN);
+    if (end_->state != State::kIdle) return Errno(EINVAL);
+    end_->own = CredentialsOf(task);
+  }
+  const SocketCredentials own = CredentialsOf(task);
+  SocketCredentials theirs;
+  {
+    absl::MutexLock lock(&listener->mu);
+    theirs = listener->own;
+    absl::MutexLock embryo(&server->mu);
+    server->name = listener->name;
+    server->path = listener->path;
+    server->own = listener->own;
+    server->peers = own;
+  }
+  server->wants_credentials = listener->wants_credentials.load();
+  UnixEnd::Connect(end_, server);
+  bool queued = false;
+  {
+    absl::MutexLock lock(&listener->mu);
+    if (listener->state == State::kListening) {
+      listener->pending.push_back(server);
+      queued = true;
+    }
+  }
+  if (!queued) {
+    // The listener has gone in between.
+    server->Close();
+    absl::MutexLock lock(&end_->mu);
+    end_->state = State::kIdle;
+    end_->peer = nullptr;
+    return Errno(ECONNREFUSED);
+  }
+  {
+    absl::MutexLock lock(&end_->mu);
+    end_->peers = std::move(theirs);
+  }
+  listener->queue.Notify(POLLIN | POLLRDNORM);
+  Notify(POLLOUT | POLLWRNORM);
+  return kOk;
+}
+
+Status UnixSocket::ConnectDatagram(Task& task, const SocketAddress& address) {
+  Ref<UnixEnd> target;
+  if (address.family() != AF_UNSPEC) {
+    const std::string name = TRY(UnixName(address));
+    if (name.empty()) return Errno(EINVAL);
+    if (WantsCredentials()) TRY(Autobind());
+    target = TRY(Find(task, name));
+    absl::MutexLock lock(&target->mu);
+    if (target->peer && target->peer.get() != end_.get()) return Errno(EPERM);
+  }
+  Ref<UnixEnd> former;
+  std::list<UnixEnd::Message> dropped;
+  {
+    absl::MutexLock lock(&end_->mu);
+    former = std::exchange(end_->peer, target);
+    end_->state = target ? State::kConnected : State::kIdle;
+    // What others have sent to a socket that changes its peer is lost: unix_dgram_disconnected().
+    if (former && former.get() != target.get()) {
+      dropped.swap(end_->messages);
+      end_->message_bytes = 0;
+    }
+  }
+  for (const UnixEnd::Message& message : dropped) {
+    message.sender->in_flight.fetch_sub(message.size + UnixEnd::kMessageOverhead);
+    message.sender->queue.Notify(POLLOUT | POLLWRNORM);
+  }
+  if (former && former.get() != target.get() && !dropped.empty()) {
+    former->error.store(ECONNRESET);
+    former->queue.Notify(POLLERR);
+  }
+  return kOk;
+}
+
+Ref<WaitPoint> UnixSocket::ConnectQueue() {
+  absl::MutexLock lock(&connect_mu_);
+  return connect_queue_ ? connect_queue_ : wait_point();
+}
+
+Result<Ref<Socket>> UnixSocket::Accept(Task& task, OpenFlags flags) {
+  if (end_->type == SOCK_DGRAM) return Errno(EOPNOTSUPP);
+  Ref<UnixEnd> accepted;
+  Ref<WaitPoint> waiting;
+  {
+    absl::MutexLock lock(&end_->mu);
+    if (end_->state != State::kListening) return Errno(EINVAL);
+    if (end_->pending.empty()) {
+      return Errno((end_->shut() & UnixEnd::kShutReceive) != 0 ? EINVAL : EAGAIN);
+    }
+    accepted = std::move(end_->pending.front());
+    end_->pending.pop_front();
+    waiting = end_->room;
+  }
+  waiting->queue.Notify(POLLOUT);
+  auto socket = MakeRef<UnixSocket>(space_, std::move(accepted), flags);
+  socket->options().InheritFrom(options());
+  socket->end_->send_buffer = options().send_buffer.load();
+  return Ref<Socket>(std::move(socket));
+}
+
+Result<SocketAddress> UnixSocket::PeerAddress() {
+  Ref<UnixEnd> peer;
+  {
+    absl::MutexLock lock(&end_->mu);
+    peer = end_->peer;
+  }
+  if (!peer) return Errno(ENOTCONN);
+  return peer->Name();
+}
+
+Status UnixSocket::Shutdown(int how) {
+  end_->ShutDown(how == SHUT_RD   ? UnixEnd::kShutReceive
+                 : how == SHUT_WR ? UnixEnd::kShutSend
+                                  : UnixEnd::kShutBoth);
+  return kOk;
+}
+
+bool UnixSocket::IsListening() const {
+  absl::MutexLock lock(&end_->mu);
+  return end_->state == State::kListening;
+}
+
+Result<std::string> UnixSocket::GetFamilySocketOption(Task& task, int name) {
+  SocketCredentials peers;
+  {
+    absl::MutexLock lock(&end_->mu);
+    peers = end_->peers;
+  }
+  switch (name) {
+    case SO_PEERCRED:
+      if (!peers.process) return OptionBytes(ucred{.pid = 0, .uid = UINT32_MAX, .gid = UINT32_MAX});
+      return OptionBytes(ucred{.pid = peers.pid, .uid = peers.uid, .gid = peers.gid});
+    case kSoPeerGroups: {
+      if (!peers.process) return Errno(ENODATA);
+      std::string bytes;
+      for (const uint32_t group : peers.groups) bytes += OptionBytes(group);
+      return bytes;
+    }
+    case kSoPeerPidfd: {
+      if (!peers.process) return Errno(ENODATA);
+      Ref<File> file = TRY(CreatePidFd(peers.process, 0));
+      const Fd fd =
+          TRY(task.fds().Add(std::move(file), /*close_on_exec=*/true, task.Limit(RLIMIT_NOFILE)));
+      return OptionBytes(static_cast<int>(fd));
+    }
+    default:
+      return Errno(ENOPROTOOPT);
+  }
+}
+
+Status UnixSocket::SetOption(Task& task, int level, int name, std::span<const std::byte> value) {
+  // unix_setsockopt() knows nothing but SOL_SOCKET.
+  if (level != SOL_SOCKET) return Errno(EOPNOTSUPP);
+  TRY(Socket::SetOption(task, level, name, value));
+  end_->send_buffer = options().send_buffer.load();
+  end_->wants_credentials = WantsCredentials();
+  return kOk;
+}
+
+Result<int64_t> UnixSocket::Ioctl(Task& task, uint32_t command, uint64_t arg) {
+  int32_t bytes = 0;
+  if (command == SIOCOUTQ) {
+    Ref<ByteStream> out;
+    {
+      absl::MutexLock lock(&end_->mu);
+      out = end_->out;
+    }
+    bytes = static_cast<int32_t>(out ? out->size() : end_->in_flight.load());
+  } else if (command == SIOCINQ) {
+    absl::MutexLock lock(&end_->mu);
+    if (end_->state == State::kListening) return Errno(EINVAL);
+    if (end_->in) {
+      bytes = static_cast<int32_t>(end_->in->size());
+    } else if (end_->type == SOCK_SEQPACKET) {
+      bytes = static_cast<int32_t>(end_->message_bytes);
+    } else if (!end_->messages.empty()) {
+      bytes = static_cast<int32_t>(end_->messages.front().size);
+    }
+  } else {
+    return Socket::Ioctl(task, command, arg);
+  }
+  TRY(task.mem().Write(UserPtr<int32_t>{UserAddr{arg}}, bytes));
+  return int64_t{0};
+}
+
+void UnixSocket::OnLastClose() {
+  end_->Close();
+  end_->table().CollectGarbage();
+}
+
+}  // namespace sentry

@@ -1,0 +1,86 @@
+// AF_UNIX sockets, entirely in the sentry: unix(7).
+#ifndef SENTRY_NET_UNIX_UNIX_SOCKET_H_
+#define SENTRY_NET_UNIX_UNIX_SOCKET_H_
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "base/ref.h"
+#include "base/result.h"
+#include "sentry/net/family.h"
+#include "sentry/net/namespace.h"
+#include "sentry/net/socket.h"
+#include "sentry/net/unix/unix_end.h"
+
+namespace sentry {
+
+// The open description in front of a UnixEnd, which has all the state. SOCK_STREAM, SOCK_DGRAM and
+// SOCK_SEQPACKET.
+class UnixSocket final : public Socket {
+ public:
+  UnixSocket(Ref<NetworkNamespace> space, Ref<UnixEnd> end, OpenFlags flags);
+  ~UnixSocket() override;
+
+  static Result<Ref<Socket>> Create(Task& task, const SocketKind& what, OpenFlags flags);
+  static Result<SocketPair> CreatePair(Task& task, const SocketKind& what, OpenFlags flags);
+
+  Status Bind(Task& task, const SocketAddress& address) override;
+  Status Listen(Task& task, int backlog) override;
+  Status Connect(Task& task, const SocketAddress& address) override;
+  Ref<WaitPoint> ConnectQueue() override;
+  Result<Ref<Socket>> Accept(Task& task, OpenFlags flags) override;
+  Result<SocketAddress> LocalAddress() override { return end_->Name(); }
+  Result<SocketAddress> PeerAddress() override;
+  Status Shutdown(int how) override;
+  Result<size_t> Send(IoSrc& src, OutgoingMessage& message) override;
+  Result<size_t> Receive(IoDst& dst, IncomingMessage& message) override;
+  Status SetOption(Task& task, int level, int name, std::span<const std::byte> value) override;
+  Result<int64_t> Ioctl(Task& task, uint32_t command, uint64_t arg) override;
+  uint32_t Poll() override;
+  void OnLastClose() override;
+
+  UnixEnd& end() const { return *end_; }
+
+ protected:
+  bool IsListening() const override;
+  Result<std::string> GetFamilySocketOption(Task& task, int name) override;
+
+ private:
+  using State = UnixEnd::State;
+
+  Status Autobind();
+  Status BindPath(Task& task, const std::string& name);
+  Status ConnectDatagram(Task& task, const SocketAddress& address);
+  // The end that a name leads to: ECONNREFUSED, ENOENT, EACCES, EPROTOTYPE, ….
+  Result<Ref<UnixEnd>> Find(Task& task, const std::string& name) const;
+  // SO_PASSCRED and SO_PASSPIDFD: what is received without credentials shows nobody's.
+  bool WantsCredentials() const;
+  void FillCredentials(IncomingMessage& message) const;
+  // Whether messages to `other` tell who sent them; `other` may be empty.
+  void AttachCredentials(ControlData& control, const UnixEnd* other) const;
+  void CountSentSockets(const FileRights& rights) const;
+
+  Result<size_t> SendStream(IoSrc& src, OutgoingMessage& message);
+  Result<size_t> SendMessage(IoSrc& src, OutgoingMessage& message);
+  Result<Ref<UnixEnd>> MessageTarget(const OutgoingMessage& message);
+  Result<size_t> ReceiveStream(IoDst& dst, IncomingMessage& message);
+  Result<size_t> ReceiveMessage(IoDst& dst, IncomingMessage& message);
+  Result<size_t> PeekMessage(IoDst& dst, IncomingMessage& message);
+
+  const Ref<NetworkNamespace> space_;
+  const Ref<UnixEnd> end_;
+  absl::Mutex connect_mu_;                                     // Leaf.
+  Ref<WaitPoint> connect_queue_ ABSL_GUARDED_BY(connect_mu_);  // Of the listener that was full.
+};
+
+// What is in sun_path, as bytes: an abstract name with its leading NUL, a path without its NUL.
+// Empty for the family alone. EINVAL for other families and sizes.
+Result<std::string> UnixName(const SocketAddress& address);
+
+// Who `task` is, for SO_PEERCRED and SCM_CREDENTIALS.
+SocketCredentials CredentialsOf(Task& task);
+
+}  // namespace sentry
+
+#endif  // SENTRY_NET_UNIX_UNIX_SOCKET_H_
