@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <time.h>
 
@@ -261,7 +262,7 @@ TEST_F(HandlersTest, TimeAndLimits) {
 }
 
 TEST_F(HandlersTest, WhatIsMissingAnswersItsErrno) {
-  EXPECT_EQ(Call(SYS_socket, {1, 1, 0}), -EAFNOSUPPORT);
+  EXPECT_EQ(Call(SYS_socket, {AF_VSOCK, 1, 0}), -EAFNOSUPPORT);
   EXPECT_EQ(Call(SYS_ptrace), -EPERM);
   EXPECT_EQ(Call(SYS_add_key), -ENOSYS);
   EXPECT_EQ(Call(400), -ENOSYS);
