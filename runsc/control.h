@@ -3,9 +3,12 @@
 #define RUNSC_CONTROL_H_
 
 #include <cstdint>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
+#include "base/unique_fd.h"
 
 namespace runsc {
 
@@ -15,10 +18,21 @@ struct Command {
     kGo = 1,            // The id maps are written: take on the identity and go on.
     kSignalForeground,  // The terminal sent `signal`: for the foreground process group.
     kSignalInit,        // Somebody sent `signal` to the front-end: for the first process.
+    // Of containers only.
+    kStart,              // Let the first process run.
+    kSignalAll,          // `signal` for every process.
+    kExec,               // Another process, to be called `id`; with the descriptors kExec* below.
+    kSignalExec,         // `signal` for the process that exec called `id`.
+    kSignalExecTerminal  // Likewise for the foreground of the terminal that it began with.
   };
   Kind kind;
   int32_t signal = 0;
+  uint32_t id = 0;
 };
+// The descriptors that come with kExec: a memfd with the process (oci/process_wire.h), then its
+// standard descriptors and those to be passed on.
+inline constexpr size_t kExecFds = 4;
+inline constexpr size_t kMaxCommandFds = 64;
 
 // To the front-end.
 struct Report {
@@ -26,18 +40,33 @@ struct Report {
     kRunning = 1,  // The program runs; from now on signals are its own.
     kExited,       // `status`: of wait(2).
     kFailed,       // `status`: the exit status to end with; `message` says why.
+    // Of containers only.
+    kParked,       // Everything is set up; kStart is awaited.
+    kExecStarted,  // The process `id` runs; `status`: its pid inside.
+    kExecFailed,   // It could not be made; `message` says why.
+    kExecExited,   // `status`: of wait(2).
   };
   Kind kind;
   int32_t status = 0;
+  uint32_t id = 0;
   char message[512] = {};  // One line, NUL-terminated.
 };
 
 // The peer's death is EPIPE when sending and ECONNRESET when receiving. Signals do not interrupt.
-Status SendCommand(int socket, const Command& command);
+Status SendCommand(int socket, const Command& command, std::span<const int> fds = {});
 Result<Command> ReceiveCommand(int socket);
+// With the descriptors that came along.
+Result<Command> ReceiveCommand(int socket, std::vector<UniqueFd>& fds);
+Status SendReport(int socket, const Report& report);
 Status SendReport(int socket, Report::Kind kind, int status, const std::string& message = "");
 // Does not wait: EAGAIN when there is none.
 Result<Report> ReceiveReport(int socket);
+
+// The same for other messages of fixed size, whose peer is not a child: with descriptors, of which
+// at most kMaxCommandFds arrive. EMSGSIZE for a message of another size.
+Status SendWithFds(int socket, std::span<const std::byte> message, std::span<const int> fds);
+Status ReceiveWithFds(int socket, std::span<std::byte> message, std::vector<UniqueFd>& fds,
+                      int flags = 0);
 
 }  // namespace runsc
 

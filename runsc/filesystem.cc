@@ -52,19 +52,6 @@ Status MakeDirectories(Vfs& vfs, const WalkContext& ctx, const std::string& path
   return kOk;
 }
 
-// The place to mount a directory or a file at, made if it is missing.
-Result<Path> MountPoint(Vfs& vfs, const WalkContext& ctx, const std::string& path, bool directory) {
-  Result<Path> found = vfs.Walk(ctx, path, {});
-  if (found.ok() || found.error() != Errno(ENOENT)) return found;
-  if (directory) {
-    TRY(MakeDirectories(vfs, ctx, path));
-  } else {
-    TRY(MakeDirectories(vfs, ctx, path.substr(0, path.rfind('/'))));
-    TRY(vfs.Mknod(ctx, path, S_IFREG | 0644, 0));
-  }
-  return vfs.Walk(ctx, path, {});
-}
-
 struct FreshMount {
   const char* path;
   const char* type;
@@ -109,17 +96,6 @@ absl::Status JoinVolume(Vfs& vfs, const WalkContext& ctx, sentry::GoferClient& f
   return joined.ok() ? absl::OkStatus() : Failed(what, joined.error());
 }
 
-absl::StatusOr<Path> JoinRoot(Vfs& vfs, sentry::GoferClient& files, const Config& config) {
-  const bool overlay = config.overlay == OverlayKind::kMemory;
-  // Under an overlay nobody is to see changes from outside; without one, changes go both ways.
-  const auto lower = GoferFs::Create(files, 0, {.shared = !overlay});
-  if (!lower.ok()) return Failed(config.root, lower.error());
-  if (!overlay) return vfs.MountRoot(*lower, "hostfs", config.root, 0);
-  const auto both = sentry::Overlay::Create(*lower, Tmpfs::Create({.mode = 0755}));
-  if (!both.ok()) return Failed(config.root, both.error());
-  return vfs.MountRoot(*both, "overlay", "overlay", 0);
-}
-
 // X_OK for a regular file.
 Status CheckProgram(Vfs& vfs, const WalkContext& ctx, const std::string& path) {
   const Path found = TRY(vfs.Walk(ctx, path, {}));
@@ -129,6 +105,29 @@ Status CheckProgram(Vfs& vfs, const WalkContext& ctx, const std::string& path) {
 }
 
 }  // namespace
+
+Result<Path> MountPoint(Vfs& vfs, const WalkContext& ctx, const std::string& path, bool directory) {
+  Result<Path> found = vfs.Walk(ctx, path, {});
+  if (found.ok() || found.error() != Errno(ENOENT)) return found;
+  if (directory) {
+    TRY(MakeDirectories(vfs, ctx, path));
+  } else {
+    TRY(MakeDirectories(vfs, ctx, path.substr(0, path.rfind('/'))));
+    TRY(vfs.Mknod(ctx, path, S_IFREG | 0644, 0));
+  }
+  return vfs.Walk(ctx, path, {});
+}
+
+absl::StatusOr<Path> MountRootTree(Vfs& vfs, sentry::GoferClient& files, const Config& config) {
+  const bool overlay = config.overlay == OverlayKind::kMemory;
+  // Under an overlay nobody is to see changes from outside; without one, changes go both ways.
+  const auto lower = GoferFs::Create(files, 0, {.shared = !overlay});
+  if (!lower.ok()) return Failed(config.root, lower.error());
+  if (!overlay) return vfs.MountRoot(*lower, "hostfs", config.root, 0);
+  const auto both = sentry::Overlay::Create(*lower, Tmpfs::Create({.mode = 0755}));
+  if (!both.ok()) return Failed(config.root, both.error());
+  return vfs.MountRoot(*both, "overlay", "overlay", 0);
+}
 
 WalkContext SetUpContext(const Path& root) {
   return {.root = root, .start = root, .creds = sentry::Credentials::ForUser(0, 0), .umask = 0};
@@ -141,7 +140,7 @@ absl::StatusOr<Path> BuildTree(sentry::Kernel& kernel, sentry::GoferClient& file
   const Ref<sentry::Devpts> terminals =
       sentry::Devpts::Create(kernel, {.gid = 5, .mode = 0620, .ptmx_mode = 0666});
   vfs.set_special_openers(sentry::OpenFifo, sentry::DeviceOpener(terminals));
-  absl::StatusOr<Path> root = JoinRoot(vfs, files, config);
+  absl::StatusOr<Path> root = MountRootTree(vfs, files, config);
   if (!root.ok()) return root;
   const WalkContext ctx = SetUpContext(*root);
   if (absl::Status s = JoinFresh(kernel, ctx, *terminals); !s.ok()) return s;

@@ -20,6 +20,13 @@ namespace runsc {
 absl::StatusOr<sentry::Path> BuildTree(sentry::Kernel& kernel, sentry::GoferClient& files,
                                        const Config& config);
 
+// The same without what is mounted on it: for `config.root` alone.
+absl::StatusOr<sentry::Path> MountRootTree(sentry::Vfs& vfs, sentry::GoferClient& files,
+                                           const Config& config);
+// The place to mount a directory or a file at, made with those above it if it is missing.
+Result<sentry::Path> MountPoint(sentry::Vfs& vfs, const sentry::WalkContext& ctx,
+                                const std::string& path, bool directory);
+
 // Set-up's own view: as root, at the root.
 sentry::WalkContext SetUpContext(const sentry::Path& root);
 

@@ -72,7 +72,8 @@ class Mount final : public RefCounted {
 
   const Ref<Dentry>& root() const { return root_; }
   // MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC.
-  uint64_t flags() const { return flags_; }
+  uint64_t flags() const { return flags_.load(std::memory_order_relaxed); }
+  void set_flags(uint64_t flags) { flags_.store(flags, std::memory_order_relaxed); }
   bool read_only() const;
   const std::string& fs_type() const { return fs_type_; }
   const std::string& source() const { return source_; }
@@ -84,7 +85,7 @@ class Mount final : public RefCounted {
   const Ref<Dentry> root_;
   const std::string fs_type_;
   const std::string source_;
-  const uint64_t flags_;
+  std::atomic<uint64_t> flags_;
   const int id_;
   // Empty for the root mount and for one that was taken off.
   Ref<Mount> parent_ ABSL_GUARDED_BY(internal::tree_mu);

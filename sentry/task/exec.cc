@@ -85,6 +85,17 @@ Credentials CredentialsAfterExec(const Credentials& before, const Attributes& fi
   return creds;
 }
 
+Result<ExecCredentials> CredentialsFor(const Program& program, const Credentials& before) {
+  ExecCredentials after;
+  const FileCapabilities capabilities = CapabilitiesOf(program, before);
+  after.creds = CredentialsAfterExec(before, program.attributes, capabilities, program.nosuid,
+                                     &after.secure);
+  if (capabilities.effective && (capabilities.permitted & ~after.creds.permitted) != 0) {
+    return Errno(EPERM);
+  }
+  return after;
+}
+
 Status ExecTask(Task& task, platform::Context& context, ExecArgs args) {
   return TaskBuilder::Exec(task, context, std::move(args));
 }
@@ -98,14 +109,7 @@ Status TaskBuilder::Exec(Task& task, platform::Context& context, ExecArgs args) 
                                                          .exec_name = args.exec_name,
                                                          .name_vanishes = args.close_on_exec_dirfd,
                                                          .argv = std::move(args.argv)}));
-  bool secure = false;
-  const FileCapabilities capabilities = CapabilitiesOf(program, task.creds());
-  const Credentials creds = CredentialsAfterExec(task.creds(), program.attributes, capabilities,
-                                                 program.nosuid, &secure);
-  // A program that relies on its capabilities must not run without them (Linux).
-  if (capabilities.effective && (capabilities.permitted & ~creds.permitted) != 0) {
-    return Errno(EPERM);
-  }
+  const auto [creds, secure] = TRY(CredentialsFor(program, task.creds()));
   LoadRequest request{.walk = task.walk_context(),
                       .envp = std::move(args.envp),
                       .exec_name = args.exec_name,

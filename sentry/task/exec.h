@@ -8,6 +8,7 @@
 #include "base/result.h"
 #include "platform/api/platform.h"
 #include "sentry/fs/vfs.h"
+#include "sentry/loader/loader.h"
 #include "sentry/task/task.h"
 
 namespace sentry {
@@ -35,6 +36,14 @@ struct FileCapabilities {
 // of capabilities during execve()"). `secure` is AT_SECURE.
 Credentials CredentialsAfterExec(const Credentials& before, const Attributes& file,
                                  const FileCapabilities& capabilities, bool nosuid, bool* secure);
+
+// Who executes `program` becomes, file capabilities read. EPERM for a program that relies on
+// capabilities which it would not get (Linux).
+struct ExecCredentials {
+  Credentials creds;
+  bool secure = false;  // AT_SECURE
+};
+Result<ExecCredentials> CredentialsFor(const Program& program, const Credentials& before);
 
 }  // namespace sentry
 

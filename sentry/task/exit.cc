@@ -201,6 +201,13 @@ void Kernel::GroupDiedLocked(ThreadGroup& group, AfterUnlock& after) {
     platform_.Stop();
     return;
   }
+  if (group.parent == nullptr) {
+    if (group.on_exit) {
+      after.Call([told = std::move(group.on_exit), status = group.exit_status] { told(status); });
+    }
+    ReapLocked(group, after);
+    return;
+  }
   ReportDeathLocked(group, after);
 }
 

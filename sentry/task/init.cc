@@ -44,25 +44,31 @@ Result<Ref<Task>> TaskBuilder::NewInitTask(Kernel& kernel, const Kernel::InitPro
     init.terminal->session = session;
     init.terminal->foreground = pid;
     group->terminal = init.terminal;
-    kernel.console_ = init.terminal;
+    if (!kernel.init_) kernel.console_ = init.terminal;
   }
   group->session = std::move(session);
   group->handlers = MakeRef<SignalHandlers>();
   group->limits = InitialLimits();
+  for (const auto& [resource, limit] : init.limits) {
+    group->limits.at(static_cast<size_t>(resource)) = limit;
+  }
   group->uid = init.creds.uid;
+  group->oom_score_adj = init.oom_score_adj;
+  group->unkillable = init.unkillable;
+  group->on_exit = init.on_exit;
   timespec now{};
   clock_gettime(CLOCK_MONOTONIC, &now);
   group->start_time_ns = now.tv_sec * int64_t{1'000'000'000} + now.tv_nsec;
   Ref<Task> task = MakeRef<Task>(kernel, std::move(group), pid);
   task->creds_ = init.creds;
   task->fds_ = MakeRef<FdTable>();
-  task->fs_ = MakeRef<FsContext>(init.root, init.cwd, 022);
+  task->fs_ = MakeRef<FsContext>(init.root, init.cwd, init.umask);
   task->comm = CommOf(init.path);
   return task;
 }
 
-Status TaskBuilder::CreateInit(Kernel& kernel, const Kernel::InitProcess& init) {
-  const Ref<Task> task = TRY(NewInitTask(kernel, init));
+Result<Ref<Task>> TaskBuilder::Prepare(Kernel& kernel, const Kernel::InitProcess& init) {
+  Ref<Task> task = TRY(NewInitTask(kernel, init));
   for (const Ref<File>& file : init.stdio) {
     TRY(task->fds_->Add(file, /*close_on_exec=*/false, UINT64_MAX));
   }
@@ -72,33 +78,49 @@ Status TaskBuilder::CreateInit(Kernel& kernel, const Kernel::InitProcess& init) 
                                                          .path = init.path,
                                                          .exec_name = init.path,
                                                          .argv = init.argv}));
+  ExecCredentials becomes = TRY(CredentialsFor(program, init.creds));
   LoadRequest request{.walk = walk,
                       .envp = init.envp,
                       .exec_name = init.path,
-                      .creds = init.creds,
+                      .creds = becomes.creds,
+                      .secure = becomes.secure,
                       .stack_limit = task->Limit(RLIMIT_STACK)};
   LoadedProgram loaded = TRY(LoadProgram(kernel.platform(), kernel.vfs(), program, request));
   task->mm_ = loaded.mm;
+  task->creds_ = std::move(becomes.creds);
   std::unique_ptr<platform::Thread> thread = TRY(loaded.image->Start(loaded.registers, *task));
+  Status adopted = kOk;
   {
     absl::MutexLock lock(&kernel.mu());
-    Adopt(kernel, *task, std::move(thread));
+    adopted = Adopt(kernel, *task, init, thread);
   }
-  Start(*task);
-  return kOk;
+  if (!adopted.ok()) thread->KillProcess();
+  TRY(adopted);
+  return task;
 }
 
-void TaskBuilder::Adopt(Kernel& kernel, Task& task, std::unique_ptr<platform::Thread> thread) {
+Status TaskBuilder::Adopt(Kernel& kernel, Task& task, const Kernel::InitProcess& init,
+                          std::unique_ptr<platform::Thread>& thread) {
   ThreadGroup& group = task.group();
+  if (kernel.ended_) return Errno(ESRCH);
   task.thread_ = std::move(thread);
   task.thread_->SetLedger(group.ledger);
   task.life_.store(Task::kStarting);
   group.leader = &task;
   group.tasks.push_back(&task);
   group.has_execed = true;
+  for (const auto& [resource, limit] : init.limits) {
+    if (resource != RLIMIT_DATA && resource != RLIMIT_STACK && resource != RLIMIT_MEMLOCK &&
+        resource != RLIMIT_AS) {
+      continue;
+    }
+    group.host_limits |= 1u << resource;
+    task.SetHostLimitLocked(resource, limit.rlim_cur);
+  }
   kernel.tasks_[task.tid_] = Ref<Task>::Share(task);
   kernel.groups_[group.id] = Ref<ThreadGroup>::Share(group);
-  kernel.init_ = Ref<ThreadGroup>::Share(group);
+  if (!kernel.init_) kernel.init_ = Ref<ThreadGroup>::Share(group);
+  return kOk;
 }
 
 }  // namespace sentry

@@ -107,7 +107,16 @@ Result<Pid> Kernel::ClaimPidLocked(Pid pid) {
   return pid;
 }
 
-Status Kernel::CreateInit(const InitProcess& init) { return TaskBuilder::CreateInit(*this, init); }
+Result<Ref<Task>> Kernel::PrepareProcess(const InitProcess& init) {
+  return TaskBuilder::Prepare(*this, init);
+}
+
+void Kernel::StartProcess(Task& task) { TaskBuilder::Start(task); }
+
+Status Kernel::CreateInit(const InitProcess& init) {
+  StartProcess(*TRY(PrepareProcess(init)));
+  return kOk;
+}
 
 int Kernel::Run() {
   platform_.Run();
@@ -141,6 +150,20 @@ void Kernel::SignalInit(int sig) {
   if (target) SendTo(*target, MakeKernelSignalInfo(sig));
 }
 
+void Kernel::SignalForegroundOf(Terminal& terminal, ThreadGroup& process, int sig) {
+  Pid foreground = 0;
+  {
+    absl::MutexLock lock(&mu_);
+    foreground = terminal.foreground;
+  }
+  const SignalInfo info = MakeKernelSignalInfo(sig);
+  if (foreground == 0 || !SendToProcessGroup(foreground, info).ok()) SendTo(process, info);
+}
+
+void Kernel::SignalAll(int sig) {
+  for (const Ref<ThreadGroup>& group : AllGroups()) SendTo(*group, MakeKernelSignalInfo(sig));
+}
+
 std::string Kernel::hostname() const {
   absl::MutexLock lock(&mu_);
   return hostname_;
@@ -153,6 +176,7 @@ void Kernel::set_hostname(std::string name) {
 
 AfterUnlock::~AfterUnlock() {
   for (const Ref<Task>& task : dead_) kernel_.FinishTask(*task, from_);
+  for (const auto& call : calls_) call();
 }
 
 }  // namespace sentry

@@ -50,7 +50,7 @@ class Kernel {
   NetworkNamespace& network() const { return *network_; }
   void set_network(Ref<NetworkNamespace> network);
 
-  // The first process. Fails like execve(2); `error` says what could not be executed.
+  // A process without a parent inside: the first one, and those that a container's caller adds.
   struct InitProcess {
     std::vector<std::string> argv;
     std::vector<std::string> envp;
@@ -60,7 +60,18 @@ class Kernel {
     Credentials creds;
     std::vector<Ref<File>> stdio;  // Descriptors 0, 1, 2.
     Ref<Terminal> terminal;        // Becomes the controlling terminal when not empty.
+    uint32_t umask = 022;
+    std::vector<std::pair<int, rlimit>> limits;  // RLIMIT_*: instead of the usual ones.
+    int oom_score_adj = 0;
+    // Signals without a handler leave it alone, as they do process 1 of a pid namespace.
+    bool unkillable = false;
+    std::function<void(int wait_status)> on_exit;  // Not for the first. Called with no lock held.
   };
+  // Loads it; it does not run before StartProcess. The first is process 1. Fails like execve(2);
+  // ESRCH once process 1 has exited.
+  Result<Ref<Task>> PrepareProcess(const InitProcess& init);
+  void StartProcess(Task& task);
+  // Both.
   Status CreateInit(const InitProcess& init);
   // Serves until the first process has exited; then kills what is left. Its wait(2) status.
   int Run();
@@ -69,6 +80,10 @@ class Kernel {
   // terminal, or a signal that the front-end was sent); without one, to init.
   void SignalForeground(int sig);
   void SignalInit(int sig);
+  // The same for a process that StartProcess started, and the terminal it began with.
+  void SignalForegroundOf(Terminal& terminal, ThreadGroup& process, int sig);
+  // Every process.
+  void SignalAll(int sig);
 
   // The process tree. Everything ending in Locked wants mu().
   Ref<Task> FindTask(Pid tid);
@@ -225,6 +240,7 @@ class AfterUnlock {
   void Finish(Ref<Task> task) { dead_.push_back(std::move(task)); }
   void Release(Ref<RefCounted> object) { garbage_.push_back(std::move(object)); }
   void Release(std::shared_ptr<void> object) { shared_.push_back(std::move(object)); }
+  void Call(std::function<void()> function) { calls_.push_back(std::move(function)); }
 
  private:
   Kernel& kernel_;
@@ -232,6 +248,7 @@ class AfterUnlock {
   std::vector<Ref<Task>> dead_;
   std::vector<Ref<RefCounted>> garbage_;
   std::vector<std::shared_ptr<void>> shared_;
+  std::vector<std::function<void()>> calls_;
 };
 
 }  // namespace sentry

@@ -137,7 +137,9 @@ Status Kernel::SendLocked(ThreadGroup& group, Task* only, const SignalInfo& info
   const int sig = info.si_signo;
   if (!IsSignal(sig) || group.tasks.empty() || group.exiting) return kOk;
   if (only != nullptr && only->killed()) return kOk;
+  const bool from_outside = info.si_code == SI_KERNEL;
   if (sig == SIGKILL) {
+    if (group.unkillable && !from_outside) return kOk;
     BeginGroupExitLocked(group, SIGKILL, after);
     return kOk;
   }
@@ -152,9 +154,11 @@ Status Kernel::SendLocked(ThreadGroup& group, Task* only, const SignalInfo& info
 
   const Task& probe = only != nullptr ? *only : *group.tasks.front();
   const SignalSet held = probe.signal_mask() | probe.sigwait_;
-  if (IsIgnored(group.handlers->actions[static_cast<size_t>(sig)], sig) && !held.has(sig)) {
-    return kOk;
-  }
+  const SignalAction& action = group.handlers->actions[static_cast<size_t>(sig)];
+  if (IsIgnored(action, sig) && !held.has(sig)) return kOk;
+  // sig_task_ignored() of Linux.
+  const bool immune = group.unkillable && !(from_outside && sig == SIGSTOP);
+  if (immune && action.handler == reinterpret_cast<uint64_t>(SIG_DFL) && !held.has(sig)) return kOk;
   SignalQueue& queue = only != nullptr ? only->pending_ : group.pending;
   TRY(QueueLocked(group, queue, info, room));
   signal_events_.Notify(POLLIN);
@@ -280,7 +284,9 @@ std::optional<Task::Delivery> Task::NextDelivery(bool& stopped) {
     const int sig = info->si_signo;
     SignalAction& action = group.handlers->actions[static_cast<size_t>(sig)];
     if (IsIgnored(action, sig)) continue;
-    if (action.handler != reinterpret_cast<uint64_t>(SIG_DFL)) {
+    const bool by_default = action.handler == reinterpret_cast<uint64_t>(SIG_DFL);
+    if (by_default && group.unkillable && sig != SIGSTOP) continue;
+    if (!by_default) {
       const Delivery delivery{*info, action};
       if ((action.flags & SA_RESETHAND) != 0) action.handler = 0;
       return delivery;
@@ -357,6 +363,7 @@ void Task::ForceSignal(const SignalInfo& info) {
   absl::MutexLock lock(&kernel_.mu());
   const int sig = info.si_signo;
   if (!IsSignal(sig)) return;
+  group_->unkillable = false;  // As in Linux: a fault ends even process 1.
   SignalAction& action = group_->handlers->actions[static_cast<size_t>(sig)];
   if (action.handler == reinterpret_cast<uint64_t>(SIG_IGN) || signal_mask().has(sig)) {
     action = SignalAction{};

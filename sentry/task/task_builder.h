@@ -14,14 +14,16 @@ namespace sentry {
 
 class TaskBuilder {
  public:
-  static Status CreateInit(Kernel& kernel, const Kernel::InitProcess& init);
+  static Result<Ref<Task>> Prepare(Kernel& kernel, const Kernel::InitProcess& init);
+  static void Start(Task& task);
   static Result<Pid> Clone(Task& parent, platform::Context& context, const CloneArgs& args);
   static Status Exec(Task& task, platform::Context& context, ExecArgs args);
 
  private:
   // init
   static Result<Ref<Task>> NewInitTask(Kernel& kernel, const Kernel::InitProcess& init);
-  static void Adopt(Kernel& kernel, Task& task, std::unique_ptr<platform::Thread> thread)
+  static Status Adopt(Kernel& kernel, Task& task, const Kernel::InitProcess& init,
+                      std::unique_ptr<platform::Thread>& thread)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(kernel.mu());
 
   // clone.cc
@@ -31,7 +33,6 @@ class TaskBuilder {
   static Status InheritResources(Task& parent, Task& child, const CloneArgs& args);
   // Makes the child visible. EINTR-like kRestartNoIntr when the parent is being killed.
   static Status Link(Task& parent, Task& child, const CloneArgs& args);
-  static void Start(Task& child);
   static void WaitForVfork(Task& parent);
 
   // exec.cc

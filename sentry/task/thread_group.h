@@ -7,6 +7,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -57,6 +58,7 @@ class ThreadGroup : public RefCounted {
   SignalQueue pending;               // Signals to the process.
   bool has_execed = false;           // setpgid(2) is refused afterwards.
   bool child_subreaper = false;
+  bool unkillable = false;           // The first process of a pid namespace: pid_namespaces(7).
 
   bool exiting = false;              // exit_group or a fatal signal.
   Ref<RefCounted> exit_deadline;     // The alarm while its threads are awaited, see exit.cc.
@@ -74,6 +76,8 @@ class ThreadGroup : public RefCounted {
   WaitQueue child_events;
   // pidfds of this process and vfork parents wait here; POLLIN at exit (and exec, for vfork).
   WaitQueue exit_events;
+  // Of a process without a parent inside: told its wait status once, with no lock held.
+  std::function<void(int)> on_exit;
 
   std::array<rlimit, RLIM_NLIMITS> limits{};
   uint32_t host_limits = 0;  // Bits 1 << RLIMIT_* of those that the host keeps.

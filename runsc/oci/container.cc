@@ -1,0 +1,70 @@
+#include "runsc/oci/container.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "runsc/lockdown.h"
+#include "runsc/spec/parse.h"
+#include "runsc/spec/unsupported.h"
+
+namespace runsc::oci {
+
+namespace {
+
+absl::StatusOr<std::string> Resolve(const std::string& what, const std::string& base,
+                                    const std::string& path) {
+  const std::string full = path.starts_with('/') ? path : absl::StrCat(base, "/", path);
+  char resolved[PATH_MAX];
+  if (realpath(full.c_str(), resolved) == nullptr) return HostError(absl::StrCat(what, ": ", full));
+  return std::string(resolved);
+}
+
+absl::Status FindRoot(Container& container) {
+  if (!container.spec.root) return absl::InvalidArgumentError("root: is missing");
+  absl::StatusOr<std::string> path =
+      Resolve("root.path", container.bundle, container.spec.root->path);
+  if (!path.ok()) return path.status();
+  struct stat st {};
+  if (stat(path->c_str(), &st) != 0 || !S_ISDIR(st.st_mode)) {
+    return absl::InvalidArgumentError(absl::StrCat("root.path: ", *path, ": Not a directory"));
+  }
+  container.rootfs = *std::move(path);
+  return absl::OkStatus();
+}
+
+absl::Status FindMounts(Container& container) {
+  for (const spec::Mount& mount : container.spec.mounts) {
+    uint32_t& number = container.export_of_mount.emplace_back(0);
+    if (!mount.IsBind()) continue;
+    absl::StatusOr<std::string> source =
+        Resolve(absl::StrCat("mounts: ", mount.destination), container.bundle, mount.source);
+    if (!source.ok()) return source.status();
+    container.host_trees.push_back({*std::move(source), (mount.flags & MS_RDONLY) == 0});
+    number = static_cast<uint32_t>(container.host_trees.size());
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<Container> LoadContainer(const std::string& id, const std::string& bundle) {
+  Container container{.id = id};
+  absl::StatusOr<std::string> directory = Resolve("bundle", ".", bundle);
+  if (!directory.ok()) return directory.status();
+  container.bundle = *std::move(directory);
+  absl::StatusOr<spec::Spec> spec = spec::Load(container.bundle);
+  if (!spec.ok()) return spec.status();
+  container.spec = *std::move(spec);
+  if (absl::Status s = spec::CheckSupported(container.spec); !s.ok()) return s;
+  if (!container.spec.process) return absl::InvalidArgumentError("process: is missing");
+  if (absl::Status s = FindRoot(container); !s.ok()) return s;
+  if (absl::Status s = FindMounts(container); !s.ok()) return s;
+  return container;
+}
+
+}  // namespace runsc::oci

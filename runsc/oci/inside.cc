@@ -1,0 +1,219 @@
+#include "runsc/oci/inside.h"
+
+#include <fcntl.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "runsc/filesystem.h"
+#include "runsc/oci/process_wire.h"
+#include "runsc/oci/tree.h"
+#include "sentry/fs/host/host_file.h"
+
+namespace runsc::oci {
+
+namespace {
+
+absl::Status Failed(const std::string& what, Errno error) {
+  return absl::InternalError(absl::StrCat(what, ": ", strerror(error.code())));
+}
+
+// What runc says, which callers look for: Go's errors are in lower case.
+absl::Status CannotExecute(const std::string& command, Errno error) {
+  const bool missing = error == Errno(ENOENT) || error == Errno(ENOTDIR);
+  const bool searched = command.find('/') == command.npos;
+  const std::string what = absl::StrCat("exec: \"", command, "\": ");
+  if (missing && searched) {
+    return absl::NotFoundError(absl::StrCat(what, "executable file not found in $PATH"));
+  }
+  if (missing) {
+    return absl::NotFoundError(
+        absl::StrCat(what, "stat ", command, ": no such file or directory"));
+  }
+  if (error == Errno(EACCES)) return absl::PermissionDeniedError(absl::StrCat(what, "permission denied"));
+  if (error == Errno(ENOEXEC)) return absl::InternalError(absl::StrCat(what, "exec format error"));
+  return Failed(absl::StrCat("exec: \"", command, "\""), error);
+}
+
+sentry::Credentials CredentialsOf(const spec::Process& process,
+                                  const std::optional<spec::Capabilities>& inherited) {
+  sentry::Credentials creds = sentry::Credentials::ForUser(process.user.uid, process.user.gid);
+  creds.groups = process.user.additional_gids;
+  creds.no_new_privs = process.no_new_privileges;
+  const spec::Capabilities sets =
+      process.capabilities.value_or(inherited.value_or(spec::Capabilities{}));
+  constexpr uint64_t kAll = sentry::Credentials::kAllCapabilities;
+  creds.bounding = sets.bounding & kAll;
+  creds.permitted = sets.permitted & kAll;
+  creds.effective = sets.effective & creds.permitted;
+  creds.inheritable = sets.inheritable & kAll;
+  // capabilities(7): what is neither permitted nor inheritable cannot be ambient.
+  creds.ambient = sets.ambient & creds.permitted & creds.inheritable;
+  return creds;
+}
+
+std::string ValueOf(const std::vector<std::string>& env, std::string_view name) {
+  std::string value;
+  for (const std::string& entry : env) {
+    if (entry.size() > name.size() && entry.starts_with(name) && entry[name.size()] == '=') {
+      value = entry.substr(name.size() + 1);
+    }
+  }
+  return value;
+}
+
+}  // namespace
+
+absl::Status Inside::Prepare() {
+  absl::StatusOr<sentry::Path> root = BuildTree(kernel_, files_, config_, container_);
+  if (!root.ok()) return root.status();
+  root_ = *root;
+  std::vector<UniqueFd> fds;
+  const int last = STDERR_FILENO + container_.preserve_fds;
+  for (int fd = STDIN_FILENO; fd <= last; ++fd) {
+    fds.emplace_back(fcntl(fd, F_DUPFD_CLOEXEC, last + 1));
+    if (!fds.back().valid()) return Failed("standard descriptors", Errno::Last());
+  }
+  sentry::Kernel::InitProcess init{.unkillable = true};
+  const spec::Process& process = *container_.spec.process;
+  if (absl::Status s = MakeProcess(process, std::move(fds), init); !s.ok()) return s;
+  if (init.terminal) {
+    if (absl::Status s = NameTerminal(init); !s.ok()) return s;
+  }
+  Result<Ref<sentry::Task>> task = kernel_.PrepareProcess(init);
+  if (!task.ok()) return CannotExecute(process.args[0], task.error());
+  first_ = *std::move(task);
+  return absl::OkStatus();
+}
+
+void Inside::Start() { kernel_.StartProcess(*std::exchange(first_, {})); }
+
+absl::Status Inside::MakeProcess(const spec::Process& process, std::vector<UniqueFd> fds,
+                                 sentry::Kernel::InitProcess& init) {
+  sentry::WalkContext ctx = SetUpContext(root_);
+  init.argv = process.args;
+  init.envp = process.env;
+  init.root = root_;
+  init.creds = CredentialsOf(process, container_.spec.process->capabilities);
+  init.umask = process.user.umask.value_or(022);
+  init.oom_score_adj = process.oom_score_adj.value_or(0);
+  for (const spec::Rlimit& limit : process.rlimits) {
+    init.limits.emplace_back(limit.resource, rlimit{limit.soft, limit.hard});
+  }
+  // With the rights that the process has before it executes anything.
+  ctx.creds = init.creds;
+  const Result<sentry::Path> cwd = kernel_.vfs().Walk(ctx, process.cwd, {});
+  if (!cwd.ok()) return Failed(absl::StrCat("chdir to cwd (\"", process.cwd, "\")"), cwd.error());
+  if (!cwd->dentry->is_directory()) return Failed("chdir to cwd", Errno(ENOTDIR));
+  init.cwd = *cwd;
+  for (UniqueFd& fd : fds) {
+    auto file = sentry::HostFile::Create(std::move(fd));
+    if (!file.ok()) return Failed("standard descriptors", file.error());
+    const auto* const host = sentry::FileCast<sentry::HostFile>(**file);
+    if (process.terminal && host->is_terminal() && !init.terminal) init.terminal = host->terminal();
+    init.stdio.push_back(*std::move(file));
+  }
+  return FindCommand(process.args, init);
+}
+
+absl::Status Inside::FindCommand(const std::vector<std::string>& args,
+                                 sentry::Kernel::InitProcess& init) {
+  sentry::WalkContext ctx = SetUpContext(root_);
+  ctx.creds = init.creds;
+  ctx.start = init.cwd;
+  const Result<std::string> program =
+      FindProgram(kernel_.vfs(), ctx, args[0], ValueOf(init.envp, "PATH"));
+  if (!program.ok()) return CannotExecute(args[0], program.error());
+  init.path = *program;
+  return absl::OkStatus();
+}
+
+// The terminal is /dev/console, as with runc.
+absl::Status Inside::NameTerminal(sentry::Kernel::InitProcess& init) {
+  constexpr char kName[] = "/dev/console";
+  sentry::Vfs& vfs = kernel_.vfs();
+  const sentry::WalkContext ctx = SetUpContext(root_);
+  const Result<sentry::Path> at = MountPoint(vfs, ctx, kName, /*directory=*/false);
+  if (!at.ok()) return absl::OkStatus();  // A read-only /dev: it goes without a name.
+  const auto terminal = std::find_if(init.stdio.begin(), init.stdio.end(),
+                                     [](const auto& file) { return file->is_terminal(); });
+  const auto joined = vfs.MountAt(*at, (*terminal)->inode_ref(), "devpts", "devpts",
+                                  MS_NOSUID | MS_NOEXEC);
+  if (!joined.ok()) return Failed(kName, joined.error());
+  const Result<sentry::Path> named = vfs.Walk(ctx, kName, {});
+  if (!named.ok()) return Failed(kName, named.error());
+  for (const Ref<sentry::File>& file : init.stdio) {
+    if (file->is_terminal()) file->set_path(*named);
+  }
+  return absl::OkStatus();
+}
+
+void Inside::OnCommand(const Command& command, std::vector<UniqueFd> fds) {
+  if (command.kind != Command::Kind::kExec) return Signal(command);
+  const absl::Status status = Exec(command.id, std::move(fds));
+  if (status.ok()) return;
+  Report report{.kind = Report::Kind::kExecFailed, .status = kExitSetUp, .id = command.id};
+  const std::string text(status.message());
+  memcpy(report.message, text.data(), std::min(text.size(), sizeof(report.message) - 1));
+  (void)SendReport(control_, report);
+}
+
+absl::Status Inside::Exec(uint32_t id, std::vector<UniqueFd> fds) {
+  if (fds.size() < kExecFds) return Failed("exec", Errno(EPROTO));
+  const Result<spec::Process> process = ProcessFromMemfd(fds[0].get());
+  if (!process.ok()) return Failed("exec", process.error());
+  fds.erase(fds.begin());
+  sentry::Kernel::InitProcess init;
+  if (absl::Status s = MakeProcess(*process, std::move(fds), init); !s.ok()) return s;
+  init.on_exit = [this, id](int wait_status) {
+    {
+      absl::MutexLock lock(&mu_);
+      added_.erase(id);
+    }
+    (void)SendReport(control_, {.kind = Report::Kind::kExecExited, .status = wait_status, .id = id});
+  };
+  Result<Ref<sentry::Task>> task = kernel_.PrepareProcess(init);
+  if (!task.ok()) return CannotExecute(process->args[0], task.error());
+  {
+    absl::MutexLock lock(&mu_);
+    added_[id] = {Ref<sentry::ThreadGroup>::Share((*task)->group()), init.terminal};
+  }
+  (void)SendReport(control_,
+                   {.kind = Report::Kind::kExecStarted, .status = (*task)->tgid(), .id = id});
+  kernel_.StartProcess(**task);
+  return absl::OkStatus();
+}
+
+void Inside::Signal(const Command& command) {
+  switch (command.kind) {
+    case Command::Kind::kSignalForeground:
+      kernel_.SignalForeground(command.signal);
+      return;
+    case Command::Kind::kSignalInit:
+      kernel_.SignalInit(command.signal);
+      return;
+    case Command::Kind::kSignalAll:
+      kernel_.SignalAll(command.signal);
+      return;
+    default:
+      break;
+  }
+  Added target;
+  {
+    absl::MutexLock lock(&mu_);
+    const auto found = added_.find(command.id);
+    if (found == added_.end()) return;
+    target = found->second;
+  }
+  if (command.kind == Command::Kind::kSignalExecTerminal && target.terminal) {
+    kernel_.SignalForegroundOf(*target.terminal, *target.group, command.signal);
+  } else {
+    kernel_.SendTo(*target.group, sentry::MakeKernelSignalInfo(command.signal));
+  }
+}
+
+}  // namespace runsc::oci
