@@ -52,6 +52,8 @@ void Configure(int fd, Format format, Level level) {
   internal::g_level.store(level, std::memory_order_relaxed);
 }
 
+void SetDescriptor(int fd) { g_fd = fd; }
+
 void Write(Level level, std::string_view message) {
   const std::string_view name = kNames[static_cast<size_t>(level)];
   std::string line;

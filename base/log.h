@@ -20,6 +20,8 @@ extern std::atomic<Level> g_level;
 
 // Where lines go: `fd` is borrowed and must stay open. Call before threads exist.
 void Configure(int fd, Format format, Level level);
+// Only that; -1 for nowhere.
+void SetDescriptor(int fd);
 inline bool Enabled(Level level) {
   return level <= internal::g_level.load(std::memory_order_relaxed);
 }

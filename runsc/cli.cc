@@ -50,6 +50,7 @@ absl::Status SetNetwork(Config& config, const std::string& name) {
 absl::Status SetOverlay(Config& config, const std::string& spec) {
   const std::pair<std::string, std::string> parts = absl::StrSplit(spec, absl::MaxSplits(':', 1));
   const std::string& medium = parts.second;
+  config.oci.overlay_given = true;
   if (spec == "none") {
     config.overlay = OverlayKind::kNone;
   } else if (spec == "root:memory") {
@@ -112,6 +113,36 @@ absl::Status SetHostname(Config& config, const std::string& name) {
   return absl::OkStatus();
 }
 
+absl::Status SetRootless(Config& config, const std::string& value) {
+  if (value == "auto") return absl::OkStatus();
+  if (value != "true" && value != "false") return Bad(value, " is not one of true, false, auto");
+  config.oci.rootless = value == "true";
+  return absl::OkStatus();
+}
+
+absl::Status SetFileAccess(Config& config, const std::string& value) {
+  if (value != "exclusive" && value != "shared") {
+    return Bad(value, " is not one of exclusive, shared");
+  }
+  config.oci.shared_root = value == "shared";
+  return absl::OkStatus();
+}
+
+absl::Status SetHostUds(Config& config, const std::string& value) {
+  if (value == "none") return absl::OkStatus();
+  return Bad(value, " is not there yet; there is none");
+}
+
+absl::Status SetStateRoot(Config& config, const std::string& value) {
+  config.oci.root = value;
+  return absl::OkStatus();
+}
+
+absl::Status SetSystemdCgroup(Config& config, const std::string& value) {
+  config.oci.systemd_cgroup = value == "true";
+  return absl::OkStatus();
+}
+
 template <auto Member>
 absl::Status SetString(Config& config, const std::string& value) {
   config.*Member = value;
@@ -128,7 +159,8 @@ absl::Status SetSwitch(Config& config, const std::string& value) {
 constexpr Flag kGlobalFlags[] = {
     {"platform", "NAME", "systrap, or ptrace [systrap]", SetPlatform},
     {"network", "KIND", "none, or host: the caller's [none]", SetNetwork},
-    {"overlay2", "SPEC", "root:memory, or none: writes reach the host [root:memory]", SetOverlay},
+    {"overlay2", "SPEC", "root:memory, or none: writes reach the host [do: root:memory, OCI: none]",
+     SetOverlay},
     {"strace", nullptr, "log system calls with arguments and results", SetSwitch<&Config::strace>},
     {"no-syscall-patching", nullptr, "leave the program's call sites as they are (slower)",
      SetSwitch<&Config::no_syscall_patching>},
@@ -137,6 +169,18 @@ constexpr Flag kGlobalFlags[] = {
     {"debug", nullptr, "log what the sandbox does", SetSwitch<&Config::debug>},
     {"log", "FILE", "log to FILE instead of standard error", SetString<&Config::log>},
     {"log-format", "FORMAT", "text, or json [text]", SetLogFormat},
+};
+
+// Of the OCI commands: only in front of them, since --root means something else to `do`.
+constexpr Flag kOciFlags[] = {
+    {"root", "DIR", "where the state of containers is kept [/run/sandbox]", SetStateRoot},
+    {"systemd-cgroup", nullptr, "control groups by systemd: cgroupsPath is slice:prefix:name",
+     SetSystemdCgroup},
+    {"rootless", "BOOL", "true, false, or auto: no rights to control groups are needed [auto]",
+     SetRootless},
+    {"file-access", "KIND", "shared, or exclusive: nobody else changes the root [shared]",
+     SetFileAccess},
+    {"host-uds", "KIND", "none: the host's unix sockets cannot be reached [none]", SetHostUds},
 };
 
 constexpr Flag kDoFlags[] = {
@@ -153,10 +197,15 @@ constexpr Flag kDoFlags[] = {
 std::string GeneralHelp() {
   return absl::StrCat(
       "Runs programs behind a Linux kernel in user space.\n\n"
-      "Usage: sandbox [FLAGS] do [FLAGS] CMD...   run CMD in a sandbox\n"
-      "       sandbox help [do|syscalls]          explain do; list the system calls\n"
+      "Usage: sandbox [FLAGS] do [FLAGS] CMD...       run CMD in a sandbox\n"
+      "       sandbox [FLAGS] COMMAND [FLAGS] ID...   create, start, run, state, list, kill, "
+      "delete,\n"
+      "                                               exec, ps, pause, resume, wait: the command\n"
+      "                                               line of OCI runtimes\n"
+      "       sandbox help [do|oci|syscalls]          explain; list the system calls\n"
       "       sandbox --version\n\n",
-      "Flags:\n", DescribeFlags(kGlobalFlags));
+      "Flags:\n", DescribeFlags(kGlobalFlags), "\nOf the OCI commands:\n",
+      DescribeFlags(kOciFlags));
 }
 
 std::string DoHelp() {
@@ -207,11 +256,14 @@ absl::StatusOr<CommandLine> ParseCommandLine(int argc, char** argv) {
   std::span<char* const> args(argv + 1, argc > 0 ? static_cast<size_t>(argc - 1) : 0);
   if (AsksForHelp(args)) return Print(GeneralHelp());
   if (!args.empty() &&
-      (args[0] == std::string_view("--version") || args[0] == std::string_view("-version"))) {
+      (args[0] == std::string_view("--version") || args[0] == std::string_view("-version") ||
+       args[0] == std::string_view("-v"))) {
     return Print(VersionText());
   }
   Config config;
-  const absl::StatusOr<size_t> used = ApplyFlags(kGlobalFlags, args, config);
+  std::vector<Flag> flags(std::begin(kGlobalFlags), std::end(kGlobalFlags));
+  flags.insert(flags.end(), std::begin(kOciFlags), std::end(kOciFlags));
+  const absl::StatusOr<size_t> used = ApplyFlags(flags, args, config);
   if (!used.ok()) return used.status();
   args = args.subspan(*used);
   if (args.empty()) return absl::InvalidArgumentError("no command given; see `sandbox help`");
@@ -219,8 +271,17 @@ absl::StatusOr<CommandLine> ParseCommandLine(int argc, char** argv) {
   args = args.subspan(1);
   if (command == "do") return ParseDo(std::move(config), args);
   if (command == "help") return ParseHelp(args);
-  return absl::InvalidArgumentError(
-      absl::StrCat("unknown command ", command, "; see `sandbox help`"));
+  return CommandLine{.action = CommandLine::Action::kOci,
+                     .config = std::move(config),
+                     .text = command,
+                     .arguments = args};
+}
+
+absl::Status SetGlobalFlag(Config& config, const std::string& name, const std::string& value) {
+  for (const Flag& flag : kGlobalFlags) {
+    if (name == flag.name) return flag.apply(config, value);
+  }
+  return absl::NotFoundError(absl::StrCat("unknown flag ", name));
 }
 
 }  // namespace runsc

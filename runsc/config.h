@@ -9,6 +9,10 @@
 
 namespace runsc {
 
+namespace oci {
+struct Container;
+}  // namespace oci
+
 // Exit status of the front-end itself, as docker and env(1) have them. The program's own status is
 // passed on as it is, and 128+n says that signal n ended it.
 inline constexpr int kExitSetUp = 125;  // Usage, set-up, or the sandbox itself broke.
@@ -31,6 +35,37 @@ struct User {
   uint32_t gid = 0;
 };
 
+// What the OCI commands are told besides.
+struct OciOptions {
+  std::string root;  // Where state is kept; empty for the default.
+  bool systemd_cgroup = false;
+  std::optional<bool> rootless;  // By the user id when absent.
+  bool shared_root = true;       // --file-access: others may change the root at the same time.
+  bool overlay_given = false;    // --overlay2 was.
+  // Of one command each.
+  std::string bundle = ".";
+  std::string pid_file;
+  std::string console_socket;
+  int preserve_fds = 0;
+  bool detach = false;
+  bool keep = false;
+  bool all = false;
+  bool force = false;
+  bool quiet = false;
+  bool ignore_paused = false;
+  std::string format = "table";
+  // exec
+  std::string process_file;
+  std::string cwd;
+  std::vector<std::string> env;
+  std::string user;
+  std::vector<std::string> additional_gids;
+  std::vector<std::string> capabilities;
+  std::string cgroup;
+  bool tty = false;
+  bool no_new_privileges = false;
+};
+
 struct Config {
   PlatformKind platform = PlatformKind::kSystrap;
   NetworkKind network = NetworkKind::kNone;
@@ -51,6 +86,9 @@ struct Config {
   int log_fd = -1;  // Of `log` once it is open; -1 for standard error.
   LogFormat log_format = LogFormat::kText;
   std::vector<std::string> argv;  // What to run.
+  OciOptions oci;
+  // Of a container; nullptr for `do`. Its root, hostname and mounts count, not the ones above.
+  const oci::Container* container = nullptr;
 };
 
 }  // namespace runsc

@@ -23,29 +23,6 @@ namespace runsc {
 
 namespace {
 
-// A descriptor that the caller closed must not become a socket or a log of ours.
-absl::Status OpenStandardDescriptors() {
-  for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd) {
-    if (fcntl(fd, F_GETFD) >= 0) continue;
-    if (open("/dev/null", O_RDWR) < 0) return HostError("/dev/null");
-  }
-  return absl::OkStatus();
-}
-
-absl::Status SetUpLog(Config& config) {
-  if (!config.log.empty()) {
-    config.log_fd = open(config.log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-    if (config.log_fd < 0) return HostError(absl::StrCat("--log: ", config.log));
-  }
-  const auto format =
-      config.log_format == LogFormat::kJson ? logging::Format::kJson : logging::Format::kText;
-  const auto level = config.debug    ? logging::Level::kDebug
-                     : config.strace ? logging::Level::kInfo
-                                     : logging::Level::kWarning;
-  logging::Configure(config.log_fd >= 0 ? config.log_fd : STDERR_FILENO, format, level);
-  return absl::OkStatus();
-}
-
 // Makes a host path absolute and finds out early whether it is there.
 absl::Status CheckHostPath(const char* flag, std::string& path, bool must_be_directory) {
   char resolved[PATH_MAX];
@@ -74,6 +51,28 @@ absl::Status Prepare(Config& config) {
 }
 
 }  // namespace
+
+absl::Status OpenStandardDescriptors() {
+  for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd) {
+    if (fcntl(fd, F_GETFD) >= 0) continue;
+    if (open("/dev/null", O_RDWR) < 0) return HostError("/dev/null");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SetUpLog(Config& config) {
+  if (!config.log.empty()) {
+    config.log_fd = open(config.log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+    if (config.log_fd < 0) return HostError(absl::StrCat("--log: ", config.log));
+  }
+  const auto format =
+      config.log_format == LogFormat::kJson ? logging::Format::kJson : logging::Format::kText;
+  const auto level = config.debug    ? logging::Level::kDebug
+                     : config.strace ? logging::Level::kInfo
+                                     : logging::Level::kWarning;
+  logging::Configure(config.log_fd >= 0 ? config.log_fd : STDERR_FILENO, format, level);
+  return absl::OkStatus();
+}
 
 void Complain(const std::string& message) {
   const std::string line = absl::StrCat("sandbox: ", message, "\n");

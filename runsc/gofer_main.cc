@@ -9,6 +9,7 @@
 
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
@@ -17,6 +18,7 @@
 #include "gofer/server/server.h"
 #include "runsc/control.h"
 #include "runsc/lockdown.h"
+#include "runsc/oci/container.h"
 #include "runsc/startup_trace.h"
 
 #ifndef MOUNT_ATTR_NOSYMFOLLOW
@@ -26,6 +28,10 @@
 namespace runsc {
 
 namespace {
+
+// Over files whose owners are mapped: CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_FSETID,
+// CAP_SETFCAP.
+constexpr uint64_t kFileCapabilities = 1u << 0 | 1u << 1 | 1u << 3 | 1u << 4 | uint64_t{1} << 31;
 
 constexpr auto kFilter = CompileAllowList(gofer::kSeccompRules);
 
@@ -69,10 +75,26 @@ absl::Status HideHostDirectories(const std::string& root, const UniqueFd& proc_s
   return absl::OkStatus();
 }
 
+// A container's root has nothing to hide: what is not the image's is mounted over it inside.
+absl::Status OpenContainer(const Config& config, gofer::ServerConfig& server) {
+  const bool writable = config.overlay == OverlayKind::kNone;
+  std::vector<oci::HostTree> trees = {{config.container->rootfs, writable}};
+  const auto& others = config.container->host_trees;
+  trees.insert(trees.end(), others.begin(), others.end());
+  for (const oci::HostTree& tree : trees) {
+    absl::StatusOr<UniqueFd> opened = OpenExport(tree.source, tree.writable);
+    if (!opened.ok()) return opened.status();
+    server.exports.push_back({*std::move(opened), tree.writable});
+  }
+  if (absl::Status s = MountEmpty(kEmpty); !s.ok()) return s;
+  return PivotTo(kEmpty);
+}
+
 // Opens everything that is ever served, then forgets the host's tree.
 absl::Status OpenExports(const Config& config, gofer::ServerConfig& server) {
   server.proc_self_fd = UniqueFd(open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!server.proc_self_fd.valid()) return HostError("/proc/self/fd");
+  if (config.container != nullptr) return OpenContainer(config, server);
   server.exports.resize(1);
   for (const Volume& volume : config.volumes) {
     absl::StatusOr<UniqueFd> tree = OpenExport(volume.source, !volume.read_only);
@@ -96,7 +118,11 @@ absl::Status SetUp(GoferStart& start, gofer::ServerConfig& server) {
   if (absl::Status s = TakeIdentity(start.identity.uid, start.identity.gid); !s.ok()) return s;
   if (absl::Status s = OpenExports(start.config, server); !s.ok()) return s;
   StartupMark("gofer: files open, root empty");
-  if (absl::Status s = DropCapabilities(); !s.ok()) return s;
+  // A container's files belong to its users, and the caller expects to find them so. Nothing but
+  // the exports is within reach of these rights.
+  const bool owns_files = start.config.container != nullptr && start.identity.uid == 0;
+  const uint64_t kept = owns_files ? kFileCapabilities : 0;
+  if (absl::Status s = DropCapabilities(kept); !s.ok()) return s;
   if (absl::Status s = SetLimits(); !s.ok()) return s;
   // Nobody who has the same id may look into it.
   if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return HostError("prctl(PR_SET_DUMPABLE)");

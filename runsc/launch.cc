@@ -13,12 +13,14 @@
 #include <cstring>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "gofer/protocol/ring.h"
 #include "runsc/control.h"
 #include "runsc/gofer_main.h"
 #include "runsc/lockdown.h"
+#include "runsc/oci/container.h"
 #include "runsc/sentry_main.h"
 #include "runsc/startup_trace.h"
 
@@ -116,9 +118,9 @@ bool MayMapIds() {
 
 // In the child: only what it is given stays open, and no signal that is meant for the program or
 // the front-end touches it or its own children.
-void BecomeChild(const char* name, std::initializer_list<int> keep) {
+void BecomeChild(const char* name, const std::vector<int>& keep) {
   prctl(PR_SET_NAME, name, 0, 0, 0);
-  CloseAllBut(std::span(keep.begin(), keep.size()));
+  CloseAllBut(keep);
   for (const int sig : {SIGHUP, SIGINT, SIGQUIT, SIGPIPE, SIGALRM, SIGTERM, SIGUSR1, SIGUSR2,
                         SIGTSTP, SIGTTIN, SIGTTOU, SIGWINCH, SIGURG, SIGIO}) {
     signal(sig, SIG_IGN);
@@ -171,7 +173,9 @@ absl::StatusOr<Channels> MakeChannels() {
 pid_t ForkGofer(const Config& config, Channels& channels, const Identity& identity) {
   const pid_t pid = ForkIntoNamespaces();
   if (pid != 0) return pid;
-  BecomeChild("sandbox-gofer", {STDERR_FILENO, config.log_fd, channels.gofer_control.second.get(),
+  // A container's standard error is its program's alone.
+  const int complaints = config.container != nullptr ? -1 : STDERR_FILENO;
+  BecomeChild("sandbox-gofer", {complaints, config.log_fd, channels.gofer_control.second.get(),
                                 channels.files.second.get(), channels.ring.get()});
   _exit(GoferMain({.config = config,
                    .identity = identity,
@@ -184,9 +188,11 @@ pid_t ForkSentry(const Config& config, Channels& channels, const Identity& ident
   const User caller{geteuid(), getegid()};
   const pid_t pid = ForkIntoNamespaces();
   if (pid != 0) return pid;
-  BecomeChild("sandbox-sentry", {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, config.log_fd,
-                                 channels.sentry_control.second.get(), channels.files.first.get(),
-                                 channels.ring.get()});
+  std::vector<int> keep = {config.log_fd, channels.sentry_control.second.get(),
+                           channels.files.first.get(), channels.ring.get()};
+  const int passed_on = config.container != nullptr ? config.container->preserve_fds : 0;
+  for (int fd = STDIN_FILENO; fd <= STDERR_FILENO + passed_on; ++fd) keep.push_back(fd);
+  BecomeChild("sandbox-sentry", keep);
   SentryMain({.config = config,
               .identity = identity,
               .caller = caller,

@@ -105,7 +105,7 @@ absl::Status PivotTo(const char* mount_point) {
   return absl::OkStatus();
 }
 
-absl::Status DropCapabilities() {
+absl::Status DropCapabilities(uint64_t kept) {
   // Root gets nothing from execve(2) or from changing ids, and that is final.
   constexpr int kBits = SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP |
                         SECBIT_NO_SETUID_FIXUP_LOCKED | SECBIT_KEEP_CAPS_LOCKED |
@@ -122,8 +122,11 @@ absl::Status DropCapabilities() {
     return HostError("prctl(PR_CAP_AMBIENT)");
   }
   __user_cap_header_struct header{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
-  const __user_cap_data_struct none[2] = {};
-  if (syscall(SYS_capset, &header, none) != 0) return HostError("capset");
+  const auto low = static_cast<uint32_t>(kept);
+  const auto high = static_cast<uint32_t>(kept >> 32);
+  const __user_cap_data_struct sets[2] = {{.effective = low, .permitted = low, .inheritable = 0},
+                                          {.effective = high, .permitted = high, .inheritable = 0}};
+  if (syscall(SYS_capset, &header, sets) != 0) return HostError("capset");
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return HostError("prctl(PR_SET_NO_NEW_PRIVS)");
   return absl::OkStatus();
 }

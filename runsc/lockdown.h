@@ -5,6 +5,7 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <span>
 
 #include "absl/status/status.h"
@@ -40,8 +41,9 @@ absl::Status MountEmpty(const char* over);
 // everything else. What is still open stays usable.
 absl::Status PivotTo(const char* mount_point);
 
-// Gives up all capabilities, for this process and whatever it may execute.
-absl::Status DropCapabilities();
+// Gives up all capabilities but those in `kept` (bit n for capability n), for this process; and all
+// of them for whatever it may execute.
+absl::Status DropCapabilities(uint64_t kept = 0);
 
 // Arranges for this process to die with its parent; call after the identity has changed, which
 // undoes it. `control` is a socket whose other end only the parent holds.

@@ -6,6 +6,7 @@
 #include "runsc/cli.h"
 #include "runsc/config.h"
 #include "runsc/do.h"
+#include "runsc/oci/commands.h"
 #include "runsc/startup_trace.h"
 
 namespace {
@@ -30,5 +31,8 @@ int main(int argc, char** argv) {
     return runsc::kExitSetUp;
   }
   if (command->action == runsc::CommandLine::Action::kPrint) return Print(command->text);
+  if (command->action == runsc::CommandLine::Action::kOci) {
+    return runsc::oci::Run(command->text, command->arguments, std::move(command->config));
+  }
   return runsc::Do(std::move(command->config));
 }

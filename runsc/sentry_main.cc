@@ -30,6 +30,7 @@
 #include "runsc/control.h"
 #include "runsc/filesystem.h"
 #include "runsc/lockdown.h"
+#include "runsc/oci/inside.h"
 #include "runsc/sentry_seccomp.h"
 #include "runsc/startup_trace.h"
 #include "sentry/fs/gofer/gofer_client.h"
@@ -95,11 +96,11 @@ absl::StatusOr<ChosenPlatform> CreatePlatform(const Config& config, int proc_fd)
   if (config.platform == PlatformKind::kSystrap) {
     // --strace shows every call; some of the patched ones never get here.
     const bool patch = !config.no_syscall_patching && !config.strace;
-    auto systrap = platform::systrap::CreateSystrap(
-        {.filter = kStubFilter,
-         .proc_fd = proc_fd,
-         .patch_calls_of = patch ? &kDispositions : nullptr,
-         .patch_eagerly = config.patch_eagerly});
+    auto systrap =
+        platform::systrap::CreateSystrap({.filter = kStubFilter,
+                                          .proc_fd = proc_fd,
+                                          .patch_calls_of = patch ? &kDispositions : nullptr,
+                                          .patch_eagerly = config.patch_eagerly});
     if (systrap.ok()) return ChosenPlatform{PlatformKind::kSystrap, *std::move(systrap)};
     LOG_WARNING("platform systrap does not work on this host (%s): using ptrace, which is slower",
                 strerror(systrap.error().code()));
@@ -231,10 +232,22 @@ Failure CreateInit(sentry::Kernel& kernel, sentry::GoferClient& files, const Sen
   return {};
 }
 
+// Builds the container and waits until its first process may run.
+Failure CreateContainer(oci::Inside& inside, const SentryStart& start) {
+  if (absl::Status s = inside.Prepare(); !s.ok()) return SetUpFailed(s);
+  StartupMark("sentry: container prepared");
+  (void)SendReport(start.control.get(), Report::Kind::kParked, 0);
+  const Result<Command> command = ReceiveCommand(start.control.get());
+  if (!command.ok() || command->kind != Command::Kind::kStart) _exit(kExitSetUp);
+  inside.Start();
+  return {};
+}
+
 // What the control thread works with; lives as long as the process.
 struct Control {
   int socket;
   sentry::Kernel& kernel;
+  oci::Inside* inside = nullptr;  // Of a container.
 };
 
 // Sleeps until the front-end passes a signal on, or is gone.
@@ -245,9 +258,12 @@ void* ControlThread(void* argument) {
   // it keeps nobody waiting.
   absl::base_internal::NominalCPUFrequency();
   for (;;) {
-    const Result<Command> command = ReceiveCommand(control.socket);
+    std::vector<UniqueFd> fds;
+    const Result<Command> command = ReceiveCommand(control.socket, fds);
     if (!command.ok()) _exit(kExitSetUp);
-    if (command->kind == Command::Kind::kSignalForeground) {
+    if (control.inside != nullptr) {
+      control.inside->OnCommand(*command, std::move(fds));
+    } else if (command->kind == Command::Kind::kSignalForeground) {
       control.kernel.SignalForeground(command->signal);
     } else if (command->kind == Command::Kind::kSignalInit) {
       control.kernel.SignalInit(command->signal);
@@ -256,8 +272,8 @@ void* ControlThread(void* argument) {
 }
 
 absl::Status StartControlThread(Control& control) {
-  // Signals go down into the kernel's locks and wait queues, no further.
-  constexpr size_t kStack = 256 * 1024;
+  // Signals go down into the kernel's locks and wait queues, no further; exec loads programs.
+  const size_t kStack = control.inside == nullptr ? 256 * 1024 : 1024 * 1024;
   pthread_attr_t attributes;
   pthread_attr_init(&attributes);
   pthread_attr_setstacksize(&attributes, kStack);
@@ -297,9 +313,14 @@ Failure RunProgram(SentryStart& start) {
   auto files =
       sentry::GoferClient::Create(std::move(start.socket), std::move(start.ring), platform);
   if (!files.ok()) return {kExitSetUp, absl::StrCat("gofer: ", strerror(files.error().code()))};
-  const Failure failure = CreateInit(kernel, **files, start);
+  std::unique_ptr<oci::Inside> inside;
+  if (start.config.container != nullptr) {
+    inside = std::make_unique<oci::Inside>(kernel, **files, start.config, start.control.get());
+  }
+  const Failure failure =
+      inside == nullptr ? CreateInit(kernel, **files, start) : CreateContainer(*inside, start);
   if (failure.happened()) End(start, Report::Kind::kFailed, failure.exit_status, failure.message);
-  Control control{.socket = start.control.get(), .kernel = kernel};
+  Control control{.socket = start.control.get(), .kernel = kernel, .inside = inside.get()};
   if (absl::Status s = StartControlThread(control); !s.ok()) return SetUpFailed(s);
   (void)SendReport(start.control.get(), Report::Kind::kRunning, 0);
   const int wait_status = kernel.Run();

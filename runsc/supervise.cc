@@ -26,7 +26,8 @@ int ShellStatus(int wait_status) {
   return WEXITSTATUS(wait_status);
 }
 
-// For when a process of the sandbox ended that should not have.
+}  // namespace
+
 std::string DescribeEnd(const char* name, int wait_status) {
   if (WIFSIGNALED(wait_status)) {
     const int sig = WTERMSIG(wait_status);
@@ -34,8 +35,6 @@ std::string DescribeEnd(const char* name, int wait_status) {
   }
   return absl::StrCat("the ", name, " ended with status ", WEXITSTATUS(wait_status));
 }
-
-}  // namespace
 
 Supervisor::Supervisor() {
   sigset_t set;
@@ -117,6 +116,8 @@ void Supervisor::OnReport(const Report& report) {
       break;
     case Report::Kind::kFailed:
       Finish(report.status, report.message);
+      break;
+    default:  // Of containers.
       break;
   }
 }

@@ -14,6 +14,9 @@
 
 namespace runsc {
 
+// For when a process of the sandbox ended that should not have: one line.
+std::string DescribeEnd(const char* name, int wait_status);
+
 // One per process, used by its only thread.
 class Supervisor {
  public:

@@ -31,10 +31,10 @@ absl::Status CannotExecute(const std::string& command, Errno error) {
     return absl::NotFoundError(absl::StrCat(what, "executable file not found in $PATH"));
   }
   if (missing) {
-    return absl::NotFoundError(
-        absl::StrCat(what, "stat ", command, ": no such file or directory"));
+    return absl::NotFoundError(absl::StrCat(what, "stat ", command, ": no such file or directory"));
   }
-  if (error == Errno(EACCES)) return absl::PermissionDeniedError(absl::StrCat(what, "permission denied"));
+  if (error == Errno(EACCES))
+    return absl::PermissionDeniedError(absl::StrCat(what, "permission denied"));
   if (error == Errno(ENOEXEC)) return absl::InternalError(absl::StrCat(what, "exec format error"));
   return Failed(absl::StrCat("exec: \"", command, "\""), error);
 }
@@ -141,8 +141,8 @@ absl::Status Inside::NameTerminal(sentry::Kernel::InitProcess& init) {
   if (!at.ok()) return absl::OkStatus();  // A read-only /dev: it goes without a name.
   const auto terminal = std::find_if(init.stdio.begin(), init.stdio.end(),
                                      [](const auto& file) { return file->is_terminal(); });
-  const auto joined = vfs.MountAt(*at, (*terminal)->inode_ref(), "devpts", "devpts",
-                                  MS_NOSUID | MS_NOEXEC);
+  const auto joined =
+      vfs.MountAt(*at, (*terminal)->inode_ref(), "devpts", "devpts", MS_NOSUID | MS_NOEXEC);
   if (!joined.ok()) return Failed(kName, joined.error());
   const Result<sentry::Path> named = vfs.Walk(ctx, kName, {});
   if (!named.ok()) return Failed(kName, named.error());
@@ -174,7 +174,8 @@ absl::Status Inside::Exec(uint32_t id, std::vector<UniqueFd> fds) {
       absl::MutexLock lock(&mu_);
       added_.erase(id);
     }
-    (void)SendReport(control_, {.kind = Report::Kind::kExecExited, .status = wait_status, .id = id});
+    (void)SendReport(control_,
+                     {.kind = Report::Kind::kExecExited, .status = wait_status, .id = id});
   };
   Result<Ref<sentry::Task>> task = kernel_.PrepareProcess(init);
   if (!task.ok()) return CannotExecute(process->args[0], task.error());

@@ -25,7 +25,10 @@ class Inside {
  public:
   // `control`: where reports go.
   Inside(sentry::Kernel& kernel, sentry::GoferClient& files, const Config& config, int control)
-      : kernel_(kernel), files_(files), config_(config), container_(*config.container),
+      : kernel_(kernel),
+        files_(files),
+        config_(config),
+        container_(*config.container),
         control_(control) {}
 
   // The tree and the first process, which does not run yet. A failure's message is what runc says.
@@ -43,8 +46,7 @@ class Inside {
 
   absl::Status MakeProcess(const spec::Process& process, std::vector<UniqueFd> fds,
                            sentry::Kernel::InitProcess& init);
-  absl::Status FindCommand(const std::vector<std::string>& args,
-                           sentry::Kernel::InitProcess& init);
+  absl::Status FindCommand(const std::vector<std::string>& args, sentry::Kernel::InitProcess& init);
   absl::Status NameTerminal(sentry::Kernel::InitProcess& init);
   absl::Status Exec(uint32_t id, std::vector<UniqueFd> fds);
   void Signal(const Command& command);

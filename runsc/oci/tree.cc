@@ -55,8 +55,8 @@ struct LinkNode {
 };
 // runtime-linux.md: "Dev symbolic links"; and ptmx.
 constexpr LinkNode kDefaultLinks[] = {
-    {"/dev/fd", "/proc/self/fd"},         {"/dev/stdin", "/proc/self/fd/0"},
-    {"/dev/stdout", "/proc/self/fd/1"},   {"/dev/stderr", "/proc/self/fd/2"},
+    {"/dev/fd", "/proc/self/fd"},       {"/dev/stdin", "/proc/self/fd/0"},
+    {"/dev/stdout", "/proc/self/fd/1"}, {"/dev/stderr", "/proc/self/fd/2"},
     {"/dev/ptmx", "pts/ptmx"},
 };
 
@@ -64,7 +64,10 @@ class TreeBuilder {
  public:
   TreeBuilder(sentry::Kernel& kernel, sentry::GoferClient& files, const Config& config,
               const Container& container)
-      : kernel_(kernel), vfs_(kernel.vfs()), files_(files), config_(config),
+      : kernel_(kernel),
+        vfs_(kernel.vfs()),
+        files_(files),
+        config_(config),
         container_(container) {}
 
   absl::StatusOr<Path> Build() {
@@ -127,8 +130,7 @@ class TreeBuilder {
     if (!root.ok()) return root.status();
     const Result<sentry::Attributes> attributes = (*root)->GetAttributes();
     if (!attributes.ok()) return Failed(what, attributes.error());
-    const Result<Path> at =
-        MountPoint(vfs_, ctx_, mount.destination, S_ISDIR(attributes->mode));
+    const Result<Path> at = MountPoint(vfs_, ctx_, mount.destination, S_ISDIR(attributes->mode));
     if (!at.ok()) return Failed(what, at.error());
     uint64_t flags = mount.flags & kKnownFlags;
     if (mount.type == "cgroup" || mount.type == "cgroup2") flags |= MS_RDONLY;
@@ -172,8 +174,8 @@ class TreeBuilder {
 
   absl::Status MakeDevice(const spec::Device& device) {
     const std::string what = absl::StrCat("linux.devices: ", device.path);
-    const auto rdev = makedev(static_cast<unsigned>(device.major),
-                              static_cast<unsigned>(device.minor));
+    const auto rdev =
+        makedev(static_cast<unsigned>(device.major), static_cast<unsigned>(device.minor));
     uint32_t type = S_IFIFO;
     if (device.type != 'p') {
       const bool known = rdev == makedev(1, 3) || rdev == makedev(1, 5) || rdev == makedev(1, 7) ||
@@ -222,15 +224,12 @@ class TreeBuilder {
     Result<Ref<Inode>> root = root_of(*at);
     const std::string what = absl::StrCat(field, ": ", path);
     if (!root.ok()) return Failed(what, root.error());
-    const auto joined =
-        vfs_.MountAt(*at, *root, at->mount->fs_type(), at->mount->source(), flags);
+    const auto joined = vfs_.MountAt(*at, *root, at->mount->fs_type(), at->mount->source(), flags);
     return joined.ok() ? absl::OkStatus() : Failed(what, joined.error());
   }
 
   absl::Status MakeReadOnly(const std::string& path) {
-    const auto itself = [](const Path& at) -> Result<Ref<Inode>> {
-      return at.dentry->inode_ref();
-    };
+    const auto itself = [](const Path& at) -> Result<Ref<Inode>> { return at.dentry->inode_ref(); };
     const Result<Path> at = vfs_.Walk(ctx_, path, {});
     const uint64_t flags = at.ok() ? at->mount->flags() : 0;
     return Cover("linux.readonlyPaths", path, itself, flags | MS_RDONLY);

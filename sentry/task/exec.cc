@@ -26,13 +26,13 @@ void Recompute(Credentials& creds, const Credentials& before, FileCapabilities f
     file.effective = creds.euid == 0;
   }
   if (set_id || file.effective || file.permitted != 0) creds.ambient = 0;
-  creds.permitted = (before.inheritable & file.inheritable) | (file.permitted & creds.bounding) |
-                    creds.ambient;
+  creds.permitted =
+      (before.inheritable & file.inheritable) | (file.permitted & creds.bounding) | creds.ambient;
   creds.effective = file.effective ? creds.permitted : creds.ambient;
 }
 
-// security.capability of a program: struct vfs_cap_data of include/uapi/linux/capability.h. Nothing for
-// a file without it, or with one that makes no sense.
+// security.capability of a program: struct vfs_cap_data of include/uapi/linux/capability.h. Nothing
+// for a file without it, or with one that makes no sense.
 FileCapabilities ReadFileCapabilities(Inode& inode) {
   constexpr uint32_t kRevisionMask = 0xff000000, kEffective = 1;
   constexpr uint32_t kRevision1 = 0x01000000, kRevision2 = 0x02000000, kRevision3 = 0x03000000;
@@ -88,8 +88,8 @@ Credentials CredentialsAfterExec(const Credentials& before, const Attributes& fi
 Result<ExecCredentials> CredentialsFor(const Program& program, const Credentials& before) {
   ExecCredentials after;
   const FileCapabilities capabilities = CapabilitiesOf(program, before);
-  after.creds = CredentialsAfterExec(before, program.attributes, capabilities, program.nosuid,
-                                     &after.secure);
+  after.creds =
+      CredentialsAfterExec(before, program.attributes, capabilities, program.nosuid, &after.secure);
   if (capabilities.effective && (capabilities.permitted & ~after.creds.permitted) != 0) {
     return Errno(EPERM);
   }

@@ -14,9 +14,9 @@
 namespace sentry {
 
 struct ExecArgs {
-  WalkContext walk;        // Whose `start` is the working directory or what dirfd names.
+  WalkContext walk;  // Whose `start` is the working directory or what dirfd names.
   std::string path;
-  std::string exec_name;   // AT_EXECFN; also what a script's interpreter is given.
+  std::string exec_name;  // AT_EXECFN; also what a script's interpreter is given.
   WalkOptions options;
   bool close_on_exec_dirfd = false;  // The name in /dev/fd/N would be gone: scripts are ENOENT.
   std::vector<std::string> argv, envp;

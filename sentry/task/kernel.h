@@ -54,7 +54,7 @@ class Kernel {
   struct InitProcess {
     std::vector<std::string> argv;
     std::vector<std::string> envp;
-    std::string path;           // Absolute, or relative to `cwd`; searched for nowhere.
+    std::string path;  // Absolute, or relative to `cwd`; searched for nowhere.
     Path root;
     Path cwd;
     Credentials creds;
@@ -76,8 +76,8 @@ class Kernel {
   // Serves until the first process has exited; then kills what is left. Its wait(2) status.
   int Run();
 
-  // Sends to the foreground process group of the terminal that init began with (^C from the caller's
-  // terminal, or a signal that the front-end was sent); without one, to init.
+  // Sends to the foreground process group of the terminal that init began with (^C from the
+  // caller's terminal, or a signal that the front-end was sent); without one, to init.
   void SignalForeground(int sig);
   void SignalInit(int sig);
   // The same for a process that StartProcess started, and the terminal it began with.
@@ -92,11 +92,12 @@ class Kernel {
   Ref<ThreadGroup> init() const;
   Result<Credentials> CredentialsOf(Pid tid);
 
-  // signalfds wait here, whosever signals they read; notified with POLLIN after a signal was queued.
+  // signalfds wait here, whosever signals they read; notified with POLLIN after a signal was
+  // queued.
   WaitQueue& signal_events() { return signal_events_; }
 
-  // Queues a signal and wakes whoever is to act on it. No lock of a file or filesystem may be held: a
-  // killed process lets go of its files here. To one task:
+  // Queues a signal and wakes whoever is to act on it. No lock of a file or filesystem may be held:
+  // a killed process lets go of its files here. To one task:
   void SendTo(Task& task, const SignalInfo& info) ABSL_LOCKS_EXCLUDED(mu_);
   // To a process.
   void SendTo(ThreadGroup& group, const SignalInfo& info) ABSL_LOCKS_EXCLUDED(mu_);
@@ -111,8 +112,7 @@ class Kernel {
   // signal (sigqueue(3)) is one too many.
   Status Kill(Task& sender, Pid pid, const SignalInfo& info) ABSL_LOCKS_EXCLUDED(mu_);
   // tgkill(2) and tkill(2) (`tgid` -1).
-  Status KillTask(Task& sender, Pid tgid, Pid tid, const SignalInfo& info)
-      ABSL_LOCKS_EXCLUDED(mu_);
+  Status KillTask(Task& sender, Pid tgid, Pid tid, const SignalInfo& info) ABSL_LOCKS_EXCLUDED(mu_);
   // Whether `sender` may send `sig` to a process.
   bool MaySignalLocked(const Task& sender, const ThreadGroup& group, int sig) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -156,14 +156,12 @@ class Kernel {
   // signal_delivery.cc
   enum class Room : uint8_t { kCharged, kPrepaid };
   Status SendLocked(ThreadGroup& group, Task* only, const SignalInfo& info, AfterUnlock& after,
-                    Room room = Room::kCharged)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // Puts it into a queue within RLIMIT_SIGPENDING (send_signal() of Linux); EAGAIN beyond it for what
-  // must not get lost.
+                    Room room = Room::kCharged) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Puts it into a queue within RLIMIT_SIGPENDING (send_signal() of Linux); EAGAIN beyond it for
+  // what must not get lost.
   Status QueueLocked(ThreadGroup& group, SignalQueue& queue, const SignalInfo& info, Room room)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  std::shared_ptr<UserSignals> SignalsOfUserLocked(uint32_t uid)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  std::shared_ptr<UserSignals> SignalsOfUserLocked(uint32_t uid) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void WakeForSignalLocked(ThreadGroup& group, Task* only, int sig, AfterUnlock& after)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Interrupts whatever the task does.
@@ -189,8 +187,7 @@ class Kernel {
   void FinishTask(Task& task, From from) ABSL_LOCKS_EXCLUDED(mu_);
   void ReleaseResources(Task& task) ABSL_LOCKS_EXCLUDED(mu_);
   void UnlinkTaskLocked(Task& task, AfterUnlock& after) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  void GroupDiedLocked(ThreadGroup& group, AfterUnlock& after)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void GroupDiedLocked(ThreadGroup& group, AfterUnlock& after) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void ReparentChildrenLocked(ThreadGroup& group, AfterUnlock& after)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void LeaveSessionLocked(ThreadGroup& group, AfterUnlock& after)
@@ -198,8 +195,7 @@ class Kernel {
   void SignalOrphansLocked(ThreadGroup& group, AfterUnlock& after)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Tells the parent of a zombie, or reaps it when the parent does not want to know.
-  void ReportDeathLocked(ThreadGroup& group, AfterUnlock& after)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void ReportDeathLocked(ThreadGroup& group, AfterUnlock& after) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void ReapLocked(ThreadGroup& group, AfterUnlock& after) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void WakeVforkParentLocked(Task& task) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Returns once no task of the group is in the middle of execve.

@@ -1,0 +1,115 @@
+#include "runsc/oci/terminal.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "runsc/control.h"
+#include "runsc/lockdown.h"
+
+namespace runsc::oci {
+
+namespace {
+
+bool WriteAll(int fd, const char* data, size_t size) {
+  while (size > 0) {
+    const ssize_t written = write(fd, data, size);
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) return false;
+    data += written;
+    size -= static_cast<size_t>(written);
+  }
+  return true;
+}
+
+}  // namespace
+
+absl::StatusOr<Pty> OpenPty(const std::optional<spec::ConsoleSize>& size, uid_t uid) {
+  Pty pty;
+  pty.master = UniqueFd(posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC));
+  if (!pty.master.valid()) return HostError("/dev/ptmx");
+  if (unlockpt(pty.master.get()) != 0) return HostError("unlockpt");
+  pty.slave = UniqueFd(ioctl(pty.master.get(), TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC));
+  if (!pty.slave.valid()) return HostError("TIOCGPTPEER");
+  // Not everybody may give files away; root's is good enough then.
+  if (fchown(pty.slave.get(), uid, static_cast<gid_t>(-1)) != 0) errno = 0;
+  if (size.has_value()) {
+    const winsize window{.ws_row = size->rows, .ws_col = size->columns};
+    if (ioctl(pty.master.get(), TIOCSWINSZ, &window) != 0) return HostError("TIOCSWINSZ");
+  }
+  return pty;
+}
+
+absl::Status SendConsole(const std::string& path, int master) {
+  sockaddr_un address{.sun_family = AF_UNIX};
+  if (path.size() >= sizeof(address.sun_path)) {
+    return absl::InvalidArgumentError(absl::StrCat("--console-socket: ", path, ": is too long"));
+  }
+  memcpy(address.sun_path, path.c_str(), path.size() + 1);
+  const UniqueFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!fd.valid()) return HostError("socket");
+  if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
+    return HostError(absl::StrCat("--console-socket: ", path));
+  }
+  constexpr char kName[] = "/dev/ptmx";
+  const int fds[] = {master};
+  const Status sent = SendWithFds(fd.get(), std::as_bytes(std::span(kName, strlen(kName))), fds);
+  if (!sent.ok()) {
+    return absl::InternalError(
+        absl::StrCat("--console-socket: ", path, ": ", strerror(sent.error().code())));
+  }
+  return absl::OkStatus();
+}
+
+Relay::Relay(UniqueFd master) : master_(std::move(master)) {
+  termios modes{};
+  if (tcgetattr(STDIN_FILENO, &modes) != 0) return;
+  modes_ = modes;
+  cfmakeraw(&modes);
+  tcsetattr(STDIN_FILENO, TCSANOW, &modes);
+  OnResize();
+}
+
+Relay::~Relay() {
+  if (modes_.has_value()) tcsetattr(STDIN_FILENO, TCSANOW, &*modes_);
+}
+
+void Relay::OnInput() {
+  char buffer[4096];
+  const ssize_t count = read(STDIN_FILENO, buffer, sizeof(buffer));
+  if (count < 0 && (errno == EINTR || errno == EAGAIN)) return;
+  if (count <= 0) {
+    // What is not a terminal has an end, which ^D says to the line.
+    input_open_ = false;
+    constexpr char kEndOfTransmission = 4;
+    WriteAll(master_.get(), &kEndOfTransmission, 1);
+    return;
+  }
+  if (!WriteAll(master_.get(), buffer, static_cast<size_t>(count))) input_open_ = false;
+}
+
+bool Relay::OnOutput() {
+  char buffer[16384];
+  const ssize_t count = read(master_.get(), buffer, sizeof(buffer));
+  if (count < 0 && (errno == EINTR || errno == EAGAIN)) return true;
+  // EIO: nobody has the other end open any more.
+  if (count <= 0) return false;
+  WriteAll(STDOUT_FILENO, buffer, static_cast<size_t>(count));
+  return true;
+}
+
+void Relay::OnResize() {
+  winsize window{};
+  if (ioctl(STDIN_FILENO, TIOCGWINSZ, &window) != 0) return;
+  ioctl(master_.get(), TIOCSWINSZ, &window);
+}
+
+}  // namespace runsc::oci
