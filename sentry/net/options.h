@@ -51,8 +51,8 @@ class SocketOptions {
     kPassRights = 1 << 19,
   };
 
-  // Limits of net.core.{w,r}mem_{default,max}.
-  static constexpr int kDefaultBuffer = 212992, kMaxBuffer = 212992;
+  // net.core.{w,r}mem_{default,max} of Linux 6.18.
+  static constexpr int kDefaultBuffer = 212992, kMaxBuffer = 4194304;
 
   bool has(Flag flag) const { return (flags_.load(std::memory_order_relaxed) & flag) != 0; }
   void Set(Flag flag, bool on) {

@@ -331,8 +331,13 @@ Result<std::string> UnixSocket::GetFamilySocketOption(Task& task, int name) {
   }
 }
 
+// There are no options but those of SOL_SOCKET (sock_no_getsockopt()).
+Result<std::string> UnixSocket::GetOption(Task& task, int level, int name, size_t room) {
+  if (level != SOL_SOCKET) return Errno(EOPNOTSUPP);
+  return Socket::GetOption(task, level, name, room);
+}
+
 Status UnixSocket::SetOption(Task& task, int level, int name, std::span<const std::byte> value) {
-  // unix_setsockopt() knows nothing but SOL_SOCKET.
   if (level != SOL_SOCKET) return Errno(EOPNOTSUPP);
   TRY(Socket::SetOption(task, level, name, value));
   end_->send_buffer = options().send_buffer.load();
