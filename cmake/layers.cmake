@@ -7,11 +7,12 @@ set(MAY_USE_platform/systrap "base platform/api platform/native")
 set(MAY_USE_platform/ptrace "base platform/api platform/native")
 set(MAY_USE_gofer/protocol "base")
 set(MAY_USE_gofer/server "base gofer/protocol")
+set(MAY_USE_gofer/net "base gofer/protocol")
 set(MAY_USE_sentry "base platform/api gofer/protocol")
 set(MAY_USE_syscalls "base sentry platform/api")
 set(MAY_USE_runsc "base platform gofer sentry syscalls")
 set(SANDBOX_LAYERS base platform/api platform/native platform/systrap platform/ptrace
-    gofer/protocol gofer/server sentry syscalls runsc)
+    gofer/protocol gofer/server gofer/net sentry syscalls runsc)
 
 function(check_layer layer file)
   string(REPLACE " " "|" allowed "${MAY_USE_${layer}}")

@@ -20,6 +20,8 @@ inline constexpr int kExitNotExecutable = 126;
 inline constexpr int kExitNotFound = 127;
 
 enum class PlatformKind : uint8_t { kSystrap, kPtrace };
+// kNone: a loopback interface of the sandbox's own. kHost: the network namespace that the front-end is
+// in when it launches the sandbox (a container's is entered before); a network gofer makes the sockets.
 enum class NetworkKind : uint8_t { kNone, kHost };
 enum class OverlayKind : uint8_t { kNone, kMemory };
 enum class LogFormat : uint8_t { kText, kJson };

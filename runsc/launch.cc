@@ -20,6 +20,7 @@
 #include "runsc/control.h"
 #include "runsc/gofer_main.h"
 #include "runsc/lockdown.h"
+#include "runsc/net_gofer_main.h"
 #include "runsc/oci/container.h"
 #include "runsc/sentry_main.h"
 #include "runsc/startup_trace.h"
@@ -43,11 +44,12 @@ absl::StatusOr<Pair> MakePair() {
   return Pair{UniqueFd(fds[0]), UniqueFd(fds[1])};
 }
 
-// A fork into new user and pid namespaces; the others are entered by the child itself, in parallel
-// with its sibling. As with fork(2), libc must learn the child's thread id.
-pid_t ForkIntoNamespaces() {
+// A fork into a new pid namespace and, unless told otherwise, a user namespace; the others are
+// entered by the child itself, in parallel with its sibling. As with fork(2), libc must learn the
+// child's thread id.
+pid_t ForkIntoNamespaces(unsigned long flags = CLONE_NEWUSER | CLONE_NEWPID) {
   int* tid_address = nullptr;
-  unsigned long flags = CLONE_NEWUSER | CLONE_NEWPID | SIGCHLD;
+  flags |= SIGCHLD;
   if (prctl(PR_GET_TID_ADDRESS, &tid_address, 0, 0, 0) == 0 && tid_address != nullptr) {
     flags |= CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID;
   }
@@ -116,6 +118,12 @@ bool MayMapIds() {
          prctl(PR_CAPBSET_READ, 7 /* CAP_SETUID */, 0, 0, 0) == 1;
 }
 
+// Whether this process has rights in the network namespaces that it may enter: then its network
+// gofer stays in its user namespace.
+bool MayEnterNetworks() {
+  return MayMapIds() && prctl(PR_CAPBSET_READ, 21 /* CAP_SYS_ADMIN */, 0, 0, 0) == 1;
+}
+
 // In the child: only what it is given stays open, and no signal that is meant for the program or
 // the front-end touches it or its own children.
 void BecomeChild(const char* name, const std::vector<int>& keep) {
@@ -152,12 +160,15 @@ absl::Status ForkFailed() {
 // What the children need, made before the first fork.
 struct Channels {
   Pair gofer_control, sentry_control, files;  // First ends: front-end, front-end, sentry.
+  Pair network_control, network;              // Likewise; with a network of the host only.
   UniqueFd ring;
 };
 
-absl::StatusOr<Channels> MakeChannels() {
+absl::StatusOr<Channels> MakeChannels(bool network) {
   Channels channels;
-  for (Pair* pair : {&channels.gofer_control, &channels.sentry_control, &channels.files}) {
+  std::vector<Pair*> pairs = {&channels.gofer_control, &channels.sentry_control, &channels.files};
+  if (network) pairs.insert(pairs.end(), {&channels.network_control, &channels.network});
+  for (Pair* pair : pairs) {
     absl::StatusOr<Pair> made = MakePair();
     if (!made.ok()) return made.status();
     *pair = *std::move(made);
@@ -184,12 +195,26 @@ pid_t ForkGofer(const Config& config, Channels& channels, const Identity& identi
                    .ring = std::move(channels.ring)}));
 }
 
+pid_t ForkNetGofer(const Config& config, Channels& channels, bool privileged,
+                   const Identity& identity) {
+  const pid_t pid = privileged ? ForkIntoNamespaces(CLONE_NEWPID) : ForkIntoNamespaces();
+  if (pid != 0) return pid;
+  BecomeChild("sandbox-net", {STDERR_FILENO, config.log_fd, channels.network_control.second.get(),
+                              channels.network.second.get()});
+  _exit(NetGoferMain({.config = config,
+                      .identity = identity,
+                      .privileged = privileged,
+                      .control = std::move(channels.network_control.second),
+                      .socket = std::move(channels.network.second)}));
+}
+
 pid_t ForkSentry(const Config& config, Channels& channels, const Identity& identity) {
   const User caller{geteuid(), getegid()};
   const pid_t pid = ForkIntoNamespaces();
   if (pid != 0) return pid;
   std::vector<int> keep = {config.log_fd, channels.sentry_control.second.get(),
-                           channels.files.first.get(), channels.ring.get()};
+                           channels.files.first.get(), channels.network.first.get(),
+                           channels.ring.get()};
   const int passed_on = config.container != nullptr ? config.container->preserve_fds : 0;
   for (int fd = STDIN_FILENO; fd <= STDERR_FILENO + passed_on; ++fd) keep.push_back(fd);
   BecomeChild("sandbox-sentry", keep);
@@ -198,13 +223,29 @@ pid_t ForkSentry(const Config& config, Channels& channels, const Identity& ident
               .caller = caller,
               .control = std::move(channels.sentry_control.second),
               .socket = std::move(channels.files.first),
-              .ring = std::move(channels.ring)});
+              .ring = std::move(channels.ring),
+              .network = std::move(channels.network.first)});
+}
+
+// Starts the network gofer, which needs no other of the sandbox's processes.
+absl::Status StartNetGofer(const Config& config, Channels& channels, Child& child) {
+  const bool privileged = MayEnterNetworks();
+  const IdMaps maps = privileged ? NobodyOnly() : CallerOnly();
+  child.pid = ForkNetGofer(config, channels, privileged, maps.identity);
+  if (child.pid < 0) return ForkFailed();
+  child.control = std::move(channels.network_control.first);
+  channels.network_control.second.reset();
+  channels.network.second.reset();
+  if (!privileged) return MapAndGo(child, maps);
+  (void)SendCommand(child.control.get(), {.kind = Command::Kind::kGo});
+  return absl::OkStatus();
 }
 
 }  // namespace
 
 absl::StatusOr<Sandbox> Launch(const Config& config) {
-  absl::StatusOr<Channels> channels = MakeChannels();
+  const bool network = config.network != NetworkKind::kNone;
+  absl::StatusOr<Channels> channels = MakeChannels(network);
   if (!channels.ok()) return channels.status();
   const bool may_map = MayMapIds();
   const IdMaps gofer_maps = may_map ? Everyone() : CallerOnly();
@@ -223,7 +264,9 @@ absl::StatusOr<Sandbox> Launch(const Config& config) {
 
   if (status.ok()) status = MapAndGo(sandbox.sentry, sentry_maps);
   if (status.ok()) status = MapAndGo(sandbox.gofer, gofer_maps);
+  if (status.ok() && network) status = StartNetGofer(config, *channels, sandbox.network);
   if (!status.ok()) {
+    Kill(sandbox.network);
     Kill(sandbox.sentry);
     Kill(sandbox.gofer);
     return status;

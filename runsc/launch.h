@@ -25,9 +25,10 @@ struct Child {
 struct Sandbox {
   Child gofer;
   Child sentry;
+  Child network;  // The network gofer; there is none without a network of the host.
 };
 
-// Returns when both have been told to go on. On failure nothing is left.
+// Returns when all have been told to go on. On failure nothing is left.
 // Requires: no threads, and SIGCHLD blocked with the default action.
 absl::StatusOr<Sandbox> Launch(const Config& config);
 

@@ -61,6 +61,12 @@ absl::Status TakeIdentity(uid_t uid, gid_t gid) {
   if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0) return HostError("prctl(PR_SET_KEEPCAPS)");
   if (setresgid(gid, gid, gid) != 0) return HostError("setresgid");
   if (setresuid(uid, uid, uid) != 0) return HostError("setresuid");
+  // Who was 0 until now kept what is permitted only.
+  __user_cap_header_struct header{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+  __user_cap_data_struct sets[2];
+  if (syscall(SYS_capget, &header, sets) != 0) return HostError("capget");
+  for (__user_cap_data_struct& set : sets) set.effective = set.permitted;
+  if (syscall(SYS_capset, &header, sets) != 0) return HostError("capset");
   return absl::OkStatus();
 }
 

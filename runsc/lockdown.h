@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -20,16 +21,16 @@ absl::Status HostError(const std::string& what);
 // Closes every descriptor but those named.
 void CloseAllBut(std::span<const int> keep);
 
-enum class NetworkNamespace { kNew, kCallers };
+enum class NetworkNamespace { kNew, kKept };
 // Enters new mount, ipc, uts and cgroup namespaces, and a network one. The user and pid namespaces
 // are made by clone(2) already.
 absl::Status EnterNamespaces(NetworkNamespace network);
 
-// Takes on `uid`:`gid` for good, with the capabilities kept. Requires: mapped.
-absl::Status TakeIdentity(uid_t uid, gid_t gid);
-
 // Brings the loopback interface of a fresh network namespace up.
 absl::Status BringUpLoopback();
+
+// Takes on `uid`:`gid` for good, with the capabilities kept. Requires: mapped.
+absl::Status TakeIdentity(uid_t uid, gid_t gid);
 
 // Mounts a new, empty, read-only filesystem over the directory `over`, out of sight of the host.
 // A procfs of this pid namespace that shows processes only and is attached nowhere (fsmount(2)).

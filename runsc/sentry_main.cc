@@ -35,6 +35,7 @@
 #include "runsc/startup_trace.h"
 #include "sentry/fs/gofer/gofer_client.h"
 #include "sentry/fs/host/host_file.h"
+#include "sentry/net/host/net_client.h"
 #include "sentry/net/namespace.h"
 #include "sentry/task/kernel.h"
 #include "syscalls/dispatcher.h"
@@ -64,13 +65,10 @@ Failure SetUpFailed(const absl::Status& status) {
 }
 
 absl::Status LockDown(SentryStart& start, UniqueFd& proc) {
-  const bool own_network = start.config.network == NetworkKind::kNone;
-  const auto network = own_network ? NetworkNamespace::kNew : NetworkNamespace::kCallers;
-  if (absl::Status s = EnterNamespaces(network); !s.ok()) return s;
+  // Whatever the sandbox's network is: the sentry's own has nothing in it, not even a loopback
+  // interface that is up.
+  if (absl::Status s = EnterNamespaces(NetworkNamespace::kNew); !s.ok()) return s;
   StartupMark("sentry: in its namespaces");
-  if (own_network) {
-    if (absl::Status s = BringUpLoopback(); !s.ok()) return s;
-  }
   platform::native::HostVdso();  // While there is a /proc.
   const Result<Command> go = ReceiveCommand(start.control.get());
   if (!go.ok()) return absl::AbortedError("the front-end is gone");
@@ -309,7 +307,9 @@ Failure RunProgram(SentryStart& start) {
   syscalls::LinuxDispatcher dispatcher;
   sentry::Kernel kernel(platform, dispatcher,
                         {.hostname = start.config.hostname, .strace = start.config.strace});
-  kernel.set_network(MakeRef<sentry::NetworkNamespace>());
+  Ref<sentry::NetClient> network;
+  if (start.network.valid()) network = MakeRef<sentry::NetClient>(std::move(start.network));
+  kernel.set_network(MakeRef<sentry::NetworkNamespace>(std::move(network)));
   auto files =
       sentry::GoferClient::Create(std::move(start.socket), std::move(start.ring), platform);
   if (!files.ok()) return {kExitSetUp, absl::StrCat("gofer: ", strerror(files.error().code()))};

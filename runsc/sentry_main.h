@@ -15,6 +15,7 @@ struct SentryStart {
   UniqueFd control;
   UniqueFd socket;  // To the gofer.
   UniqueFd ring;
+  UniqueFd network;  // To the network gofer; none when the sandbox has no network of the host.
 };
 
 // How it went is reported on `control`.

@@ -67,6 +67,9 @@ inline constexpr SeccompRule kCommon[] = {
     // The gofer, the front-end and the zygote.
     {SYS_recvmsg, "descriptors from the gofer", 0, {}},
     {SYS_recvfrom, "the front-end's commands", 0, {}},
+    // On sockets that the network gofer has made.
+    {SYS_sendmsg, "sockets; requests to the network gofer", 0, {}},
+    {SYS_accept4, "sockets that listen", 0, {}},
     {SYS_sendto, "waking the gofer, reports; no address", 1, {{4, ~uint64_t{0}, 0}}},
     {SYS_poll, "readiness of the descriptors it was started with", 0, {}},
     {SYS_epoll_create1, "likewise", 0, {}},

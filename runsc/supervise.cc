@@ -55,14 +55,16 @@ Supervisor::Supervisor() {
 
 int Supervisor::Run(Sandbox sandbox) {
   sandbox_ = std::move(sandbox);
-  while (sandbox_.sentry.pid > 0 || sandbox_.gofer.pid > 0) {
+  while (sandbox_.sentry.pid > 0 || sandbox_.gofer.pid > 0 || sandbox_.network.pid > 0) {
     pollfd fds[] = {{.fd = signals_.get(), .events = POLLIN, .revents = 0},
                     {.fd = sandbox_.sentry.control.get(), .events = POLLIN, .revents = 0},
-                    {.fd = sandbox_.gofer.control.get(), .events = POLLIN, .revents = 0}};
+                    {.fd = sandbox_.gofer.control.get(), .events = POLLIN, .revents = 0},
+                    {.fd = sandbox_.network.control.get(), .events = POLLIN, .revents = 0}};
     if (poll(fds, std::size(fds), -1) < 0) continue;
     // Reports first: a child's last words explain its end.
     if (fds[1].revents != 0) OnReports(sandbox_.sentry);
     if (fds[2].revents != 0) OnReports(sandbox_.gofer);
+    if (fds[3].revents != 0) OnReports(sandbox_.network);
     if (fds[0].revents != 0) OnSignal();
   }
   return exit_status_.value_or(kExitSetUp);
@@ -124,7 +126,8 @@ void Supervisor::OnReport(const Report& report) {
 
 void Supervisor::Reap() {
   for (const auto& [child, name] :
-       {std::pair(&sandbox_.sentry, "sentry"), std::pair(&sandbox_.gofer, "gofer")}) {
+       {std::pair(&sandbox_.sentry, "sentry"), std::pair(&sandbox_.gofer, "gofer"),
+        std::pair(&sandbox_.network, "network gofer")}) {
     int wait_status = 0;
     if (child->pid > 0 && waitpid(child->pid, &wait_status, WNOHANG) == child->pid) {
       End(*child, name, wait_status);
@@ -137,6 +140,9 @@ void Supervisor::End(Child& child, const char* name, int wait_status) {
   // What was said just before may not have been read yet.
   OnReports(sandbox_.sentry);
   OnReports(sandbox_.gofer);
+  OnReports(sandbox_.network);
+  // Without its network gofer a sandbox lives on; its calls about the network fail.
+  if (&child == &sandbox_.network) return;
   // The gofer ends by itself when the sentry is gone, which knows better what happened.
   if (&child == &sandbox_.gofer && wait_status == 0 && sandbox_.sentry.pid > 0) {
     kill(sandbox_.sentry.pid, SIGKILL);
@@ -148,7 +154,7 @@ void Supervisor::End(Child& child, const char* name, int wait_status) {
 void Supervisor::Finish(int exit_status, const std::string& complaint) {
   if (exit_status_.has_value()) return;
   exit_status_ = exit_status;
-  for (const Child* child : {&sandbox_.sentry, &sandbox_.gofer}) {
+  for (const Child* child : {&sandbox_.sentry, &sandbox_.gofer, &sandbox_.network}) {
     if (child->pid > 0) kill(child->pid, SIGKILL);
   }
   if (exit_status == kExitSetUp) RestoreTerminal();

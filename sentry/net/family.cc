@@ -4,12 +4,25 @@
 
 #include <algorithm>
 
+#include "sentry/net/host/host_socket.h"
+#include "sentry/net/netlink/netlink_socket.h"
 #include "sentry/net/unix/unix_socket.h"
+#include "sentry/task/kernel.h"
+#include "sentry/task/task.h"
 
 namespace sentry {
 namespace {
 
+// The host's, where the sandbox uses a network of the host.
+Result<Ref<Socket>> CreateInternet(Task& task, const SocketKind& what, OpenFlags flags) {
+  if (task.kernel().network().net_client() != nullptr) return HostSocket::Create(task, what, flags);
+  return Errno(EAFNOSUPPORT);
+}
+
 constexpr SocketFamily kFamilies[] = {
+    {AF_INET, &CreateInternet, nullptr},
+    {AF_INET6, &CreateInternet, nullptr},
+    {AF_NETLINK, &NetlinkSocket::Create, nullptr},
     {AF_UNIX, &UnixSocket::Create, &UnixSocket::CreatePair},
 };
 

@@ -1,10 +1,20 @@
 #include "sentry/net/namespace.h"
 
+#include <utility>
+
+#include "sentry/net/devices/devices.h"
+#include "sentry/net/host/net_client.h"
+#include "sentry/net/netlink/netlink_sockets.h"
 #include "sentry/net/unix/unix_sockets.h"
 
 namespace sentry {
 
-NetworkNamespace::NetworkNamespace() : unix_sockets_(std::make_unique<UnixSockets>()) {}
+NetworkNamespace::NetworkNamespace(Ref<NetClient> client)
+    : unix_sockets_(std::make_unique<UnixSockets>()),
+      netlink_sockets_(std::make_unique<NetlinkSockets>()),
+      client_(std::move(client)),
+      devices_(std::make_unique<NetworkDevices>(
+          client_ ? std::make_unique<NetClientDevices>(client_) : nullptr)) {}
 
 NetworkNamespace::~NetworkNamespace() = default;
 

@@ -169,7 +169,6 @@ TEST(SentryFilter, HasNoWayOut) {
                             SYS_bind,
                             SYS_listen,
                             SYS_accept,
-                            SYS_accept4,
                             SYS_mount,
                             SYS_umount2,
                             SYS_chroot,

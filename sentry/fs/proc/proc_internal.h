@@ -119,7 +119,7 @@ Ref<Inode> NewTaskDirectory(const Subject& subject);
 // fd and fdinfo (task_fds.cc).
 Ref<Inode> NewFdDirectory(const Subject& subject);
 Ref<Inode> NewFdInfoDirectory(const Subject& subject);
-// ns (task_namespaces.cc), attr and net (task_misc.cc).
+// ns (task_namespaces.cc), attr (task_misc.cc), net (task_net.cc).
 Ref<Inode> NewNamespacesDirectory(const Subject& subject);
 Ref<Inode> NewAttrDirectory(const Subject& subject);
 Ref<Inode> NewNetDirectory(const Subject& subject);

@@ -1,4 +1,4 @@
-// The small texts of /proc/PID: limits, io, children, …; and its directories attr and net.
+// The small texts of /proc/PID: limits, io, children, …; and its directory attr.
 #include <algorithm>
 #include <array>
 
@@ -42,44 +42,6 @@ constexpr std::string_view kAttributes[] = {"current",   "exec", "fscreate",
                                             "keycreate", "prev", "sockcreate"};
 constexpr TaskText kAttribute{"", 0666, &Unreadable};
 
-// proc_pid_net(5): there is no network device and no socket of a network yet.
-constexpr char kNetDev[] =
-    "Inter-|   Receive                                                |  Transmit\n"
-    " face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop "
-    "fifo colls carrier compressed\n";
-constexpr char kNetRoute[] =
-    "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT      "
-    "                                                 \n";
-constexpr char kNetTcp[] =
-    "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout "
-    "inode"
-    "                                                     \n";
-constexpr char kNetTcp6[] =
-    "  sl  local_address                         remote_address                        st tx_queue "
-    "rx_queue tr tm->when retrnsmt   uid  timeout inode\n";
-constexpr char kNetUdp[] =
-    "   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout "
-    "inode ref pointer drops             \n";
-constexpr char kNetUdp6[] =
-    "  sl  local_address                         remote_address                        st tx_queue "
-    "rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops\n";
-constexpr char kNetUnix[] = "Num       RefCount Protocol Flags    Type St Inode Path\n";
-constexpr char kNetArp[] =
-    "IP address       HW type     Flags       HW address            Mask     Device\n";
-constexpr char kNothing[] = "";
-constexpr TaskText kNet[] = {
-    {"arp", 0444, &SameText<kNetArp>},       {"dev", 0444, &SameText<kNetDev>},
-    {"if_inet6", 0444, &SameText<kNothing>}, {"route", 0444, &SameText<kNetRoute>},
-    {"tcp", 0444, &SameText<kNetTcp>},       {"tcp6", 0444, &SameText<kNetTcp6>},
-    {"udp", 0444, &SameText<kNetUdp>},       {"udp6", 0444, &SameText<kNetUdp6>},
-    {"unix", 0444, &SameText<kNetUnix>},
-};
-
-// A directory of texts. Subject and tables are values and constants: filled when it is looked up.
-Ref<FixedDirectory> NewTextDirectory(const Subject& subject, uint64_t slot) {
-  return MakeRef<FixedDirectory>(subject.Node(S_IFDIR | 0555, slot));
-}
-
 }  // namespace
 
 Result<std::string> Unreadable(const Subject& subject) {
@@ -88,19 +50,11 @@ Result<std::string> Unreadable(const Subject& subject) {
 }
 
 Ref<Inode> NewAttrDirectory(const Subject& subject) {
-  const Ref<FixedDirectory> directory = NewTextDirectory(subject, kSlotAttr);
+  // Subject and table are values and constants: filled when it is looked up.
+  const auto directory = MakeRef<FixedDirectory>(subject.Node(S_IFDIR | 0555, kSlotAttr));
   uint64_t slot = kSlotAttr;
   for (const std::string_view name : kAttributes) {
     directory->Put(std::string(name), NewTaskText(subject, kAttribute, ++slot));
-  }
-  return directory;
-}
-
-Ref<Inode> NewNetDirectory(const Subject& subject) {
-  const Ref<FixedDirectory> directory = NewTextDirectory(subject, kSlotNet);
-  uint64_t slot = kSlotNet;
-  for (const TaskText& row : kNet) {
-    directory->Put(std::string(row.name), NewTaskText(subject, row, ++slot));
   }
   return directory;
 }

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "sentry/fs/anon/pidfd.h"
+#include "sentry/net/devices/ioctl.h"
 #include "sentry/net/unix/unix_sockets.h"
 #include "sentry/task/kernel.h"
 #include "sentry/task/task.h"
@@ -365,7 +366,7 @@ Result<int64_t> UnixSocket::Ioctl(Task& task, uint32_t command, uint64_t arg) {
       bytes = static_cast<int32_t>(end_->messages.front().size);
     }
   } else {
-    return Socket::Ioctl(task, command, arg);
+    return DeviceIoctl(task, space_->devices(), AF_UNIX, command, arg);
   }
   TRY(task.mem().Write(UserPtr<int32_t>{UserAddr{arg}}, bytes));
   return int64_t{0};

@@ -1,0 +1,17 @@
+// The socket options that the network gofer passes on.
+#ifndef GOFER_NET_OPTIONS_H_
+#define GOFER_NET_OPTIONS_H_
+
+#include <cstddef>
+
+namespace gofer {
+
+// Whether getsockopt(2), or setsockopt(2) with a value of `size` bytes, is passed on: what changes
+// one socket and takes values. What installs programs, names other namespaces or builds packets by
+// hand is not.
+bool MayGetOption(int level, int name);
+bool MaySetOption(int level, int name, size_t size);
+
+}  // namespace gofer
+
+#endif  // GOFER_NET_OPTIONS_H_

@@ -1,0 +1,59 @@
+// Options of the host's sockets: the gofer has the table of what it passes on.
+#include <sys/socket.h>
+
+#include <algorithm>
+
+#include "sentry/net/host/host_socket.h"
+#include "sentry/task/task.h"
+
+namespace sentry {
+namespace {
+
+// Options at SOL_SOCKET that the host's socket has to know as well, once the sentry has accepted
+// the value.
+constexpr int kPassedOn[] = {
+    SO_REUSEADDR,   SO_REUSEPORT, SO_KEEPALIVE,       SO_BROADCAST, SO_OOBINLINE,   SO_SNDBUF,
+    SO_RCVBUF,      SO_RCVLOWAT,  SO_DONTROUTE,       SO_PRIORITY,  SO_NO_CHECK,    SO_TIMESTAMP,
+    SO_TIMESTAMPNS, SO_RXQ_OVFL,  SO_MAX_PACING_RATE, SO_LINGER,    SO_BINDTODEVICE};
+// Whose value only the host's socket knows.
+constexpr int kAskedFor[] = {SO_ERROR, SO_SNDBUF, SO_RCVBUF, SO_INCOMING_CPU, SO_MEMINFO};
+
+template <size_t N>
+bool IsIn(const int (&list)[N], int name) {
+  return std::find(std::begin(list), std::end(list), name) != std::end(list);
+}
+
+}  // namespace
+
+Status HostSocket::SetSocketOption(Task& task, int name, std::span<const std::byte> value) {
+  // A name: nothing of it is for the sentry.
+  if (name == SO_BINDTODEVICE) return client_.SetOption(fd_.get(), SOL_SOCKET, name, value);
+  TRY(Socket::SetOption(task, SOL_SOCKET, name, value));
+  if (!IsIn(kPassedOn, name)) return kOk;
+  if (name == SO_LINGER) {
+    // A close that waits would be the sentry's own: only one that resets is passed on.
+    const bool resets = options().has(SocketOptions::kLingers) && options().linger_seconds == 0;
+    const linger passed{.l_onoff = resets ? 1 : 0, .l_linger = 0};
+    return client_.SetOption(fd_.get(), SOL_SOCKET, name, std::as_bytes(std::span(&passed, 1)));
+  }
+  const size_t most = name == SO_MAX_PACING_RATE ? sizeof(uint64_t) : sizeof(int);
+  const Status passed =
+      client_.SetOption(fd_.get(), SOL_SOCKET, name, value.first(std::min(value.size(), most)));
+  // The rights of the guest are not the gofer's.
+  return !passed.ok() && passed.error() == Errno(EPERM) && name == SO_PRIORITY ? kOk : passed;
+}
+
+Status HostSocket::SetOption(Task& task, int level, int name, std::span<const std::byte> value) {
+  if (level == SOL_SOCKET) return SetSocketOption(task, name, value);
+  return client_.SetOption(fd_.get(), level, name, value);
+}
+
+Result<std::string> HostSocket::GetOption(Task& task, int level, int name, size_t room) {
+  if (level == SOL_SOCKET) {
+    if (name == SO_ERROR && has_error()) return Socket::GetOption(task, level, name, room);
+    if (!IsIn(kAskedFor, name)) return Socket::GetOption(task, level, name, room);
+  }
+  return client_.GetOption(fd_.get(), level, name, room);
+}
+
+}  // namespace sentry

@@ -1,0 +1,195 @@
+#include "sentry/net/host/host_socket.h"
+
+#include <linux/capability.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstddef>
+#include <cstring>
+#include <utility>
+
+#include "sentry/fs/host/host_poller.h"
+#include "sentry/net/devices/ioctl.h"
+#include "sentry/task/kernel.h"
+#include "sentry/task/task.h"
+
+namespace sentry {
+namespace {
+
+constexpr uint16_t kFirstFreePort = 1024;  // ip_unprivileged_port_start
+
+uint16_t PortOf(const SocketAddress& address) {
+  // Of both families at the same place.
+  return ntohs(address.As<sockaddr_in>().sin_port);
+}
+
+// The host's socket never blocks, so that an interrupted call cannot happen; should it, it is tried
+// again.
+Errno HostErrno() { return errno == EINTR ? Errno(EAGAIN) : Errno::Last(); }
+
+}  // namespace
+
+Result<Ref<Socket>> HostSocket::Create(Task& task, const SocketKind& what, OpenFlags flags) {
+  auto space = Ref<NetworkNamespace>::Share(task.kernel().network());
+  if (what.type == SOCK_RAW && !task.creds().HasCapability(CAP_NET_RAW)) return Errno(EPERM);
+  UniqueFd fd = TRY(space->net_client()->MakeSocket(what.domain, what.type, what.protocol));
+  SocketKind kind = what;
+  if (kind.protocol == 0) {
+    kind.protocol = what.type == SOCK_STREAM ? int{IPPROTO_TCP} : int{IPPROTO_UDP};
+  }
+  return Ref<Socket>(MakeRef<HostSocket>(std::move(space), kind, flags, std::move(fd)));
+}
+
+HostSocket::HostSocket(Ref<NetworkNamespace> space, const SocketKind& what, OpenFlags flags,
+                       UniqueFd fd, std::optional<SocketAddress> peer)
+    : Socket(what, flags),
+      space_(std::move(space)),
+      client_(*space_->net_client()),
+      fd_(std::move(fd)),
+      accepted_from_(std::move(peer)),
+      uid_(Task::Current() == nullptr ? 0 : Task::Current()->creds().fsuid) {
+  client_.Add(*this);
+}
+
+HostSocket::~HostSocket() {
+  client_.Remove(*this);
+  HostPoller::Get().Remove(fd_.get());
+}
+
+Errno HostSocket::WouldBlock(uint32_t events) {
+  // News comes once: whoever was woken for what somebody else took has to ask again.
+  if (!wait_queue()->empty()) ArmHostEvents(events);
+  return Errno(EAGAIN);
+}
+
+Status HostSocket::Bind(Task& task, const SocketAddress& address) {
+  // inet_bind() of Linux looks at the family first; the gofer checks the rest.
+  const uint16_t port = PortOf(address);
+  const bool privileged = port != 0 && port < kFirstFreePort && what().type != SOCK_RAW;
+  const bool inet = address.family() == AF_INET || address.family() == AF_INET6;
+  if (inet && privileged && !task.creds().HasCapability(CAP_NET_BIND_SERVICE)) {
+    return Errno(EACCES);
+  }
+  return client_.Bind(fd_.get(), address);
+}
+
+Status HostSocket::Listen(Task& task, int backlog) {
+  TRY(client_.Listen(fd_.get(), backlog));
+  listening_.store(true, std::memory_order_relaxed);
+  return kOk;
+}
+
+Status HostSocket::Connect(Task& task, const SocketAddress& address) {
+  if (address.size < sizeof(sa_family_t)) return Errno(EINVAL);
+  {
+    absl::MutexLock lock(&mu_);
+    connecting_to_ = address;
+  }
+  return client_.Connect(fd_.get(), address);
+}
+
+// connect(2) once more: it tells the outcome, and the host's socket learns that it was told.
+Status HostSocket::FinishConnect() {
+  pollfd ready{.fd = fd_.get(), .events = POLLOUT, .revents = 0};
+  if (poll(&ready, 1, 0) <= 0) {
+    (void)WouldBlock(POLLOUT);
+    return Errno(EALREADY);
+  }
+  SocketAddress address;
+  {
+    absl::MutexLock lock(&mu_);
+    address = connecting_to_;
+  }
+  const Status status = client_.Connect(fd_.get(), address);
+  const bool known = !status.ok() && status.error() == Errno(EISCONN);
+  return known ? Status(kOk) : status;
+}
+
+Result<Ref<Socket>> HostSocket::Accept(Task& task, OpenFlags flags) {
+  SocketAddress from;
+  socklen_t size = SocketAddress::kMaxSize;
+  UniqueFd fd(accept4(fd_.get(), reinterpret_cast<sockaddr*>(from.bytes.data()), &size,
+                      SOCK_NONBLOCK | SOCK_CLOEXEC));
+  if (!fd.valid()) {
+    const Errno error = HostErrno();
+    return error == Errno(EAGAIN) ? WouldBlock(POLLIN) : error;
+  }
+  from.size = std::min<uint32_t>(size, SocketAddress::kMaxSize);
+  auto accepted = MakeRef<HostSocket>(space_, what(), flags, std::move(fd), from);
+  accepted->options().InheritFrom(options());
+  return Ref<Socket>(std::move(accepted));
+}
+
+Result<SocketAddress> HostSocket::LocalAddress() { return client_.LocalName(fd_.get()); }
+
+Result<SocketAddress> HostSocket::PeerAddress() {
+  if (accepted_from_.has_value()) return *accepted_from_;
+  return client_.PeerName(fd_.get());
+}
+
+Status HostSocket::Shutdown(int how) {
+  TRY(client_.Shutdown(fd_.get(), how));
+  Notify(POLLIN | POLLOUT | POLLHUP | POLLRDHUP);
+  return kOk;
+}
+
+uint32_t HostSocket::Poll() {
+  constexpr short kAll =
+      POLLIN | POLLPRI | POLLOUT | POLLRDNORM | POLLWRNORM | POLLRDBAND | POLLWRBAND | POLLRDHUP;
+  pollfd ready{.fd = fd_.get(), .events = kAll, .revents = 0};
+  if (poll(&ready, 1, 0) <= 0) return has_error() ? POLLERR : 0;
+  return static_cast<uint16_t>(ready.revents) | (has_error() ? uint32_t{POLLERR} : 0);
+}
+
+void HostSocket::ArmHostEvents(uint32_t events) {
+  const Status armed = HostPoller::Get().Arm(fd_.get(), *wait_queue(), events);
+  if (!armed.ok()) Notify(events);
+}
+
+InetTable HostSocket::table() const {
+  if (what().type == SOCK_STREAM) return InetTable::kTcp;
+  if (what().type == SOCK_RAW) return InetTable::kRaw;
+  return what().protocol == IPPROTO_UDP ? InetTable::kUdp : InetTable::kIcmp;
+}
+
+InetRow HostSocket::Describe() {
+  InetRow row{.domain = what().domain, .uid = uid_, .inode = inode_number()};
+  const auto fill = [&row](const Result<SocketAddress>& name, std::string& address,
+                           uint16_t& port) {
+    const bool v6 = row.domain == AF_INET6;
+    const size_t at = v6 ? offsetof(sockaddr_in6, sin6_addr) : offsetof(sockaddr_in, sin_addr);
+    address.assign(v6 ? 16 : 4, '\0');
+    if (!name.ok()) return;
+    port = PortOf(*name);
+    memcpy(address.data(), name->bytes.data() + at, address.size());
+  };
+  fill(LocalAddress(), row.local, row.local_port);
+  const Result<SocketAddress> peer = PeerAddress();
+  fill(peer, row.remote, row.remote_port);
+  row.state = peer.ok() ? TCP_ESTABLISHED : is_listening() ? TCP_LISTEN : TCP_CLOSE;
+  const auto info = client_.GetOption(fd_.get(), IPPROTO_TCP, TCP_INFO, sizeof(tcp_info));
+  if (what().type == SOCK_STREAM && info.ok() && !info->empty()) {
+    row.state = static_cast<uint8_t>((*info)[0]);  // tcpi_state
+  }
+  int32_t count = 0;
+  if (ioctl(fd_.get(), FIONREAD, &count) == 0) row.receive_queue = static_cast<uint32_t>(count);
+  if (ioctl(fd_.get(), TIOCOUTQ, &count) == 0) row.send_queue = static_cast<uint32_t>(count);
+  return row;
+}
+
+Result<int64_t> HostSocket::Ioctl(Task& task, uint32_t command, uint64_t arg) {
+  if (command == FIONREAD || command == TIOCOUTQ) {
+    int32_t count = 0;
+    if (ioctl(fd_.get(), command, &count) != 0) return Errno::Last();
+    TRY(task.mem().Write(UserPtr<int32_t>{UserAddr{arg}}, count));
+    return int64_t{0};
+  }
+  return DeviceIoctl(task, space_->devices(), what().domain, command, arg);
+}
+
+}  // namespace sentry

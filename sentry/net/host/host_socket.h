@@ -1,0 +1,74 @@
+// AF_INET and AF_INET6 sockets that are sockets of the host, for a sandbox that uses a network
+// namespace of the host.
+#ifndef SENTRY_NET_HOST_HOST_SOCKET_H_
+#define SENTRY_NET_HOST_HOST_SOCKET_H_
+
+#include <optional>
+#include <string>
+
+#include "base/ref.h"
+#include "base/result.h"
+#include "base/unique_fd.h"
+#include "sentry/net/host/net_client.h"
+#include "sentry/net/listing.h"
+#include "sentry/net/namespace.h"
+#include "sentry/net/socket.h"
+
+namespace sentry {
+
+// Bytes are moved by the sentry itself on the donated descriptor, which never blocks; whatever
+// names an address or changes the socket is asked of the network gofer. Thread-safe, as the host's
+// sockets are.
+class HostSocket final : public Socket {
+ public:
+  static Result<Ref<Socket>> Create(Task& task, const SocketKind& what, OpenFlags flags);
+  // `peer` of one that was accepted; it does not change any more.
+  HostSocket(Ref<NetworkNamespace> space, const SocketKind& what, OpenFlags flags, UniqueFd fd,
+             std::optional<SocketAddress> peer = std::nullopt);
+  ~HostSocket() override;
+
+  Status Bind(Task& task, const SocketAddress& address) override;
+  Status Listen(Task& task, int backlog) override;
+  Status Connect(Task& task, const SocketAddress& address) override;
+  Status FinishConnect() override ABSL_LOCKS_EXCLUDED(mu_);
+  Result<Ref<Socket>> Accept(Task& task, OpenFlags flags) override;
+  Result<SocketAddress> LocalAddress() override;
+  Result<SocketAddress> PeerAddress() override;
+  Status Shutdown(int how) override;
+  Result<size_t> Send(IoSrc& src, OutgoingMessage& message) override;
+  Result<size_t> Receive(IoDst& dst, IncomingMessage& message) override;
+  Result<std::string> GetOption(Task& task, int level, int name, size_t room) override;
+  Status SetOption(Task& task, int level, int name, std::span<const std::byte> value) override;
+  Result<int64_t> Ioctl(Task& task, uint32_t command, uint64_t arg) override;
+  uint32_t Poll() override;
+  void ArmHostEvents(uint32_t events) override;
+
+  // For listings.
+  InetTable table() const;
+  InetRow Describe();
+
+  bool is_listening() const { return listening_.load(std::memory_order_relaxed); }
+
+ protected:
+  bool IsListening() const override { return is_listening(); }
+
+ private:
+  // The host would block: whoever waits is told when it would not any more.
+  Errno WouldBlock(uint32_t events);
+  Status SetSocketOption(Task& task, int name, std::span<const std::byte> value);
+  // Whether a stream has fewer bytes than a receive wants and may get more.
+  bool HasTooFew(size_t wanted) const;
+
+  const Ref<NetworkNamespace> space_;
+  NetClient& client_;  // The namespace's.
+  const UniqueFd fd_;
+  const std::optional<SocketAddress> accepted_from_;
+  const uint32_t uid_;
+  std::atomic<bool> listening_{false};
+  absl::Mutex mu_;  // Leaf.
+  SocketAddress connecting_to_ ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace sentry
+
+#endif  // SENTRY_NET_HOST_HOST_SOCKET_H_

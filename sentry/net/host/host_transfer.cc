@@ -1,0 +1,151 @@
+// Bytes and control messages between the application and a socket of the host.
+#include <netinet/in.h>
+#include <netinet/udp.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <vector>
+
+#include "sentry/mm/io_buffer.h"
+#include "sentry/net/host/host_socket.h"
+
+namespace sentry {
+namespace {
+
+constexpr uint32_t kSendFlags =
+    MSG_OOB | MSG_DONTROUTE | MSG_EOR | MSG_CONFIRM | MSG_MORE | MSG_FASTOPEN;
+constexpr uint32_t kReceiveFlags = MSG_OOB | MSG_PEEK | MSG_TRUNC | MSG_ERRQUEUE;
+constexpr size_t kMaxControl = 1024;
+constexpr size_t kMaxMessage = 1 << 20;  // The host's EMSGSIZE comes far below.
+
+// What may be said with a message: where from, and how it travels.
+bool MaySend(const ControlMessage& message) {
+  switch (message.level) {
+    case IPPROTO_IP:
+      return message.type == IP_PKTINFO || message.type == IP_TTL || message.type == IP_TOS;
+    case IPPROTO_IPV6:
+      return message.type == IPV6_PKTINFO || message.type == IPV6_HOPLIMIT ||
+             message.type == IPV6_TCLASS || message.type == IPV6_DONTFRAG;
+    case IPPROTO_UDP:
+      return message.type == UDP_SEGMENT;
+    default:
+      return false;
+  }
+}
+
+// EINVAL for messages that are not known, as in Linux.
+Result<std::vector<char>> EncodeControl(const std::vector<ControlMessage>& messages) {
+  std::vector<char> bytes;
+  for (const ControlMessage& message : messages) {
+    if (!MaySend(message) || message.data.size() > kMaxControl) return Errno(EINVAL);
+    const size_t at = bytes.size();
+    bytes.resize(at + CMSG_SPACE(message.data.size()));
+    cmsghdr header{};
+    header.cmsg_len = CMSG_LEN(message.data.size());
+    header.cmsg_level = message.level;
+    header.cmsg_type = message.type;
+    memcpy(bytes.data() + at, &header, sizeof(header));
+    memcpy(bytes.data() + at + sizeof(header), message.data.data(), message.data.size());
+    if (bytes.size() > kMaxControl) return Errno(EINVAL);
+  }
+  return bytes;
+}
+
+void DecodeControl(msghdr& header, ControlData& control) {
+  for (cmsghdr* one = CMSG_FIRSTHDR(&header); one != nullptr; one = CMSG_NXTHDR(&header, one)) {
+    // Descriptors do not travel on these sockets.
+    if (one->cmsg_level == SOL_SOCKET && one->cmsg_type == SCM_RIGHTS) continue;
+    const size_t size = one->cmsg_len - CMSG_LEN(0);
+    control.others.push_back({one->cmsg_level, one->cmsg_type,
+                              std::string(reinterpret_cast<const char*>(CMSG_DATA(one)), size)});
+  }
+}
+
+}  // namespace
+
+Result<size_t> HostSocket::Send(IoSrc& src, OutgoingMessage& message) {
+  TRY(TakeError());
+  // More than the host can send at once is not even read; what it would say of the size it says.
+  const size_t wanted = is_stream() ? std::min(src.remaining(), IoBuffer::kMax)
+                                    : std::min(src.remaining(), kMaxMessage);
+  if (!is_stream() && wanted > IoBuffer::kMax) return Errno(EMSGSIZE);
+  const std::vector<char> control = TRY(EncodeControl(message.control.others));
+  IoBuffer buffer(wanted);
+  const auto bytes = buffer.bytes().first(wanted);
+  const size_t size = wanted == 0 ? 0 : TRY(src.CopyIn(bytes));
+  iovec io{.iov_base = bytes.data(), .iov_len = size};
+  msghdr header{};
+  header.msg_iov = &io;
+  header.msg_iovlen = 1;
+  SocketAddress to;
+  if (message.to != nullptr) {
+    to = *message.to;
+    header.msg_name = to.bytes.data();
+    header.msg_namelen = to.size;
+  }
+  if (!control.empty()) {
+    header.msg_control = const_cast<char*>(control.data());
+    header.msg_controllen = control.size();
+  }
+  const auto flags = static_cast<int>((message.flags & kSendFlags) | MSG_DONTWAIT | MSG_NOSIGNAL);
+  const ssize_t sent = sendmsg(fd_.get(), &header, flags);
+  if (sent < 0) {
+    const Errno error = errno == EINTR ? Errno(EAGAIN) : Errno::Last();
+    src.Unread(size);
+    return error == Errno(EAGAIN) ? WouldBlock(POLLOUT) : error;
+  }
+  if (static_cast<size_t>(sent) < size) src.Unread(size - static_cast<size_t>(sent));
+  return static_cast<size_t>(sent);
+}
+
+bool HostSocket::HasTooFew(size_t wanted) const {
+  int32_t available = 0;
+  if (ioctl(fd_.get(), FIONREAD, &available) != 0) return false;
+  if (static_cast<size_t>(available) >= wanted) return false;
+  pollfd end{.fd = fd_.get(), .events = POLLRDHUP, .revents = 0};
+  return poll(&end, 1, 0) == 0;
+}
+
+Result<size_t> HostSocket::Receive(IoDst& dst, IncomingMessage& message) {
+  const bool queue = (message.flags & MSG_ERRQUEUE) != 0;
+  if (!queue) TRY(TakeError());
+  if (is_stream() && !queue && message.minimum > 1 && HasTooFew(message.minimum)) {
+    return WouldBlock(POLLIN);
+  }
+  IoBuffer buffer(dst.remaining());
+  const auto bytes = buffer.bytes().first(std::min(buffer.bytes().size(), dst.remaining()));
+  iovec io{.iov_base = bytes.data(), .iov_len = bytes.size()};
+  alignas(cmsghdr) char control[kMaxControl];
+  msghdr header{};
+  header.msg_name = message.from.bytes.data();
+  header.msg_namelen = SocketAddress::kMaxSize;
+  header.msg_iov = &io;
+  header.msg_iovlen = 1;
+  header.msg_control = control;
+  header.msg_controllen = sizeof(control);
+  uint32_t flags = (message.flags & kReceiveFlags) | MSG_DONTWAIT;
+  // The whole length of a datagram is always of interest; on a stream the flag throws bytes away.
+  if (!is_stream()) flags |= MSG_TRUNC;
+  const ssize_t count = recvmsg(fd_.get(), &header, static_cast<int>(flags));
+  if (count < 0) {
+    const Errno error = errno == EINTR ? Errno(EAGAIN) : Errno::Last();
+    return error == Errno(EAGAIN) && !queue ? WouldBlock(POLLIN) : error;
+  }
+  message.from.size = std::min<uint32_t>(header.msg_namelen, SocketAddress::kMaxSize);
+  message.answer_flags |=
+      static_cast<uint32_t>(header.msg_flags) & (MSG_TRUNC | MSG_EOR | MSG_OOB | MSG_ERRQUEUE);
+  message.full_size = static_cast<size_t>(count);
+  if ((message.flags & MSG_OOB) != 0) message.boundary = true;
+  DecodeControl(header, message.control);
+  const size_t received = std::min(static_cast<size_t>(count), bytes.size());
+  if (received == 0) return size_t{0};
+  // Thrown away, as asked for.
+  if (is_stream() && (message.flags & MSG_TRUNC) != 0) return received;
+  return dst.CopyOut(bytes.first(received));
+}
+
+}  // namespace sentry

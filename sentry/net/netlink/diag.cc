@@ -1,0 +1,97 @@
+#include "sentry/net/netlink/diag.h"
+
+#include <linux/sock_diag.h>
+#include <linux/tcp.h>
+#include <linux/unix_diag.h>
+#include <sys/socket.h>
+#include <sys/sysmacros.h>
+
+#include <string>
+#include <vector>
+
+#include "sentry/net/unix/unix_end.h"
+#include "sentry/net/unix/unix_sockets.h"
+
+namespace sentry {
+namespace {
+
+// Of linux/tcp.h's states those that other families use too.
+constexpr uint8_t kEstablished = 1, kClosed = 7, kListening = 10;
+
+struct UnixRow {
+  unix_diag_msg body{};
+  std::string name;
+  uint64_t peer = 0;
+  unix_diag_rqlen queues{};
+  uint8_t shut = 0;
+};
+
+UnixRow Describe(UnixEnd& end) {
+  UnixRow row;
+  row.body.udiag_family = AF_UNIX;
+  row.body.udiag_type = static_cast<uint8_t>(end.type);
+  row.body.udiag_ino = static_cast<uint32_t>(end.inode_number.load());
+  row.body.udiag_cookie[0] = row.body.udiag_ino;
+  row.shut = static_cast<uint8_t>(end.shut());
+  Ref<UnixEnd> peer;
+  absl::MutexLock lock(&end.mu);
+  row.name = end.name;
+  peer = end.peer;
+  if (peer) row.peer = peer->inode_number.load();
+  const bool listens = end.state == UnixEnd::State::kListening;
+  row.body.udiag_state = listens                                   ? kListening
+                         : end.state == UnixEnd::State::kConnected ? kEstablished
+                                                                   : kClosed;
+  row.queues.udiag_rqueue = static_cast<uint32_t>(listens  ? end.pending.size()
+                                                  : end.in ? end.in->size()
+                                                           : end.message_bytes);
+  row.queues.udiag_wqueue = static_cast<uint32_t>(listens   ? static_cast<size_t>(end.backlog)
+                                                  : end.out ? end.out->size()
+                                                            : end.in_flight.load());
+  return row;
+}
+
+std::string Encode(const UnixRow& row, uint32_t show) {
+  NlPayload payload(row.body);
+  if ((show & UDIAG_SHOW_NAME) != 0 && !row.name.empty()) payload.Put(UNIX_DIAG_NAME, row.name);
+  if ((show & UDIAG_SHOW_PEER) != 0 && row.peer != 0) {
+    payload.PutNumber(UNIX_DIAG_PEER, static_cast<uint32_t>(row.peer));
+  }
+  if ((show & UDIAG_SHOW_RQLEN) != 0) payload.PutStruct(UNIX_DIAG_RQLEN, row.queues);
+  payload.PutNumber(UNIX_DIAG_SHUTDOWN, row.shut);
+  return payload.Take();
+}
+
+Result<NlOutcome> Unix(NetworkNamespace& space, const NlRequest& request, NlReply& reply) {
+  if (request.payload.size() < sizeof(unix_diag_req)) return Errno(EINVAL);
+  const auto asked = NlRead<unix_diag_req>(request.payload);
+  const bool dump = request.has(NLM_F_DUMP);
+  if (!dump && asked.udiag_ino == 0) return Errno(EINVAL);
+  for (const Ref<UnixEnd>& end : space.unix_sockets().List()) {
+    const UnixRow row = Describe(*end);
+    // What is not accepted yet has no number, and shows as its listener's queue.
+    if (row.body.udiag_ino == 0) continue;
+    if (dump) {
+      if ((asked.udiag_states >> row.body.udiag_state & 1) == 0) continue;
+      if (asked.udiag_ino != 0 && asked.udiag_ino != row.body.udiag_ino) continue;
+      reply.Add(SOCK_DIAG_BY_FAMILY, Encode(row, asked.udiag_show), NLM_F_MULTI);
+    } else if (asked.udiag_ino == row.body.udiag_ino) {
+      reply.Add(SOCK_DIAG_BY_FAMILY, Encode(row, asked.udiag_show));
+      return NlOutcome::kHandled;
+    }
+  }
+  if (!dump) return Errno(ENOENT);
+  reply.Done(0);
+  return NlOutcome::kDumped;
+}
+
+}  // namespace
+
+Result<NlOutcome> HandleDiag(NetworkNamespace& space, const NlRequest& request, NlReply& reply) {
+  if (request.header.nlmsg_type != SOCK_DIAG_BY_FAMILY) return Errno(EINVAL);
+  if (request.payload.size() < sizeof(sock_diag_req)) return Errno(EINVAL);
+  if (request.family() == AF_UNIX) return Unix(space, request, reply);
+  return Errno(ENOENT);
+}
+
+}  // namespace sentry
