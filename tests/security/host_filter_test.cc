@@ -14,6 +14,7 @@
 #include <span>
 
 #include "base/seccomp_filter.h"
+#include "gofer/net/seccomp_rules.h"
 #include "gofer/server/seccomp_rules.h"
 #include "runsc/config.h"
 #include "runsc/sentry_seccomp.h"
@@ -22,6 +23,7 @@ namespace {
 
 constexpr uint32_t kNumbers = 600;
 constexpr auto kGoferProgram = CompileAllowList(gofer::kSeccompRules);
+constexpr auto kNetGoferProgram = CompileAllowList(gofer::kNetSeccompRules);
 
 struct Subject {
   const char* name;
@@ -31,6 +33,8 @@ struct Subject {
 };
 
 const Subject kSubjects[] = {
+    {"network_gofer", gofer::kNetSeccompRules,
+     [] { return InstallSeccompFilter(kNetGoferProgram); }, 20},
     {"gofer", gofer::kSeccompRules, [] { return InstallSeccompFilter(kGoferProgram); }, 45},
     {"sentry_systrap", runsc::sentry_rules::kSystrap.rows,
      [] { return runsc::InstallSentryFilter(runsc::PlatformKind::kSystrap); }, 60},
@@ -145,7 +149,7 @@ TEST(SentryFilter, BoundsArguments) {
       {SYS_sendto, {kAny, 0, 0, 0, 4096, 16}},
       {SYS_prctl, {PR_SET_DUMPABLE, 1}},
   };
-  for (const Subject& subject : std::span(kSubjects).subspan(1)) {
+  for (const Subject& subject : std::span(kSubjects).subspan(2)) {
     for (const Call& call : calls) {
       EXPECT_TRUE(KilledByFilter(StatusOf(subject, call)))
           << subject.name << ": call " << call.nr << "(…, " << call.args[1] << ", …)";
@@ -193,7 +197,7 @@ TEST(SentryFilter, HasNoWayOut) {
                             SYS_open_tree,
                             SYS_pidfd_getfd,
                             SYS_process_madvise};
-  for (const Subject& subject : std::span(kSubjects).subspan(1)) {
+  for (const Subject& subject : std::span(kSubjects).subspan(2)) {
     for (const SeccompRule& rule : subject.rules) {
       if (rule.refuse_with != 0) continue;
       for (const uint32_t nr : never) EXPECT_NE(rule.nr, nr) << subject.name;
