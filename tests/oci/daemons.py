@@ -1,0 +1,3 @@
+CASES = []
+def open_session(r):
+    return lambda: None
