@@ -98,7 +98,7 @@ inline constexpr AbiRow kRows[] = {
     Full(38, "setitimer"),
     Full(39, "getpid", kLocal),
     Partial(40, "sendfile", "copies"),
-    Partial(41, "socket", "AF_UNIX"),
+    Partial(41, "socket", "AF_UNIX; AF_INET and AF_INET6 within the sandbox"),
     Full(42, "connect"),
     Full(43, "accept"),
     Full(44, "sendto"),

@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "sentry/fs/pipe/pipe.h"
+#include "sentry/net/socket.h"
 #include "sentry/task/async_io.h"
 #include "sentry/task/file_locks.h"
 #include "sentry/task/kernel.h"
@@ -23,16 +24,15 @@ using sentry::FileLock;
 using sentry::FileLocks;
 using sentry::LockOwner;
 
-constexpr int kDupfdQuery = 1027;     // F_DUPFD_QUERY.
-constexpr int kCreatedQuery = 1028;   // F_CREATED_QUERY.
+constexpr int kDupfdQuery = 1027;                    // F_DUPFD_QUERY.
+constexpr int kCreatedQuery = 1028;                  // F_CREATED_QUERY.
 constexpr int kGetRwHint = 1035, kSetRwHint = 1036;  // F_GET_RW_HINT, F_SET_RW_HINT.
 constexpr uint64_t kMaxRwHint = 5;                   // RWH_WRITE_LIFE_EXTREME.
 
 Result<int64_t> DupFrom(Task& task, Ref<File> file, uint64_t from, bool close_on_exec) {
   const uint64_t limit = task.Limit(RLIMIT_NOFILE);
   if (from >= limit || from > std::numeric_limits<int>::max()) return Errno(EINVAL);
-  const Fd fd =
-      TRY(task.fds().Add(std::move(file), close_on_exec, limit, static_cast<int>(from)));
+  const Fd fd = TRY(task.fds().Add(std::move(file), close_on_exec, limit, static_cast<int>(from)));
   return static_cast<int64_t>(fd);
 }
 
@@ -133,7 +133,9 @@ Result<int64_t> SetStatusFlags(Task& task, File& file, Fd fd, uint64_t arg) {
 }
 
 Result<int64_t> SetOwner(Task& task, File& file, AsyncIo::Kind kind, sentry::Pid id) {
-  TRY(AsyncIo::Of(task.kernel(), file)->SetOwner(kind, id, task.creds()));
+  const Ref<AsyncIo> async = AsyncIo::Of(task.kernel(), file);
+  TRY(async->SetOwner(kind, id, task.creds()));
+  if (sentry::FileCast<sentry::Socket>(file) != nullptr) async->FollowUrgent(file);
   return 0;
 }
 
@@ -180,8 +182,8 @@ Result<int64_t> EventOwner(Task& task, File& file, int command, uint64_t arg) {
   }
 }
 
-// No lease is ever given: it would have to be broken by opens of which the host knows nothing. EAGAIN
-// is what Linux answers while others have the file open.
+// No lease is ever given: it would have to be broken by opens of which the host knows nothing.
+// EAGAIN is what Linux answers while others have the file open.
 Result<int64_t> SetLease(Task& task, File& file, uint64_t arg) {
   const sentry::Attributes attributes = TRY(file.inode().GetAttributes());
   const auto type = static_cast<int32_t>(arg);

@@ -4,7 +4,7 @@ BUILD_PACKAGES=(g++ cmake ninja-build python3 libabsl-dev libcli11-dev nlohmann-
   libseccomp-dev libgtest-dev libgmock-dev libbenchmark-dev libzydis-dev linux-libc-dev)
 # What the program tests run. A program that is missing all the same is skipped with a word.
 TEST_PACKAGES=(bc binutils busybox-static dash diffutils file findutils mawk gcc git grep gzip
-  libc6-dev libpython3.11-testsuite lsof make passwd patch perl procps psmisc sed sqlite3 stress-ng
+  iperf3 iputils-ping libc6-dev libpython3.11-testsuite lsof make netcat-openbsd passwd patch perl procps psmisc redis-tools sed socat sqlite3 stress-ng
   tar util-linux xz-utils)
 
 # install_missing PACKAGE…: installs those that are not there; without the right to, names them.

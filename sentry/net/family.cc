@@ -6,6 +6,7 @@
 
 #include "sentry/net/host/host_socket.h"
 #include "sentry/net/netlink/netlink_socket.h"
+#include "sentry/net/inet/inet_socket.h"
 #include "sentry/net/unix/unix_socket.h"
 #include "sentry/task/kernel.h"
 #include "sentry/task/task.h"
@@ -13,10 +14,10 @@
 namespace sentry {
 namespace {
 
-// The host's, where the sandbox uses a network of the host.
+// The host's, where the sandbox uses a network of the host; else of this sandbox alone.
 Result<Ref<Socket>> CreateInternet(Task& task, const SocketKind& what, OpenFlags flags) {
   if (task.kernel().network().net_client() != nullptr) return HostSocket::Create(task, what, flags);
-  return Errno(EAFNOSUPPORT);
+  return CreateInetSocket(task, what, flags);
 }
 
 constexpr SocketFamily kFamilies[] = {

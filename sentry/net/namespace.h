@@ -9,6 +9,7 @@
 
 namespace sentry {
 
+class InetStack;
 class NetClient;
 class NetlinkSockets;
 class NetworkDevices;
@@ -30,12 +31,15 @@ class NetworkNamespace final : public RefCounted {
   NetworkDevices& devices() const { return *devices_; }
   // nullptr when internet sockets are the sandbox's own.
   NetClient* net_client() const { return client_.get(); }
+  // Ports, connections and routes of AF_INET and AF_INET6, where they are the sandbox's own.
+  InetStack& inet() const { return *inet_; }
 
  private:
   const std::unique_ptr<UnixSockets> unix_sockets_;
   const std::unique_ptr<NetlinkSockets> netlink_sockets_;
   const Ref<NetClient> client_;
   const std::unique_ptr<NetworkDevices> devices_;
+  const std::unique_ptr<InetStack> inet_;
 };
 
 }  // namespace sentry

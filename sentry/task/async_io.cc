@@ -85,8 +85,27 @@ void AsyncIo::Disable() {
   if (queue != nullptr) queue->Remove(*this);
 }
 
-void AsyncIo::OnReady(uint32_t events) {
-  const uint32_t told = events & (POLLIN | POLLOUT | POLLHUP | POLLERR);
+void AsyncIo::FollowUrgent(File& file) {
+  WaitQueue* const queue = file.wait_queue();
+  {
+    absl::MutexLock lock(&mu_);
+    if (urgent_queue_ != nullptr) return;
+    urgent_queue_ = queue;
+    queue->Add(urgent_, POLLPRI);
+  }
+  if (!file.has_descriptors()) OnFileClosed();
+}
+
+void AsyncIo::OnFileClosed() {
+  Disable();
+  absl::MutexLock lock(&mu_);
+  WaitQueue* const queue = std::exchange(urgent_queue_, nullptr);
+  if (queue != nullptr) queue->Remove(urgent_);
+}
+
+void AsyncIo::OnReady(uint32_t events) { Tell(events & (POLLIN | POLLOUT | POLLHUP | POLLERR)); }
+
+void AsyncIo::Tell(uint32_t told) {
   if (told == 0) return;
   pending_.fetch_or(told, std::memory_order_relaxed);
   TimerQueue::Get().Arm(*this, 1);
@@ -94,20 +113,16 @@ void AsyncIo::OnReady(uint32_t events) {
 
 void AsyncIo::OnAlarm() {
   const uint32_t events = pending_.exchange(0, std::memory_order_relaxed);
+  if ((events & POLLPRI) != 0) SendToOwner(MakeKernelSignalInfo(SIGURG));
   if ((events & (POLLIN | POLLHUP)) != 0) Send(POLLIN | POLLRDNORM, POLL_IN);
   if ((events & (POLLOUT | POLLERR)) != 0) Send(POLLOUT | POLLWRNORM | POLLWRBAND, POLL_OUT);
 }
 
 // send_sigio() of Linux.
 void AsyncIo::Send(uint32_t event, int code) {
-  Owner owner;
-  uint32_t uid, euid;
   SignalInfo info = MakeKernelSignalInfo(SIGIO);
   {
     absl::MutexLock lock(&mu_);
-    owner = owner_;
-    uid = uid_;
-    euid = euid_;
     if (const int signal = this->signal(); signal != 0) {
       info = SignalInfo{};
       info.si_signo = signal;
@@ -115,6 +130,18 @@ void AsyncIo::Send(uint32_t event, int code) {
       info.si_band = static_cast<long>(event);
       info.si_fd = fd_;
     }
+  }
+  SendToOwner(info);
+}
+
+void AsyncIo::SendToOwner(const SignalInfo& info) {
+  Owner owner;
+  uint32_t uid, euid;
+  {
+    absl::MutexLock lock(&mu_);
+    owner = owner_;
+    uid = uid_;
+    euid = euid_;
   }
   if (owner.id == 0) return;
   if (owner.kind == Kind::kGroup) {

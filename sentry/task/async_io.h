@@ -2,6 +2,8 @@
 #ifndef SENTRY_TASK_ASYNC_IO_H_
 #define SENTRY_TASK_ASYNC_IO_H_
 
+#include <poll.h>
+
 #include <atomic>
 #include <cstdint>
 
@@ -43,22 +45,38 @@ class AsyncIo final : public Alarm, public FileOwner, private WaitListener {
   void Enable(File& file, Fd fd) ABSL_LOCKS_EXCLUDED(mu_);
   void Disable() ABSL_LOCKS_EXCLUDED(mu_);
 
-  void OnFileClosed() override { Disable(); }
+  // Sockets, O_ASYNC or not: SIGURG to the owner when urgent data arrives (POLLPRI).
+  void FollowUrgent(File& file) ABSL_LOCKS_EXCLUDED(mu_);
+
+  void OnFileClosed() override ABSL_LOCKS_EXCLUDED(mu_);
   void OnAlarm() override ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
   explicit AsyncIo(Kernel& kernel) : kernel_(kernel) {}
+  class UrgentListener final : public WaitListener {
+   public:
+    explicit UrgentListener(AsyncIo& async) : async_(async) {}
+    void OnReady(uint32_t events) override { async_.Tell(events & POLLPRI); }
+
+   private:
+    AsyncIo& async_;
+  };
+
   void OnReady(uint32_t events) override;
+  void Tell(uint32_t events);
   void Send(uint32_t event, int code) ABSL_LOCKS_EXCLUDED(mu_);
+  void SendToOwner(const SignalInfo& info) ABSL_LOCKS_EXCLUDED(mu_);
   bool Exists(const Owner& owner);
 
   Kernel& kernel_;
   std::atomic<int> signal_{0};
-  std::atomic<uint32_t> pending_{0};  // POLLIN, POLLOUT: not told yet.
+  std::atomic<uint32_t> pending_{0};  // POLLIN, POLLOUT, POLLPRI: not told yet.
+  UrgentListener urgent_{*this};
   absl::Mutex mu_;
   Owner owner_ ABSL_GUARDED_BY(mu_);
   uint32_t uid_ ABSL_GUARDED_BY(mu_) = 0, euid_ ABSL_GUARDED_BY(mu_) = 0;
   WaitQueue* queue_ ABSL_GUARDED_BY(mu_) = nullptr;
+  WaitQueue* urgent_queue_ ABSL_GUARDED_BY(mu_) = nullptr;
   int fd_ ABSL_GUARDED_BY(mu_) = -1;
 };
 

@@ -19,6 +19,7 @@ import time
 import flags
 import harness
 import life
+import network
 import scale
 import table
 import terminals
@@ -78,11 +79,11 @@ def main():
 
     box = Sandbox(os.path.abspath(args.sandbox), args.platform) if args.sandbox else None
     cases = [(row[0], lambda row=row: run_program(box, row[1], row[2] if len(row) > 2 else {}))
-             for row in table.PROGRAMS]
+             for row in table.PROGRAMS + network.PROGRAMS]
     scripted = flags.CASES + life.CASES + terminals.CASES + scale.CASES
     cases += [(f.__name__, lambda f=f: f(box)) for f in scripted]
     if args.native_only:
-        cases = [(row[0], lambda row=row: compare_native(row)) for row in table.PROGRAMS]
+        cases = [(row[0], lambda row=row: compare_native(row)) for row in table.PROGRAMS + network.PROGRAMS]
     if args.names:
         cases = [c for c in cases if any(re.search(n, c[0]) for n in args.names)]
 

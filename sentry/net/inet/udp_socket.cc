@@ -1,0 +1,178 @@
+#include "sentry/net/inet/udp_socket.h"
+
+#include <netinet/in.h>
+#include <netinet/udp.h>
+#include <sys/socket.h>
+
+#include <utility>
+#include <vector>
+
+namespace sentry {
+namespace {
+
+// Options that older headers lack.
+constexpr int kUdpNoCheck6Send = 101, kUdpNoCheck6Receive = 102, kUdpSegment = 103, kUdpGro = 104;
+constexpr size_t kMaxSegments = 128;  // UDP_MAX_SEGMENTS.
+
+// What is left of 65535 bytes by the header of UDP and, within IPv4, that of IP.
+size_t MaxPayload(const Endpoint& to) { return to.address.is_v4() ? 65507 : 65527; }
+
+}  // namespace
+
+UdpSocket::UdpSocket(Ref<NetworkNamespace> space, const SocketKind& what, OpenFlags flags,
+                     uint32_t uid)
+    : DatagramSocket(std::move(space), what, flags, MakeRef<WaitPoint>(), Transport::kUdp, uid) {}
+
+Result<size_t> UdpSocket::Send(IoSrc& src, OutgoingMessage& message) {
+  if ((message.flags & MSG_OOB) != 0 && domain() == AF_INET) return Errno(EOPNOTSUPP);
+  if (src.remaining() > 0xffff) return Errno(EMSGSIZE);
+  const bool more = corked_ || (message.flags & MSG_MORE) != 0;
+  if (more || gathering_) {
+    size_t taken;
+    {
+      absl::MutexLock lock(&cork_mu_);
+      taken = TRY(Gather(src, message, more));
+    }
+    if (!more) TRY(Push());
+    return taken;
+  }
+  const Endpoint to = TRY(Destination(message));
+  DatagramOptions options = TRY(OptionsFor(message, to));
+  if (options.segment == 0) options.segment = segment_;
+  auto bytes = TRY(CopyIn(src, MaxPayload(to)));
+  const size_t size = bytes->size();
+  TRY(Transmit(to, options, std::move(bytes)));
+  return size;
+}
+
+Result<size_t> UdpSocket::Gather(IoSrc& src, OutgoingMessage& message, bool more) {
+  std::unique_ptr<Pending> fresh;
+  Pending* pending = pending_.get();
+  if (pending == nullptr) {
+    fresh = std::make_unique<Pending>();
+    pending = fresh.get();
+    pending->to = TRY(Destination(message));
+    pending->options = TRY(OptionsFor(message, pending->to));
+  }
+  const size_t room = MaxPayload(pending->to) - pending->bytes.size();
+  // Copying from the application does not block others: the lock is this socket's alone.
+  const auto bytes = CopyIn(src, room);
+  if (!bytes.ok()) {
+    if (pending_ != nullptr && bytes.error() == Errno(EMSGSIZE)) pending_ = nullptr;
+    gathering_ = pending_ != nullptr;
+    return bytes.error();
+  }
+  pending->bytes += **bytes;
+  if (fresh != nullptr) pending_ = std::move(fresh);
+  gathering_ = true;
+  return (*bytes)->size();
+}
+
+Status UdpSocket::Push() {
+  std::unique_ptr<Pending> pending;
+  {
+    absl::MutexLock lock(&cork_mu_);
+    pending = std::move(pending_);
+    gathering_ = false;
+  }
+  if (pending == nullptr) return kOk;
+  return Transmit(pending->to, pending->options,
+                  std::make_shared<const std::string>(std::move(pending->bytes)));
+}
+
+Status UdpSocket::Transmit(const Endpoint& to, const DatagramOptions& options,
+                           std::shared_ptr<const std::string> bytes) {
+  Datagram datagram{.to = to, .ttl = options.ttl, .tos = options.tos};
+  datagram.from = TRY(SourceFor(to, options));
+  const auto segment = static_cast<size_t>(options.segment);
+  if (segment == 0 || bytes->size() <= segment) {
+    datagram.bytes = std::move(bytes);
+    TransmitOne(datagram);
+    return kOk;
+  }
+  if (bytes->size() > segment * kMaxSegments) return Errno(EINVAL);
+  for (size_t at = 0; at < bytes->size(); at += segment) {
+    datagram.bytes = std::make_shared<const std::string>(bytes->substr(at, segment));
+    TransmitOne(datagram);
+  }
+  return kOk;
+}
+
+void UdpSocket::TransmitOne(const Datagram& datagram) {
+  if (datagram.to.address.is_multicast() || datagram.to.address.is_broadcast()) {
+    TransmitToGroup(datagram);
+    return;
+  }
+  const Ref<InetSocket> receiver = stack_.FindDatagram(Transport::kUdp, datagram.to, datagram.from);
+  if (receiver) {
+    static_cast<DatagramSocket&>(*receiver).Deliver(datagram);
+  } else {
+    ReportUnreachable(datagram.to, *datagram.bytes);
+  }
+}
+
+void UdpSocket::TransmitToGroup(const Datagram& datagram) {
+  const bool group = datagram.to.address.is_multicast();
+  if (group && !ip_.has(IpOptions::kMulticastLoop)) return;
+  const std::vector<Ref<InetSocket>> candidates =
+      stack_.FindMembers(Transport::kUdp, datagram.to, datagram.from);
+  std::vector<DatagramSocket*> receivers;
+  bool joined = !group;  // The host takes messages to a group that somebody has joined.
+  for (const Ref<InetSocket>& candidate : candidates) {
+    auto& socket = static_cast<DatagramSocket&>(*candidate);
+    const bool member = group && socket.IsMemberOf(datagram.to.address);
+    joined |= member;
+    if (!group || member || socket.ip().has(IpOptions::kMulticastAll)) {
+      receivers.push_back(&socket);
+    }
+  }
+  if (!joined) return;
+  for (DatagramSocket* receiver : receivers) receiver->Deliver(datagram);
+}
+
+Result<std::string> UdpSocket::GetOption(Task& task, int level, int name, size_t room) {
+  if (level != IPPROTO_UDP) return DatagramSocket::GetOption(task, level, name, room);
+  switch (name) {
+    case UDP_CORK:
+      return OptionBytes(corked_ ? 1 : 0);
+    case UDP_ENCAP:
+      return OptionBytes(0);
+    case kUdpNoCheck6Send:
+      return OptionBytes(no_check6_send_.load());
+    case kUdpNoCheck6Receive:
+      return OptionBytes(no_check6_receive_.load());
+    case kUdpSegment:
+      return OptionBytes(segment_.load());
+    case kUdpGro:
+      return OptionBytes(gro_.load());
+    default:
+      return Errno(ENOPROTOOPT);
+  }
+}
+
+Status UdpSocket::SetOption(Task& task, int level, int name, std::span<const std::byte> value) {
+  if (level != IPPROTO_UDP) return DatagramSocket::SetOption(task, level, name, value);
+  const int number = TRY(ReadIntOption(value));
+  switch (name) {
+    case UDP_CORK:
+      corked_ = number != 0;
+      return number != 0 ? Status(kOk) : Push();
+    case kUdpNoCheck6Send:
+      no_check6_send_ = number != 0;
+      return kOk;
+    case kUdpNoCheck6Receive:
+      no_check6_receive_ = number != 0;
+      return kOk;
+    case kUdpSegment:
+      if (number < 0 || number > 0xffff) return Errno(EINVAL);
+      segment_ = number;
+      return kOk;
+    case kUdpGro:
+      gro_ = number != 0;  // Nothing is ever joined, which a receiver has to expect.
+      return kOk;
+    default:
+      return Errno(ENOPROTOOPT);
+  }
+}
+
+}  // namespace sentry
