@@ -9,6 +9,7 @@
 #include <string_view>
 #include <utility>
 
+#include "sentry/net/devices/ioctl.h"
 #include "sentry/task/task.h"
 
 namespace sentry {
@@ -131,6 +132,10 @@ void InetSocket::UpdateBinding() {
     binding.reuse_port = options().has(SocketOptions::kReusePort);
     binding.device = options().bound_device;
   });
+}
+
+Result<int64_t> InetSocket::Ioctl(Task& task, uint32_t command, uint64_t arg) {
+  return DeviceIoctl(task, space_->devices(), domain(), command, arg);
 }
 
 Result<std::string> InetSocket::GetOption(Task& task, int level, int name, size_t room) {

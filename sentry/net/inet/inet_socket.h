@@ -30,6 +30,9 @@ class InetSocket : public Socket {
   Result<std::string> GetOption(Task& task, int level, int name, size_t room) override;
   Status SetOption(Task& task, int level, int name, std::span<const std::byte> value) override;
 
+  // Those about interfaces (netdevice(7)).
+  Result<int64_t> Ioctl(Task& task, uint32_t command, uint64_t arg) override;
+
   // For listings.
   virtual InetSocketRow Row() = 0;
 
