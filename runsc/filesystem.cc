@@ -18,6 +18,7 @@
 #include "sentry/fs/proc/proc.h"
 #include "sentry/fs/sys/sys.h"
 #include "sentry/fs/tmpfs/tmpfs.h"
+#include "sentry/ipc/namespace.h"
 #include "sentry/tty/devpts.h"
 
 namespace runsc {
@@ -73,6 +74,7 @@ absl::Status JoinFresh(sentry::Kernel& kernel, const WalkContext& ctx, sentry::D
       {"/sys", "sysfs", sentry::CreateSys(), MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC},
       {"/dev", "devtmpfs", sentry::CreateDevTree(), MS_NOSUID},
       {"/dev/pts", "devpts", terminals.Root(), MS_NOSUID | MS_NOEXEC},
+      {"/dev/mqueue", "mqueue", kernel.ipc().mqueues->Root(), MS_NOSUID | MS_NODEV | MS_NOEXEC},
       {"/dev/shm", "tmpfs", Tmpfs::Create({.mode = 01777}), MS_NOSUID | MS_NODEV},
       {"/tmp", "tmpfs", Tmpfs::Create({.mode = 01777}), MS_NODEV},
   };

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "sentry/ipc/exit.h"
 #include "sentry/task/clone.h"
 #include "sentry/task/exec.h"
 #include "sentry/task/kernel.h"
@@ -253,6 +254,7 @@ Result<Unit> Unshare(Task& task, uint64_t flags) {
   }
   if ((flags & CLONE_FS) != 0) task.UnshareFs();
   if ((flags & CLONE_FILES) != 0) task.UnshareFds();
+  if ((flags & CLONE_SYSVSEM) != 0) sentry::UnshareSemUndo(task);
   return kOk;
 }
 

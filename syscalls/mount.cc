@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "sentry/fs/tmpfs/tmpfs.h"
+#include "sentry/ipc/namespace.h"
 #include "sentry/task/kernel.h"
 #include "sentry/tty/devpts.h"
 #include "syscalls/common.h"
@@ -107,6 +108,7 @@ Result<Ref<sentry::Inode>> CreateFilesystem(Task& task, std::string_view type,
   if (type == "devpts") {
     return sentry::Devpts::Create(task.kernel(), TRY(ParseDevpts(options)))->Root();
   }
+  if (type == "mqueue") return task.kernel().ipc().mqueues->Root();
   return Errno(ENODEV);
 }
 

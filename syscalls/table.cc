@@ -15,6 +15,7 @@
 #include "syscalls/ids.h"
 #include "syscalls/info.h"
 #include "syscalls/inotify.h"
+#include "syscalls/ipc.h"
 #include "syscalls/memory.h"
 #include "syscalls/memory_advice.h"
 #include "syscalls/mempolicy.h"
@@ -56,12 +57,14 @@ constexpr Binding kBindings[] = {
     On<RtSigaction>(13), On<RtSigprocmask>(14), On<RtSigreturn>(15), On<Ioctl>(16), On<Pread64>(17),
     On<Pwrite64>(18), On<Readv>(19), On<Writev>(20), On<Access>(21), On<Pipe>(22), On<Select>(23),
     On<SchedYield>(24), On<Mremap>(25), On<Msync>(26), On<Mincore>(27), On<Madvise>(28),
-    On<Dup>(32), On<Dup2>(33), On<Pause>(34), On<Nanosleep>(35), On<Getitimer>(36), On<Alarm>(37),
+    On<Shmget>(29), On<Shmat>(30), On<Shmctl>(31), On<Dup>(32), On<Dup2>(33), On<Pause>(34), On<Nanosleep>(35), On<Getitimer>(36), On<Alarm>(37),
     On<Setitimer>(38), On<Getpid>(39), On<Sendfile>(40), On<Socket>(41),
     On<Connect>(42), On<Accept>(43), On<Sendto>(44), On<Recvfrom>(45), On<Sendmsg>(46), On<Recvmsg>(47),
     On<Shutdown>(48), On<Bind>(49), On<Listen>(50), On<Getsockname>(51), On<Getpeername>(52),
     On<Socketpair>(53), On<Setsockopt>(54), On<Getsockopt>(55), On<Clone>(56), On<Fork>(57), On<Vfork>(58),
-    On<Execve>(59), On<Exit>(60), On<Wait4>(61), On<Kill>(62), On<Uname>(63), On<Fcntl>(72),
+    On<Execve>(59), On<Exit>(60), On<Wait4>(61), On<Kill>(62), On<Uname>(63),
+    On<Semget>(64), On<Semop>(65), On<Semctl>(66), On<Shmdt>(67), On<Msgget>(68), On<Msgsnd>(69),
+    On<Msgrcv>(70), On<Msgctl>(71), On<Fcntl>(72),
     On<Flock>(73), On<Fsync>(74),
     On<Fsync>(75),  // fdatasync: there is no metadata that could be left out.
     On<Truncate>(76), On<Ftruncate>(77), On<Getdents>(78), On<Getcwd>(79), On<Chdir>(80),
@@ -88,11 +91,13 @@ constexpr Binding kBindings[] = {
     On<Removexattr>(197), On<Lremovexattr>(198), On<Fremovexattr>(199), On<Tkill>(200),
     On<Time>(201), On<Futex>(202), On<SchedSetaffinity>(203), On<SchedGetaffinity>(204),
     On<EpollCreate>(213), On<RemapFilePages>(216), On<Getdents64>(217), On<SetTidAddress>(218), On<RestartSyscall>(219),
+    On<Semtimedop>(220),
     On<Fadvise64>(221), On<TimerCreate>(222), On<TimerSettime>(223), On<TimerGettime>(224),
     On<TimerGetoverrun>(225), On<TimerDelete>(226), On<ClockSettime>(227), On<ClockGettime>(228), On<ClockGetres>(229),
     On<ClockNanosleep>(230), On<ExitGroup>(231), On<EpollWait>(232), On<EpollCtl>(233),
     On<Tgkill>(234), On<Utimes>(235), On<Mbind>(237), On<SetMempolicy>(238),
-    On<GetMempolicy>(239), On<Waitid>(247), On<IoprioSet>(251), On<IoprioGet>(252),
+    On<GetMempolicy>(239), On<MqOpen>(240), On<MqUnlink>(241), On<MqTimedsend>(242),
+    On<MqTimedreceive>(243), On<MqNotify>(244), On<MqGetsetattr>(245), On<Waitid>(247), On<IoprioSet>(251), On<IoprioGet>(252),
     On<InotifyInit>(253), On<InotifyAddWatch>(254), On<InotifyRmWatch>(255), On<MigratePages>(256),
     On<Openat>(257), On<Mkdirat>(258), On<Mknodat>(259), On<Fchownat>(260), On<Futimesat>(261),
     On<Newfstatat>(262), On<Unlinkat>(263), On<Renameat>(264), On<Linkat>(265), On<Symlinkat>(266),

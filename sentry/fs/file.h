@@ -71,6 +71,8 @@ class File : public RefCounted {
   // fcntl(F_GET_SEALS), fcntl(F_ADD_SEALS).
   virtual Result<int> GetSeals() { return Errno(EINVAL); }
   virtual Status AddSeals(int seals) { return Errno(EINVAL); }
+  // Called each time a descriptor of this description is closed.
+  virtual void OnDescriptorClosed() {}
   // Called when the last descriptor (not mapping) of this description is closed.
   virtual void OnLastClose() {}
   // What /proc/PID/fd shows for files without a path: "pipe:[5]", "anon_inode:[eventfd]", ….
@@ -179,6 +181,7 @@ inline File::~File() {
 }
 
 inline void File::DropDescriptor() {
+  OnDescriptorClosed();
   if (descriptors_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
   notify::OnFile(*this, flags().writable() ? IN_CLOSE_WRITE : IN_CLOSE_NOWRITE);
   std::vector<Ref<File>> watchers;

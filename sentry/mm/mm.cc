@@ -108,6 +108,7 @@ std::vector<Mm::MappedFile> Mm::Names() const {
 
 Ref<Mm> Mm::Fork(Ref<platform::AddressSpace> space) const {
   Ref<Mm> child = MakeRef<Mm>(std::move(space), layout_, executable_);
+  if (MmExtension* const own = extension()) (void)child->AddExtension(own->Fork(*child));
   absl::MutexLock lock(&mu_);
   absl::MutexLock child_lock(&child->mu_);
   child->ranges_ = ranges_;
@@ -115,6 +116,17 @@ Ref<Mm> Mm::Fork(Ref<platform::AddressSpace> space) const {
   child->names_ = names_;
   child->names_order_ = names_order_;
   return child;
+}
+
+MmExtension* Mm::extension() const {
+  absl::MutexLock lock(&mu_);
+  return extension_.get();
+}
+
+MmExtension& Mm::AddExtension(std::unique_ptr<MmExtension> extension) {
+  absl::MutexLock lock(&mu_);
+  if (!extension_) extension_ = std::move(extension);
+  return *extension_;
 }
 
 std::vector<Mm::FileRange> Mm::FileRanges() const {

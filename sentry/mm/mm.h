@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,6 +19,15 @@
 #include "sentry/mm/user_memory.h"
 
 namespace sentry {
+
+class Mm;
+
+// What another component keeps for an address space: made at first use, copied by fork, gone with it.
+class MmExtension {
+ public:
+  virtual ~MmExtension() = default;
+  virtual std::unique_ptr<MmExtension> Fork(Mm& child) = 0;
+};
 
 // Shared by tasks with CLONE_VM, replaced by execve, copied by fork. Thread-safe.
 class Mm : public RefCounted {
@@ -62,6 +72,11 @@ class Mm : public RefCounted {
   };
   std::vector<FileRange> FileRanges() const;
 
+  // What System V shared memory keeps; nullptr without any.
+  MmExtension* extension() const;
+  // The first one stays: returns it.
+  MmExtension& AddExtension(std::unique_ptr<MmExtension> extension);
+
   // mbind(2). Thread-safe by itself.
   MemoryPolicies& policies() { return policies_; }
 
@@ -82,6 +97,7 @@ class Mm : public RefCounted {
   using HostId = std::pair<uint64_t, uint64_t>;
   std::map<HostId, MappedFile> names_ ABSL_GUARDED_BY(mu_);
   std::deque<HostId> names_order_ ABSL_GUARDED_BY(mu_);
+  std::unique_ptr<MmExtension> extension_ ABSL_GUARDED_BY(mu_);  // Set once; goes first.
 };
 
 }  // namespace sentry

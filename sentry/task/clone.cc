@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "sentry/fs/anon/pidfd.h"
+#include "sentry/ipc/exit.h"
 #include "sentry/task/task_builder.h"
 #include "sentry/time/process_timers.h"
 
@@ -203,6 +204,7 @@ Result<Ref<Task>> TaskBuilder::NewTask(Task& parent, const CloneArgs& args) {
 Status TaskBuilder::InheritResources(Task& parent, Task& child, const CloneArgs& args) {
   child.fds_ = (args.flags & CLONE_FILES) != 0 ? parent.fds_ : parent.fds_->Copy();
   child.fs_ = (args.flags & CLONE_FS) != 0 ? parent.fs_ : parent.fs_->Copy();
+  if ((args.flags & CLONE_SYSVSEM) != 0) ShareSemUndo(parent, child);
   return kOk;
 }
 

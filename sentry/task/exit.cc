@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "sentry/ipc/exit.h"
 #include "sentry/task/job_control.h"
 #include "sentry/task/kernel.h"
 #include "sentry/time/process_timers.h"
@@ -140,6 +141,7 @@ void Kernel::AwaitExec(ThreadGroup& group) {
 }
 
 void Kernel::ReleaseResources(Task& task) {
+  ExitIpc(task);
   Ref<FdTable> fds = MakeRef<FdTable>();
   Ref<Mm> mm = no_memory_;
   {

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "sentry/ipc/namespace.h"
 #include "sentry/loader/loader.h"
 #include "sentry/net/namespace.h"
 #include "sentry/task/task_builder.h"
@@ -33,6 +34,7 @@ Kernel::Kernel(platform::Platform& platform, SyscallDispatcher& dispatcher, Opti
     : platform_(platform),
       dispatcher_(dispatcher),
       options_(std::move(options)),
+      ipc_(MakeRef<IpcNamespace>()),
       no_memory_(MakeRef<Mm>(MakeRef<NoMemory>(), Mm::Layout{}, Ref<File>())),
       hostname_(options_.hostname) {}
 

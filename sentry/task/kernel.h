@@ -25,6 +25,7 @@
 namespace sentry {
 
 class AfterUnlock;
+class IpcNamespace;
 class NetworkNamespace;
 
 // One per sandbox. Lock order, outermost first: Kernel::mu(), Vfs's, FdTable and FsContext, a
@@ -46,6 +47,7 @@ class Kernel {
   absl::Mutex& mu() const ABSL_LOCK_RETURNED(mu_) { return mu_; }
   const Options& options() const { return options_; }
   PiFutexes& pi_futexes() { return pi_futexes_; }
+  IpcNamespace& ipc() const { return *ipc_; }
   // What sockets are made in. Set before guests run.
   NetworkNamespace& network() const { return *network_; }
   void set_network(Ref<NetworkNamespace> network);
@@ -205,6 +207,7 @@ class Kernel {
   SyscallDispatcher& dispatcher_;
   const Options options_;
   Vfs vfs_;
+  const Ref<IpcNamespace> ipc_;
   WaitQueue signal_events_;
   const Ref<Mm> no_memory_;  // Of tasks that have exited.
   PiFutexes pi_futexes_;

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "sentry/ipc/semaphores.h"
 #include "sentry/task/kernel.h"
 #include "sentry/task/restart.h"
 #include "sentry/task/robust_list.h"

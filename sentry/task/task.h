@@ -26,6 +26,7 @@
 namespace sentry {
 
 class Kernel;
+class SemUndoList;
 
 // Owned by the kernel's table until it has exited and its call-backs have returned. "Own" fields are
 // touched by the task's own call-backs only; others are guarded by Kernel::mu().
@@ -125,6 +126,8 @@ class Task final : public RefCounted, public platform::Guest {
   std::atomic<int> ioprio{0};
   std::atomic<uint64_t> timer_slack_ns{50000};
   MemoryPolicy memory_policy;        // Own: set_mempolicy(2). Told only.
+  // Own: what semop(2) with SEM_UNDO takes back; shared with CLONE_SYSVSEM, empty until used.
+  Ref<SemUndoList> sem_undo;
   // Own: what the present call is to map, where the file has no such descriptor itself.
   UniqueFd mapping_fd;
   // sched_setaffinity(2), empty until set. The host thread has it, too. Guarded by Kernel::mu().

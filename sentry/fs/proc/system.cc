@@ -9,6 +9,7 @@
 #include "absl/strings/str_format.h"
 #include "sentry/fs/proc/host_info.h"
 #include "sentry/fs/proc/proc_internal.h"
+#include "sentry/ipc/namespace.h"
 #include "sentry/task/file_locks.h"
 #include "sentry/task/task.h"
 #include "sentry/time/clocks.h"
@@ -165,15 +166,6 @@ constexpr ConstantRow kConstants[] = {
     {"pressure", "cpu", kNoPressure},
     {"pressure", "io", kNoPressure},
     {"pressure", "memory", kNoPressure},
-    {"sysvipc", "msg",
-     "       key      msqid perms      cbytes       qnum lspid lrpid   uid   gid  cuid  cgid      "
-     "stime      rtime      ctime\n"},
-    {"sysvipc", "sem",
-     "       key      semid perms      nsems   uid   gid  cuid  cgid      otime      ctime\n"},
-    {"sysvipc", "shm",
-     "       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  cgid "
-     "    "
-     " atime      dtime      ctime                   rss                  swap\n"},
     {"", "devices",
      "Character devices:\n  1 mem\n  5 /dev/tty\n  5 /dev/console\n  5 /dev/ptmx\n"
      "128 ptm\n136 pts\n\nBlock devices:\n"},
@@ -226,6 +218,10 @@ FixedDirectory& Builder::Directory(std::string_view path) {
 }
 
 void PutSystemFiles(Kernel& kernel, Builder& builder) {
+  IpcNamespace* const ipc = &kernel.ipc();
+  builder.Text("sysvipc", "msg", [ipc] { return Result<std::string>(ipc->messages->Table()); });
+  builder.Text("sysvipc", "sem", [ipc] { return Result<std::string>(ipc->semaphores->Table()); });
+  builder.Text("sysvipc", "shm", [ipc] { return Result<std::string>(ipc->shared_memory->Table()); });
   for (const ConstantRow& row : kConstants) {
     builder.Text(
         row.directory, row.name, [&row] { return Result<std::string>(std::string(row.text)); },
