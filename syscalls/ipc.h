@@ -37,8 +37,7 @@ Status MqTimedsend(Task& task, Fd fd, UserAddr message, uint64_t size, uint32_t 
 Result<uint64_t> MqTimedreceive(Task& task, Fd fd, UserAddr message, uint64_t size,
                                 UserPtr<uint32_t> priority, UserPtr<const abi::Timespec> timeout);
 Status MqNotify(Task& task, Fd fd, UserPtr<const abi::Sigevent> event);
-Status MqGetsetattr(Task& task, Fd fd, UserPtr<const abi::MqAttr> wanted,
-                    UserPtr<abi::MqAttr> old);
+Status MqGetsetattr(Task& task, Fd fd, UserPtr<const abi::MqAttr> wanted, UserPtr<abi::MqAttr> old);
 
 }  // namespace syscalls
 

@@ -141,8 +141,7 @@ Status MqTimedsend(Task& task, Fd fd, UserAddr message, uint64_t size, uint32_t 
 }
 
 Result<uint64_t> MqTimedreceive(Task& task, Fd fd, UserAddr message, uint64_t size,
-                                UserPtr<uint32_t> priority,
-                                UserPtr<const abi::Timespec> timeout) {
+                                UserPtr<uint32_t> priority, UserPtr<const abi::Timespec> timeout) {
   const Deadline deadline = TRY(ReadAbsolute(task, timeout));
   const Ref<File> file = TRY(GetQueue(task, fd));
   if (!file->flags().readable()) return Errno(EBADF);
@@ -170,7 +169,8 @@ Status MqNotify(Task& task, Fd fd, UserPtr<const abi::Sigevent> user) {
     if (event.notify == SIGEV_SIGNAL && (event.signo < 0 || event.signo > 64)) {
       return Errno(EINVAL);
     }
-    // The C library names a netlink socket here, which nothing can be: EBADF, as for any other file.
+    // The C library names a netlink socket here, which nothing can be: EBADF, as for any other
+    // file.
     if (event.notify == SIGEV_THREAD) return Errno(EBADF);
   }
   const Ref<File> file = TRY(GetQueue(task, fd));

@@ -73,8 +73,7 @@ Result<int> StatQueue(Task& task, int id, int command, UserAddr user) {
       command == IPC_STAT
           ? TRY(Queues(task).Stat(caller, id))
           : TRY(Queues(task).StatAt(
-                caller, id,
-                command == MSG_STAT_ANY ? Messages::Any::kYes : Messages::Any::kNo));
+                caller, id, command == MSG_STAT_ANY ? Messages::Any::kYes : Messages::Any::kNo));
   const abi::MsqidDs out{.perm = abi::IpcPerm::Of(info.perm),
                          .stime = info.stime,
                          .rtime = info.rtime,
@@ -110,16 +109,15 @@ Status Msgsnd(Task& task, int id, UserAddr user, uint64_t size, int flags) {
                  [&] { return queues.Send(CallerOf(task), *queue, message); });
 }
 
-Result<uint64_t> Msgrcv(Task& task, int id, UserAddr user, uint64_t size, int64_t type,
-                        int flags) {
+Result<uint64_t> Msgrcv(Task& task, int id, UserAddr user, uint64_t size, int64_t type, int flags) {
   if (id < 0 || static_cast<int64_t>(size) < 0) return Errno(EINVAL);
   const bool copy = (flags & MSG_COPY) != 0;
   if (copy && ((flags & MSG_EXCEPT) != 0 || (flags & IPC_NOWAIT) == 0)) return Errno(EINVAL);
   Messages& queues = Queues(task);
   const Ref<MessageQueue> queue = TRY(queues.Find(id));
-  const Message message =
-      TRY(RetryOn(task, *queue, POLLIN, flags, Errno(ENOMSG),
-                  [&] { return queues.Receive(CallerOf(task), *queue, type, size, flags); }));
+  const Message message = TRY(RetryOn(task, *queue, POLLIN, flags, Errno(ENOMSG), [&] {
+    return queues.Receive(CallerOf(task), *queue, type, size, flags);
+  }));
   // As in Linux, a message that cannot be delivered is lost.
   const uint64_t length = std::min<uint64_t>(size, message.text.size());
   TRY(task.mem().Write(UserPtr<int64_t>{user}, message.type));

@@ -78,11 +78,10 @@ Result<int> Info(Task& task, int command, UserAddr user) {
 Result<int> StatSet(Task& task, int id, int command, UserAddr user) {
   const IpcCaller caller = CallerOf(task);
   const Semaphores::Info info =
-      command == IPC_STAT
-          ? TRY(Sems(task).Stat(caller, id))
-          : TRY(Sems(task).StatAt(caller, id,
-                                  command == SEM_STAT_ANY ? Semaphores::Any::kYes
-                                                          : Semaphores::Any::kNo));
+      command == IPC_STAT ? TRY(Sems(task).Stat(caller, id))
+                          : TRY(Sems(task).StatAt(caller, id,
+                                                  command == SEM_STAT_ANY ? Semaphores::Any::kYes
+                                                                          : Semaphores::Any::kNo));
   const abi::SemidDs out{.perm = abi::IpcPerm::Of(info.perm),
                          .otime = info.otime,
                          .ctime = info.ctime,

@@ -76,12 +76,12 @@ Result<uint64_t> Map(Task& task, Context& context, const ShmSegment& segment,
     read_only = TRY(task.kernel().platform().ReopenReadOnly(host_fd));
     host_fd = read_only.get();
   }
-  const Result<uint64_t> mapped = context.HostCall(
-      {.nr = SYS_mmap,
-       .args = {at.addr, RoundUp(segment.size), static_cast<uint64_t>(at.prot),
-                static_cast<uint64_t>(at.flags), uint64_t{kGuestFd}, 0},
-       .host_fd = host_fd,
-       .guest_fd = kGuestFd});
+  const Result<uint64_t> mapped =
+      context.HostCall({.nr = SYS_mmap,
+                        .args = {at.addr, RoundUp(segment.size), static_cast<uint64_t>(at.prot),
+                                 static_cast<uint64_t>(at.flags), uint64_t{kGuestFd}, 0},
+                        .host_fd = host_fd,
+                        .guest_fd = kGuestFd});
   if (!mapped.ok() && mapped.error() == Errno(EEXIST)) return Errno(EINVAL);
   return mapped;
 }
@@ -89,8 +89,7 @@ Result<uint64_t> Map(Task& task, Context& context, const ShmSegment& segment,
 Result<int> Limits(Task& task, UserAddr user) {
   const SharedMemory::Limits limits = Shm(task).limits();
   const uint64_t mni = static_cast<uint64_t>(limits.mni);
-  const abi::ShmInfo64 info{
-      .max = limits.max, .min = 1, .mni = mni, .seg = mni, .all = limits.all};
+  const abi::ShmInfo64 info{.max = limits.max, .min = 1, .mni = mni, .seg = mni, .all = limits.all};
   TRY(task.mem().Write(UserPtr<abi::ShmInfo64>{user}, info));
   return Shm(task).Count().highest_index;
 }
@@ -106,11 +105,10 @@ Result<int> Usage(Task& task, UserAddr user) {
 Result<int> StatSegment(Task& task, int id, int command, UserAddr user) {
   const IpcCaller caller = CallerOf(task);
   const SharedMemory::Info info =
-      command == IPC_STAT
-          ? TRY(Shm(task).Stat(caller, id))
-          : TRY(Shm(task).StatAt(caller, id,
-                                 command == SHM_STAT_ANY ? SharedMemory::Any::kYes
-                                                         : SharedMemory::Any::kNo));
+      command == IPC_STAT ? TRY(Shm(task).Stat(caller, id))
+                          : TRY(Shm(task).StatAt(caller, id,
+                                                 command == SHM_STAT_ANY ? SharedMemory::Any::kYes
+                                                                         : SharedMemory::Any::kNo));
   const abi::ShmidDs out{.perm = abi::IpcPerm::Of(info.perm),
                          .size = info.size,
                          .atime = info.atime,
@@ -138,8 +136,8 @@ Result<uint64_t> Shmat(Task& task, Context& context, int id, uint64_t addr, int 
   ShmAttachments& attachments = sentry::AttachmentsOf(task.mm(), Shm(task));
   const IpcCaller caller = CallerOf(task);
   attachments.set_last_user(caller.pid);
-  // Another thread of the process may be at it. It holds the lock for two calls that the host makes at
-  // once, and nothing of another process depends on it.
+  // Another thread of the process may be at it. It holds the lock for two calls that the host makes
+  // at once, and nothing of another process depends on it.
   task.kernel().platform().EnterBlocking();
   absl::MutexLock lock(&attachments.attach_mu());
   task.kernel().platform().LeaveBlocking();

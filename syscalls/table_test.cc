@@ -40,9 +40,9 @@ TEST(Table, OnlyTheseAreDirect) {
 // And those that have the host make other calls than the application did.
 TEST(Table, CallsThatChangeRegistersHaveContext) {
   EXPECT_THAT(With(Disposition::kContext),
-              ElementsAre(SYS_rt_sigreturn, SYS_clone, SYS_fork, SYS_vfork, SYS_execve,
-                          SYS_sigaltstack, SYS_mlockall, SYS_set_tid_address, SYS_execveat,
-                          SYS_clone3, SYS_process_madvise));
+              ElementsAre(SYS_rt_sigreturn, SYS_shmat, SYS_clone, SYS_fork, SYS_vfork, SYS_execve,
+                          SYS_shmdt, SYS_sigaltstack, SYS_mlockall, SYS_set_tid_address,
+                          SYS_execveat, SYS_clone3, SYS_process_madvise));
 }
 
 TEST(Table, DispositionsDeriveFromTheRowsAtCompileTime) {

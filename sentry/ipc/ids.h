@@ -1,4 +1,5 @@
-// What the three kinds of System V objects share: permissions, numbers, the table. Linux: ipc/util.c.
+// What the three kinds of System V objects share: permissions, numbers, the table. Linux:
+// ipc/util.c.
 #ifndef SENTRY_IPC_IDS_H_
 #define SENTRY_IPC_IDS_H_
 
@@ -118,7 +119,8 @@ class IpcTable {
     return index < end ? index : FirstFree(0);
   }
   int FirstFree(int index) const {
-    for (auto it = by_index_.lower_bound(index); it != by_index_.end() && it->first == index; ++it) {
+    for (auto it = by_index_.lower_bound(index); it != by_index_.end() && it->first == index;
+         ++it) {
       ++index;
     }
     return index;

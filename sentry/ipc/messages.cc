@@ -191,11 +191,10 @@ std::string Messages::Table() const {
   for (const auto& [index, queue] : table_.objects()) {
     const IpcPermissions& p = queue->perm;
     if (reader != nullptr && !p.Check(reader->creds(), kIpcRead).ok()) continue;
-    absl::StrAppendFormat(&text,
-                          "%10d %10d  %4o  %10u %10u %5u %5u %5u %5u %5u %5u %10d %10d %10d\n", p.key,
-                          p.id, p.mode, queue->bytes, queue->messages.size(), queue->sender,
-                          queue->receiver, p.uid, p.gid, p.cuid, p.cgid, queue->stime, queue->rtime,
-                          queue->ctime);
+    absl::StrAppendFormat(
+        &text, "%10d %10d  %4o  %10u %10u %5u %5u %5u %5u %5u %5u %10d %10d %10d\n", p.key, p.id,
+        p.mode, queue->bytes, queue->messages.size(), queue->sender, queue->receiver, p.uid, p.gid,
+        p.cuid, p.cgid, queue->stime, queue->rtime, queue->ctime);
   }
   return text;
 }

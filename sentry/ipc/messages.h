@@ -28,7 +28,8 @@ struct MessageQueue final : RefCounted {
   int64_t stime = 0, rtime = 0, ctime = 0;  // Seconds since the epoch.
   int32_t sender = 0, receiver = 0;
   bool removed = false;
-  // POLLOUT: there is room; POLLIN: there is a message; POLLHUP: it is gone, or rights have changed.
+  // POLLOUT: there is room; POLLIN: there is a message; POLLHUP: it is gone, or rights have
+  // changed.
   WaitQueue events;
 };
 
@@ -40,8 +41,8 @@ struct MessageQueueInfo {
   int32_t sender = 0, receiver = 0;
 };
 
-// All queues of a namespace. Thread-safe. Nothing blocks: EAGAIN and ENOMSG say that a caller who wants
-// to has to wait for the queue's events.
+// All queues of a namespace. Thread-safe. Nothing blocks: EAGAIN and ENOMSG say that a caller who
+// wants to has to wait for the queue's events.
 class Messages final : public RefCounted {
  public:
   struct Limits {
@@ -61,8 +62,8 @@ class Messages final : public RefCounted {
   // One attempt. EACCES, EIDRM; EAGAIN without room. `message` is moved from on success only.
   Status Send(const IpcCaller& caller, MessageQueue& queue, Message& message)
       ABSL_LOCKS_EXCLUDED(mu_);
-  // One attempt with the type, size and flags of msgrcv(2). EACCES, EIDRM, E2BIG; EAGAIN without such a
-  // message.
+  // One attempt with the type, size and flags of msgrcv(2). EACCES, EIDRM, E2BIG; EAGAIN without
+  // such a message.
   Result<Message> Receive(const IpcCaller& caller, MessageQueue& queue, int64_t type, uint64_t size,
                           int flags) ABSL_LOCKS_EXCLUDED(mu_);
 

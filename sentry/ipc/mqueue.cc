@@ -14,14 +14,13 @@ namespace sentry {
 namespace {
 
 constexpr uint64_t kMqueueDevice = 19;
-constexpr uint64_t kTextSize = 80;           // FILENT_SIZE.
+constexpr uint64_t kTextSize = 80;             // FILENT_SIZE.
 constexpr uint8_t kWokenUp = 1, kRemoved = 2;  // NOTIFY_*: the last byte of the cookie.
 
 // Tells the registered process. No lock may be held.
 void Deliver(const MqNotification& notification, const IpcCaller& sender) {
   if (notification.kind == SIGEV_SIGNAL) {
-    SignalInfo info =
-        MakeSignalInfo(notification.signo, SI_MESGQ, sender.pid, sender.creds.uid);
+    SignalInfo info = MakeSignalInfo(notification.signo, SI_MESGQ, sender.pid, sender.creds.uid);
     info.si_value.sival_ptr = reinterpret_cast<void*>(notification.value);
     notification.owner->kernel.SendTo(*notification.owner, info);
   } else if (notification.deliver) {

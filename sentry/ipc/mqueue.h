@@ -29,8 +29,8 @@ struct MqMessage {
   std::string text;
 };
 
-// One mq_timedsend(2) or mq_timedreceive(2) that waits; on the caller's stack. Messages are handed from
-// one to the other, so that nobody takes what a waiting receiver was meant to get.
+// One mq_timedsend(2) or mq_timedreceive(2) that waits; on the caller's stack. Messages are handed
+// from one to the other, so that nobody takes what a waiting receiver was meant to get.
 class MqWait {
  public:
   // Notified with POLLIN once `finished`.
@@ -63,8 +63,8 @@ class Mqueue final : public AnonInode {
   Status SetAttributes(const AttributeChange& change) override;
   Result<Ref<File>> Open(OpenFlags flags) override;
 
-  // Sends wait.message, or queues the wait: false. EAGAIN when full and `block` is false. ESRCH-free:
-  // `sender` is who a notified process hears of.
+  // Sends wait.message, or queues the wait: false. EAGAIN when full and `block` is false.
+  // ESRCH-free: `sender` is who a notified process hears of.
   Result<bool> Send(MqWait& wait, bool block, const IpcCaller& sender) ABSL_LOCKS_EXCLUDED(mu_);
   // Fills wait.message, or queues the wait: false. EAGAIN when empty and `block` is false.
   Result<bool> Receive(MqWait& wait, bool block) ABSL_LOCKS_EXCLUDED(mu_);
@@ -93,9 +93,9 @@ class Mqueue final : public AnonInode {
   const Ref<Mqueues> table_;
   const std::string name_;
   const Size size_;
-  const uint32_t owner_;     // Whose RLIMIT_MSGQUEUE it counts for.
-  const uint64_t charged_;   // Bytes.
-  absl::Mutex mu_;           // Before wait queues.
+  const uint32_t owner_;    // Whose RLIMIT_MSGQUEUE it counts for.
+  const uint64_t charged_;  // Bytes.
+  absl::Mutex mu_;          // Before wait queues.
   std::multimap<uint32_t, std::string, std::greater<>> messages_ ABSL_GUARDED_BY(mu_);
   uint64_t bytes_ ABSL_GUARDED_BY(mu_) = 0;
   std::list<MqWait*> senders_ ABSL_GUARDED_BY(mu_);
@@ -108,8 +108,7 @@ class Mqueue final : public AnonInode {
 class MqueueFile final : public SeekableFile {
  public:
   static constexpr char kKind = 0;
-  MqueueFile(Ref<Mqueue> queue, OpenFlags flags)
-      : SeekableFile(queue, flags), queue_(*queue) {}
+  MqueueFile(Ref<Mqueue> queue, OpenFlags flags) : SeekableFile(queue, flags), queue_(*queue) {}
 
   Mqueue& queue() const { return queue_; }  // Held as inode().
   Result<size_t> ReadAt(IoDst& dst, int64_t offset) override;
@@ -139,7 +138,8 @@ class Mqueues final : public RefCounted {
 
   // ENOENT.
   Result<Ref<Mqueue>> Find(std::string_view name) ABSL_LOCKS_EXCLUDED(mu_);
-  // A new queue. `size` empty: the defaults; `memory` is RLIMIT_MSGQUEUE. EEXIST, EINVAL, ENOSPC, EMFILE.
+  // A new queue. `size` empty: the defaults; `memory` is RLIMIT_MSGQUEUE. EEXIST, EINVAL, ENOSPC,
+  // EMFILE.
   Result<Ref<Mqueue>> Create(std::string_view name, const NewNode& node,
                              std::optional<Mqueue::Size> size, const Credentials& creds,
                              uint64_t memory) ABSL_LOCKS_EXCLUDED(mu_);

@@ -33,8 +33,8 @@ class MqueueRoot final : public PseudoDirectory {
     if (!S_ISREG(node.mode)) return Errno(EPERM);
     Task* const task = Task::Current();
     if (task == nullptr) return Errno(EPERM);
-    return Ref<Inode>(TRY(table_->Create(name, node, std::nullopt, task->creds(),
-                                         task->Limit(RLIMIT_MSGQUEUE))));
+    return Ref<Inode>(
+        TRY(table_->Create(name, node, std::nullopt, task->creds(), task->Limit(RLIMIT_MSGQUEUE))));
   }
   Result<Ref<Inode>> Mkdir(std::string_view name, const NewNode& node) override {
     return Errno(EPERM);
@@ -113,8 +113,8 @@ Result<Ref<Mqueue>> Mqueues::Create(std::string_view name, const NewNode& node,
   charged += charge;
   charged_in_all_ += charge;
   ++queues_;
-  Ref<Mqueue> queue = MakeRef<Mqueue>(Ref<Mqueues>::Share(*this), std::string(name), size, node,
-                                      charge);
+  Ref<Mqueue> queue =
+      MakeRef<Mqueue>(Ref<Mqueues>::Share(*this), std::string(name), size, node, charge);
   by_name_.emplace(std::string(name), queue);
   return queue;
 }

@@ -30,7 +30,8 @@ int Adjustment(const SemaphoreSet& set, const SemWait& wait, uint16_t number) {
 
 }  // namespace
 
-// perform_atomic_semop(): operations are done one after the other and taken back when one cannot be.
+// perform_atomic_semop(): operations are done one after the other and taken back when one cannot
+// be.
 Result<Semaphores::Attempt> Semaphores::TryLocked(SemaphoreSet& set, SemWait& wait) {
   std::map<uint16_t, int> adjustments;  // As they would be, of the semaphores that are undone.
   int error = 0;
@@ -59,7 +60,8 @@ Result<Semaphores::Attempt> Semaphores::TryLocked(SemaphoreSet& set, SemWait& wa
   if (done < wait.operations.size()) {
     while (done-- > 0) {
       const SemOperation& op = wait.operations[done];
-      set.semaphores[op.number].value = static_cast<uint16_t>(set.semaphores[op.number].value - op.change);
+      set.semaphores[op.number].value =
+          static_cast<uint16_t>(set.semaphores[op.number].value - op.change);
     }
     if (error != 0) return Errno(error);
     return Attempt::kBlocked;
@@ -142,7 +144,8 @@ void Semaphores::ApplyAtExit(SemUndoList& undo) {
     for (const auto& [number, adjustment] : found.mapped()) {
       if (adjustment == 0) continue;
       auto& semaphore = set->semaphores[number];
-      semaphore.value = static_cast<uint16_t>(std::clamp(semaphore.value + adjustment, 0, kMaxValue));
+      semaphore.value =
+          static_cast<uint16_t>(std::clamp(semaphore.value + adjustment, 0, kMaxValue));
       semaphore.pid = pid;
     }
     set->otime = time(nullptr);

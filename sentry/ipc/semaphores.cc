@@ -49,10 +49,7 @@ Result<Semaphores::SetRef> Semaphores::FindFor(const IpcCaller& caller, int id,
 }
 
 Semaphores::Info Semaphores::InfoOf(const SemaphoreSet& set) {
-  return {.perm = set.perm,
-          .otime = set.otime,
-          .ctime = set.ctime,
-          .count = set.semaphores.size()};
+  return {.perm = set.perm, .otime = set.otime, .ctime = set.ctime, .count = set.semaphores.size()};
 }
 
 Result<Semaphores::Info> Semaphores::Stat(const IpcCaller& caller, int id) {
@@ -67,8 +64,7 @@ Result<Semaphores::Info> Semaphores::StatAt(const IpcCaller& caller, int index, 
   return InfoOf(*set);
 }
 
-Status Semaphores::Set(const IpcCaller& caller, int id, uint32_t uid, uint32_t gid,
-                       uint32_t mode) {
+Status Semaphores::Set(const IpcCaller& caller, int id, uint32_t uid, uint32_t gid, uint32_t mode) {
   absl::MutexLock lock(&mu_);
   const SetRef set = TRY(table_.Find(id));
   TRY(set->perm.CheckOwner(caller.creds));

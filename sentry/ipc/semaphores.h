@@ -54,13 +54,16 @@ class SemUndoList final : public RefCounted {
   ~SemUndoList() override;
   // Whose the values are that the end changes.
   void set_pid(int32_t pid) { pid_.store(pid, std::memory_order_relaxed); }
-  class Semaphores& table() const { return *table_; }
+  class Semaphores& table() const {
+    return *table_;
+  }
 
  private:
   friend class Semaphores;
   const Ref<class Semaphores> table_;
   std::atomic<int32_t> pid_{0};
-  std::map<SemaphoreSet*, Ref<SemaphoreSet>> sets_;  // With adjustments; guarded by the table's lock.
+  std::map<SemaphoreSet*, Ref<SemaphoreSet>>
+      sets_;  // With adjustments; guarded by the table's lock.
 };
 
 // One semop(2) that waits. Owned by the caller's stack.
@@ -75,10 +78,10 @@ class SemWait {
   const int32_t pid;
   SemUndoList* const undo;  // Not empty when an operation asks for it.
   // The rest is guarded by the table's lock.
-  Ref<SemaphoreSet> set;       // Where it waits.
-  size_t blocked_at = 0;       // The operation that cannot be done.
+  Ref<SemaphoreSet> set;  // Where it waits.
+  size_t blocked_at = 0;  // The operation that cannot be done.
   bool finished = false;
-  int error = 0;               // Valid when finished.
+  int error = 0;  // Valid when finished.
 };
 
 // What the commands *_STAT tell.

@@ -187,9 +187,8 @@ Status SharedMemory::SetLocked(const IpcCaller& caller, int id, bool locked, uin
 SharedMemory::Totals SharedMemory::Count() {
   Sweep();
   absl::MutexLock lock(&mu_);
-  Totals totals{.segments = table_.size(),
-                .highest_index = table_.highest_index(),
-                .pages = pages_};
+  Totals totals{
+      .segments = table_.size(), .highest_index = table_.highest_index(), .pages = pages_};
   for (const auto& [index, segment] : table_.objects()) {
     totals.resident_pages += ResidentBytes(*segment) / kPage;
   }
@@ -215,11 +214,10 @@ std::string SharedMemory::Table() {
     const Result<Info> info = InfoOf(segment);
     if (!info.ok()) continue;
     const IpcPermissions& p = info->perm;
-    absl::StrAppendFormat(&text,
-                          "%10d %10d  %4o %21u %5u %5u  %5u %5u %5u %5u %5u %10u %10u %10u %21u %21u\n",
-                          p.key, p.id, p.mode, info->size, info->creator, info->last,
-                          info->attachments, p.uid, p.gid, p.cuid, p.cgid, info->atime, info->dtime,
-                          info->ctime, info->resident, 0);
+    absl::StrAppendFormat(
+        &text, "%10d %10d  %4o %21u %5u %5u  %5u %5u %5u %5u %5u %10u %10u %10u %21u %21u\n", p.key,
+        p.id, p.mode, info->size, info->creator, info->last, info->attachments, p.uid, p.gid,
+        p.cuid, p.cgid, info->atime, info->dtime, info->ctime, info->resident, 0);
   }
   return text;
 }

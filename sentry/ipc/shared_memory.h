@@ -1,8 +1,9 @@
 // System V shared memory (shmget(2)). Linux: ipc/shm.c.
 //
-// A segment is a memfd, an attachment a shared mapping of it that the host makes: every process sees the
-// very pages. The host unmaps and splits mappings unasked, so attachments are not counted but looked up,
-// when somebody asks, in the host's list of mappings of the processes that ever attached.
+// A segment is a memfd, an attachment a shared mapping of it that the host makes: every process
+// sees the very pages. The host unmaps and splits mappings unasked, so attachments are not counted
+// but looked up, when somebody asks, in the host's list of mappings of the processes that ever
+// attached.
 #ifndef SENTRY_IPC_SHARED_MEMORY_H_
 #define SENTRY_IPC_SHARED_MEMORY_H_
 
@@ -30,13 +31,13 @@ struct ShmSegment final : RefCounted {
   int32_t key = 0;      // It was made with; perm's goes when it is removed.
   uint64_t size = 0;    // As asked for; what can be touched ends with a page.
   UniqueFd memfd;
-  uint64_t host_dev = 0, host_ino = 0;       // Of the memfd, as the host's maps have them.
-  int64_t atime = 0, dtime = 0, ctime = 0;   // Guarded. Seconds since the epoch.
+  uint64_t host_dev = 0, host_ino = 0;      // Of the memfd, as the host's maps have them.
+  int64_t atime = 0, dtime = 0, ctime = 0;  // Guarded. Seconds since the epoch.
   int32_t creator = 0;
-  int32_t last = 0;                          // Guarded. Who attached or detached last.
-  bool destroyed = false;                    // Guarded. Out of the table.
-  int attaching = 0;                         // Guarded. Between Use and Attached.
-  std::set<class ShmAttachments*> users;     // Guarded. Those who may have it mapped.
+  int32_t last = 0;                       // Guarded. Who attached or detached last.
+  bool destroyed = false;                 // Guarded. Out of the table.
+  int attaching = 0;                      // Guarded. Between Use and Attached.
+  std::set<class ShmAttachments*> users;  // Guarded. Those who may have it mapped.
 };
 
 // What one address space has attached, and those that were forked from it. Hangs on an Mm.
@@ -86,12 +87,12 @@ class SharedMemory final : public RefCounted {
   // `flags` without SHM_HUGETLB.
   Result<int> Get(const IpcCaller& caller, int32_t key, uint64_t size, int flags)
       ABSL_LOCKS_EXCLUDED(mu_);
-  // The segment for shmat(2), entered as used by `user`; Attached has to follow. EINVAL, EACCES, EIDRM.
+  // The segment for shmat(2), entered as used by `user`; Attached has to follow. EINVAL, EACCES,
+  // EIDRM.
   Result<Ref<ShmSegment>> Use(const IpcCaller& caller, int id, uint32_t wanted,
                               ShmAttachments& user) ABSL_LOCKS_EXCLUDED(mu_);
   // It has been mapped, or could not be.
-  void Attached(const IpcCaller& caller, ShmSegment& segment, bool mapped)
-      ABSL_LOCKS_EXCLUDED(mu_);
+  void Attached(const IpcCaller& caller, ShmSegment& segment, bool mapped) ABSL_LOCKS_EXCLUDED(mu_);
   // What shmdt(2) of `addr` has to unmap, in order. Empty: nothing is attached there.
   struct Piece {
     uint64_t begin = 0, end = 0;

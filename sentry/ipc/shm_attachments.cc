@@ -115,8 +115,8 @@ void SharedMemory::Sweep() {
   for (const SegmentRef& segment : doomed) (void)DestroyIfUnused(segment);
 }
 
-// ksys_shmdt(): the first mapping that lies where the segment's start would be at `addr`, and what else of
-// that segment lies likewise behind it.
+// ksys_shmdt(): the first mapping that lies where the segment's start would be at `addr`, and what
+// else of that segment lies likewise behind it.
 Result<SharedMemory::Detachment> SharedMemory::FindAttachment(ShmAttachments& user, uint64_t addr) {
   std::vector<SegmentRef> segments;
   {

@@ -87,8 +87,8 @@ TEST(MqOpen, Names) {
   EXPECT_THAT(syscall(SYS_mq_open, ".", O_RDWR | O_CREAT, 0600, nullptr), FailsWith(EACCES));
   EXPECT_THAT(syscall(SYS_mq_open, "..", O_RDWR, 0600, nullptr), FailsWith(EACCES));
   const std::string longest(255, 'n'), too_long(256, 'n');
-  const int fd = static_cast<int>(
-      syscall(SYS_mq_open, longest.c_str(), O_RDWR | O_CREAT, 0600, nullptr));
+  const int fd =
+      static_cast<int>(syscall(SYS_mq_open, longest.c_str(), O_RDWR | O_CREAT, 0600, nullptr));
   EXPECT_THAT(fd, Succeeds());
   close(fd);
   EXPECT_THAT(syscall(SYS_mq_unlink, longest.c_str()), Succeeds());
@@ -120,8 +120,8 @@ TEST(MqOpen, Defaults) {
 
 TEST(MqOpen, BadAttributes) {
   const std::string name = FreshName();
-  for (const auto& [messages, size] : {std::pair<long, long>{0, 1}, {1, 0}, {-1, 1}, {1, -1},
-                                       {65537, 1}, {1, (16 << 20) + 1}}) {
+  for (const auto& [messages, size] :
+       {std::pair<long, long>{0, 1}, {1, 0}, {-1, 1}, {1, -1}, {65537, 1}, {1, (16 << 20) + 1}}) {
     mq_attr attr = {};
     attr.mq_maxmsg = messages;
     attr.mq_msgsize = size;
@@ -131,37 +131,42 @@ TEST(MqOpen, BadAttributes) {
   mq_attr attr = {};
   attr.mq_maxmsg = 11;
   attr.mq_msgsize = 8192;
-  EXPECT_THAT(AsNobody([&] {
-    CHILD_CHECK(ErrnoOf(mq_open(name.c_str(), O_RDWR | O_CREAT, 0600, &attr)) == EINVAL);
-    return 0;
-  }), Exited(0));
+  EXPECT_THAT(
+      AsNobody([&] {
+        CHILD_CHECK(ErrnoOf(mq_open(name.c_str(), O_RDWR | O_CREAT, 0600, &attr)) == EINVAL);
+        return 0;
+      }),
+      Exited(0));
 }
 
 TEST(MqOpen, MemoryIsLimited) {
   const std::string name = FreshName();
-  EXPECT_THAT(InChild([&] {
-    const rlimit limit = {1000, 1000};
-    CHILD_CHECK(setrlimit(RLIMIT_MSGQUEUE, &limit) == 0);
-    mq_attr attr = {};
-    attr.mq_maxmsg = 10;
-    attr.mq_msgsize = 100;
-    CHILD_CHECK(ErrnoOf(mq_open(name.c_str(), O_RDWR | O_CREAT, 0600, &attr)) == EMFILE);
-    attr.mq_maxmsg = 1;
-    const int fd = mq_open(name.c_str(), O_RDWR | O_CREAT, 0600, &attr);
-    CHILD_CHECK(fd >= 0);
-    mq_unlink(name.c_str());
-    return 0;
-  }), Exited(0));
+  EXPECT_THAT(
+      InChild([&] {
+        const rlimit limit = {1000, 1000};
+        CHILD_CHECK(setrlimit(RLIMIT_MSGQUEUE, &limit) == 0);
+        mq_attr attr = {};
+        attr.mq_maxmsg = 10;
+        attr.mq_msgsize = 100;
+        CHILD_CHECK(ErrnoOf(mq_open(name.c_str(), O_RDWR | O_CREAT, 0600, &attr)) == EMFILE);
+        attr.mq_maxmsg = 1;
+        const int fd = mq_open(name.c_str(), O_RDWR | O_CREAT, 0600, &attr);
+        CHILD_CHECK(fd >= 0);
+        mq_unlink(name.c_str());
+        return 0;
+      }),
+      Exited(0));
 }
 
 TEST(MqOpen, RightsAndModes) {
   Mq queue(O_RDWR, 4, 16, 0644);
   EXPECT_THAT(AsNobody([&] {
-    CHILD_CHECK(ErrnoOf(mq_open(queue.name().c_str(), O_RDWR)) == EACCES);
-    CHILD_CHECK(mq_open(queue.name().c_str(), O_RDONLY) >= 0);
-    CHILD_CHECK(ErrnoOf(syscall(SYS_mq_unlink, queue.name().c_str() + 1)) == EPERM);
-    return 0;
-  }), Exited(0));
+                CHILD_CHECK(ErrnoOf(mq_open(queue.name().c_str(), O_RDWR)) == EACCES);
+                CHILD_CHECK(mq_open(queue.name().c_str(), O_RDONLY) >= 0);
+                CHILD_CHECK(ErrnoOf(syscall(SYS_mq_unlink, queue.name().c_str() + 1)) == EPERM);
+                return 0;
+              }),
+              Exited(0));
   struct stat st = {};
   EXPECT_THAT(fstat(queue.fd(), &st), Succeeds());
   EXPECT_EQ(st.st_mode, static_cast<mode_t>(S_IFREG | 0644));
@@ -325,7 +330,8 @@ TEST(Mq, SignalsInterruptOrRestart) {
   kill(child, SIGUSR1);
   EXPECT_THAT(Wait(child), Exited(0));
   const pid_t restarted = Start([&] {
-    ScopedAction action(SIGUSR1, [](int) {}, SA_RESTART);
+    ScopedAction action(
+        SIGUSR1, [](int) {}, SA_RESTART);
     CHILD_CHECK(queue.Receive() == "x");
     return 0;
   });

@@ -158,13 +158,14 @@ TEST(Msg, OnlyThePrivilegedRaiseTheSize) {
   ds.msg_perm.mode = 0666;
   ASSERT_THAT(msgctl(queue.id(), IPC_SET, &ds), Succeeds());
   EXPECT_THAT(AsNobody([&] {
-    msqid_ds own = ds;
-    own.msg_qbytes = 16385;
-    CHILD_CHECK(ErrnoOf(msgctl(queue.id(), IPC_SET, &own)) == EPERM);
-    own.msg_qbytes = 16384;
-    CHILD_CHECK(msgctl(queue.id(), IPC_SET, &own) == 0);
-    return 0;
-  }), Exited(0));
+                msqid_ds own = ds;
+                own.msg_qbytes = 16385;
+                CHILD_CHECK(ErrnoOf(msgctl(queue.id(), IPC_SET, &own)) == EPERM);
+                own.msg_qbytes = 16384;
+                CHILD_CHECK(msgctl(queue.id(), IPC_SET, &own) == 0);
+                return 0;
+              }),
+              Exited(0));
   ds.msg_qbytes = 100000;
   if (HasCapability(CAP_SYS_RESOURCE)) {
     EXPECT_THAT(msgctl(queue.id(), IPC_SET, &ds), Succeeds());
@@ -244,7 +245,8 @@ TEST(Msg, RemovalEndsSenders) {
 TEST(Msg, ASignalEndsTheWaitEvenWithRestart) {
   MsgQueue queue;
   const pid_t child = Start([&] {
-    ScopedAction action(SIGUSR1, [](int) {}, SA_RESTART);
+    ScopedAction action(
+        SIGUSR1, [](int) {}, SA_RESTART);
     CHILD_CHECK(queue.Receive(0, 0) == "EINTR");
     return 0;
   });
@@ -287,15 +289,16 @@ TEST(Msg, Rights) {
   MsgQueue readable(0604), writable(0602);
   readable.Send(1, "x");
   EXPECT_THAT(AsNobody([&] {
-    CHILD_CHECK(ErrnoOf(readable.Send(1, "y")) == EACCES);
-    CHILD_CHECK(readable.Receive() == "x");
-    CHILD_CHECK(writable.Send(1, "y") == 0);
-    CHILD_CHECK(writable.Receive() == "EACCES");
-    msqid_ds ds;
-    CHILD_CHECK(ErrnoOf(msgctl(writable.id(), IPC_STAT, &ds)) == EACCES);
-    CHILD_CHECK(ErrnoOf(msgctl(readable.id(), IPC_RMID, nullptr)) == EPERM);
-    return 0;
-  }), Exited(0));
+                CHILD_CHECK(ErrnoOf(readable.Send(1, "y")) == EACCES);
+                CHILD_CHECK(readable.Receive() == "x");
+                CHILD_CHECK(writable.Send(1, "y") == 0);
+                CHILD_CHECK(writable.Receive() == "EACCES");
+                msqid_ds ds;
+                CHILD_CHECK(ErrnoOf(msgctl(writable.id(), IPC_STAT, &ds)) == EACCES);
+                CHILD_CHECK(ErrnoOf(msgctl(readable.id(), IPC_RMID, nullptr)) == EPERM);
+                return 0;
+              }),
+              Exited(0));
 }
 
 TEST(Msgctl, Set) {
@@ -344,11 +347,12 @@ TEST(Msgctl, StatByIndex) {
   EXPECT_THAT(msgctl(index, MSG_STAT, &ds), Returns(queue.id()));
   EXPECT_EQ(ds.msg_qbytes, 16384u);
   EXPECT_THAT(AsNobody([&] {
-    msqid_ds other = {};
-    CHILD_CHECK(ErrnoOf(msgctl(index, MSG_STAT, &other)) == EACCES);
-    CHILD_CHECK(msgctl(index, 13 /* MSG_STAT_ANY */, &other) == queue.id());
-    return 0;
-  }), Exited(0));
+                msqid_ds other = {};
+                CHILD_CHECK(ErrnoOf(msgctl(index, MSG_STAT, &other)) == EACCES);
+                CHILD_CHECK(msgctl(index, 13 /* MSG_STAT_ANY */, &other) == queue.id());
+                return 0;
+              }),
+              Exited(0));
   EXPECT_THAT(msgctl(31999, MSG_STAT, &ds), FailsWith(EINVAL));
 }
 

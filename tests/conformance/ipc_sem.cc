@@ -60,12 +60,13 @@ TEST(Semget, RightsOfAnExistingSet) {
   const int id = semget(key, 1, 0604 | IPC_CREAT);
   ASSERT_THAT(id, Succeeds());
   EXPECT_THAT(AsNobody([&] {
-    CHILD_CHECK(semget(key, 1, 0) == id);
-    CHILD_CHECK(semget(key, 1, 0444) == id);
-    CHILD_CHECK(ErrnoOf(semget(key, 1, 0600)) == EACCES);
-    CHILD_CHECK(ErrnoOf(semget(key, 1, 0222)) == EACCES);
-    return 0;
-  }), Exited(0));
+                CHILD_CHECK(semget(key, 1, 0) == id);
+                CHILD_CHECK(semget(key, 1, 0444) == id);
+                CHILD_CHECK(ErrnoOf(semget(key, 1, 0600)) == EACCES);
+                CHILD_CHECK(ErrnoOf(semget(key, 1, 0222)) == EACCES);
+                return 0;
+              }),
+              Exited(0));
   semctl(id, 0, IPC_RMID);
 }
 
@@ -272,7 +273,8 @@ TEST(Semop, RemovalEndsTheWait) {
 TEST(Semop, ASignalEndsTheWaitEvenWithRestart) {
   Sems sems(1);
   const pid_t child = Start([&] {
-    ScopedAction action(SIGUSR1, [](int) {}, SA_RESTART);
+    ScopedAction action(
+        SIGUSR1, [](int) {}, SA_RESTART);
     CHILD_CHECK(ErrnoOf(sems.Op(0, -1)) == EINTR);
     CHILD_CHECK(semctl(sems.id(), 0, GETNCNT) == 0);
     return 0;
@@ -346,14 +348,15 @@ TEST(Semtimedop, IsWokenBeforeTheTime) {
 TEST(Semop, RightsAreChecked) {
   Sems readable(1, 0604), writable(1, 0602), none(1, 0600);
   EXPECT_THAT(AsNobody([&] {
-    CHILD_CHECK(ErrnoOf(readable.Op(0, 1)) == EACCES);
-    CHILD_CHECK(readable.Op(0, 0) == 0);
-    CHILD_CHECK(writable.Op(0, 1) == 0);
-    CHILD_CHECK(ErrnoOf(writable.Op(0, 0)) == EACCES);
-    CHILD_CHECK(ErrnoOf(none.Op(0, 1)) == EACCES);
-    CHILD_CHECK(ErrnoOf(none.Op(1, 1)) == EFBIG);
-    return 0;
-  }), Exited(0));
+                CHILD_CHECK(ErrnoOf(readable.Op(0, 1)) == EACCES);
+                CHILD_CHECK(readable.Op(0, 0) == 0);
+                CHILD_CHECK(writable.Op(0, 1) == 0);
+                CHILD_CHECK(ErrnoOf(writable.Op(0, 0)) == EACCES);
+                CHILD_CHECK(ErrnoOf(none.Op(0, 1)) == EACCES);
+                CHILD_CHECK(ErrnoOf(none.Op(1, 1)) == EFBIG);
+                return 0;
+              }),
+              Exited(0));
 }
 
 }  // namespace

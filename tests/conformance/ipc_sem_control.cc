@@ -54,12 +54,13 @@ TEST(Semctl, IpcSet) {
 TEST(Semctl, OnlyOwnersRemoveAndSet) {
   Sems sems(1, 0666);
   EXPECT_THAT(AsNobody([&] {
-    semid_ds ds = {};
-    CHILD_CHECK(semctl(sems.id(), 0, IPC_STAT, &ds) == 0);
-    CHILD_CHECK(ErrnoOf(semctl(sems.id(), 0, IPC_SET, &ds)) == EPERM);
-    CHILD_CHECK(ErrnoOf(semctl(sems.id(), 0, IPC_RMID)) == EPERM);
-    return 0;
-  }), Exited(0));
+                semid_ds ds = {};
+                CHILD_CHECK(semctl(sems.id(), 0, IPC_STAT, &ds) == 0);
+                CHILD_CHECK(ErrnoOf(semctl(sems.id(), 0, IPC_SET, &ds)) == EPERM);
+                CHILD_CHECK(ErrnoOf(semctl(sems.id(), 0, IPC_RMID)) == EPERM);
+                return 0;
+              }),
+              Exited(0));
 }
 
 TEST(Semctl, AnOwnerMayRemove) {
@@ -78,15 +79,19 @@ TEST(Semctl, TheGroupHasItsOwnRights) {
   ds.sem_perm.gid = 77;
   ds.sem_perm.mode = 0640;
   ASSERT_THAT(semctl(sems.id(), 0, IPC_SET, &ds), Succeeds());
+  EXPECT_THAT(AsNobody(
+                  [&] {
+                    CHILD_CHECK(semctl(sems.id(), 0, GETVAL) == 0);
+                    CHILD_CHECK(ErrnoOf(semctl(sems.id(), 0, SETVAL, 1)) == EACCES);
+                    return 0;
+                  },
+                  77),
+              Exited(0));
   EXPECT_THAT(AsNobody([&] {
-    CHILD_CHECK(semctl(sems.id(), 0, GETVAL) == 0);
-    CHILD_CHECK(ErrnoOf(semctl(sems.id(), 0, SETVAL, 1)) == EACCES);
-    return 0;
-  }, 77), Exited(0));
-  EXPECT_THAT(AsNobody([&] {
-    CHILD_CHECK(ErrnoOf(semctl(sems.id(), 0, GETVAL)) == EACCES);
-    return 0;
-  }), Exited(0));
+                CHILD_CHECK(ErrnoOf(semctl(sems.id(), 0, GETVAL)) == EACCES);
+                return 0;
+              }),
+              Exited(0));
 }
 
 TEST(Semctl, InfoTellsLimits) {
@@ -129,11 +134,12 @@ TEST(Semctl, StatByIndex) {
   EXPECT_THAT(semctl(highest + 1, 0, SEM_STAT, &ds), FailsWith(EINVAL));
   const int index = sems.id() & 0x7fff;
   EXPECT_THAT(AsNobody([&] {
-    semid_ds other = {};
-    CHILD_CHECK(ErrnoOf(semctl(index, 0, SEM_STAT, &other)) == EACCES);
-    CHILD_CHECK(semctl(index, 0, 20 /* SEM_STAT_ANY */, &other) == sems.id());
-    return 0;
-  }), Exited(0));
+                semid_ds other = {};
+                CHILD_CHECK(ErrnoOf(semctl(index, 0, SEM_STAT, &other)) == EACCES);
+                CHILD_CHECK(semctl(index, 0, 20 /* SEM_STAT_ANY */, &other) == sems.id());
+                return 0;
+              }),
+              Exited(0));
 }
 
 TEST(SemUndo, TakenBackAtExit) {
@@ -188,11 +194,12 @@ TEST(SemUndo, WakesWhoWaits) {
 TEST(SemUndo, AddsUp) {
   Sems sems(1);
   EXPECT_THAT(InChild([&] {
-    for (int i = 0; i < 10; ++i) CHILD_CHECK(sems.Op(0, 1, SEM_UNDO) == 0);
-    CHILD_CHECK(sems.Op(0, -4, SEM_UNDO) == 0);
-    CHILD_CHECK(sems.Op(0, -1) == 0);
-    return 0;
-  }), Exited(0));
+                for (int i = 0; i < 10; ++i) CHILD_CHECK(sems.Op(0, 1, SEM_UNDO) == 0);
+                CHILD_CHECK(sems.Op(0, -4, SEM_UNDO) == 0);
+                CHILD_CHECK(sems.Op(0, -1) == 0);
+                return 0;
+              }),
+              Exited(0));
   // 5 are left of which 6 are taken back: no less than none.
   EXPECT_EQ(sems.Get(0), 0);
 }
@@ -200,11 +207,12 @@ TEST(SemUndo, AddsUp) {
 TEST(SemUndo, SetvalForgetsIt) {
   Sems sems(2);
   EXPECT_THAT(InChild([&] {
-    CHILD_CHECK(sems.Op(0, 3, SEM_UNDO) == 0);
-    CHILD_CHECK(sems.Op(1, 3, SEM_UNDO) == 0);
-    CHILD_CHECK(sems.Set(0, 9) == 0);
-    return 0;
-  }), Exited(0));
+                CHILD_CHECK(sems.Op(0, 3, SEM_UNDO) == 0);
+                CHILD_CHECK(sems.Op(1, 3, SEM_UNDO) == 0);
+                CHILD_CHECK(sems.Set(0, 9) == 0);
+                return 0;
+              }),
+              Exited(0));
   EXPECT_EQ(sems.Get(0), 9);
   EXPECT_EQ(sems.Get(1), 0);
 }
@@ -212,11 +220,12 @@ TEST(SemUndo, SetvalForgetsIt) {
 TEST(SemUndo, SetallForgetsIt) {
   Sems sems(2);
   EXPECT_THAT(InChild([&] {
-    CHILD_CHECK(sems.Op(0, 3, SEM_UNDO) == 0);
-    unsigned short values[] = {4, 5};
-    CHILD_CHECK(semctl(sems.id(), 0, SETALL, values) == 0);
-    return 0;
-  }), Exited(0));
+                CHILD_CHECK(sems.Op(0, 3, SEM_UNDO) == 0);
+                unsigned short values[] = {4, 5};
+                CHILD_CHECK(semctl(sems.id(), 0, SETALL, values) == 0);
+                return 0;
+              }),
+              Exited(0));
   EXPECT_EQ(sems.Get(0), 4);
 }
 
@@ -234,68 +243,74 @@ TEST(SemUndo, SurvivesExec) {
 TEST(SemUndo, NotInheritedByFork) {
   Sems sems(1);
   EXPECT_THAT(InChild([&] {
-    CHILD_CHECK(sems.Op(0, 2, SEM_UNDO) == 0);
-    if (const pid_t grandchild = fork(); grandchild == 0) {
-      _exit(0);
-    } else {
-      int status = 0;
-      CHILD_CHECK(waitpid(grandchild, &status, 0) == grandchild);
-    }
-    CHILD_CHECK(sems.Get(0) == 2);
-    return 0;
-  }), Exited(0));
+                CHILD_CHECK(sems.Op(0, 2, SEM_UNDO) == 0);
+                if (const pid_t grandchild = fork(); grandchild == 0) {
+                  _exit(0);
+                } else {
+                  int status = 0;
+                  CHILD_CHECK(waitpid(grandchild, &status, 0) == grandchild);
+                }
+                CHILD_CHECK(sems.Get(0) == 2);
+                return 0;
+              }),
+              Exited(0));
   EXPECT_EQ(sems.Get(0), 0);
 }
 
 TEST(SemUndo, ThreadsShareIt) {
   Sems sems(1);
   EXPECT_THAT(InChild([&] {
-    std::thread([&] { CHILD_CHECK(sems.Op(0, 2, SEM_UNDO) == 0); }).join();
-    // The thread has gone; the process has not.
-    CHILD_CHECK(sems.Get(0) == 2);
-    return 0;
-  }), Exited(0));
+                std::thread([&] { CHILD_CHECK(sems.Op(0, 2, SEM_UNDO) == 0); }).join();
+                // The thread has gone; the process has not.
+                CHILD_CHECK(sems.Get(0) == 2);
+                return 0;
+              }),
+              Exited(0));
   EXPECT_EQ(sems.Get(0), 0);
 }
 
 TEST(SemUndo, UnshareSysvsemTakesBack) {
   Sems sems(1);
   EXPECT_THAT(InChild([&] {
-    CHILD_CHECK(sems.Op(0, 2, SEM_UNDO) == 0);
-    CHILD_CHECK(unshare(CLONE_SYSVSEM) == 0);
-    CHILD_CHECK(sems.Get(0) == 0);
-    return 0;
-  }), Exited(0));
+                CHILD_CHECK(sems.Op(0, 2, SEM_UNDO) == 0);
+                CHILD_CHECK(unshare(CLONE_SYSVSEM) == 0);
+                CHILD_CHECK(sems.Get(0) == 0);
+                return 0;
+              }),
+              Exited(0));
 }
 
 TEST(SemUndo, RangeOfAdjustments) {
   Sems sems(1);
   EXPECT_THAT(InChild([&] {
-    CHILD_CHECK(sems.Op(0, 32767, SEM_UNDO) == 0);
-    CHILD_CHECK(sems.Op(0, -32767) == 0);
-    CHILD_CHECK(sems.Op(0, 1, SEM_UNDO) == 0);
-    CHILD_CHECK(ErrnoOf(sems.Op(0, 1, SEM_UNDO)) == ERANGE);
-    CHILD_CHECK(sems.Get(0) == 1);
-    return 0;
-  }), Exited(0));
+                CHILD_CHECK(sems.Op(0, 32767, SEM_UNDO) == 0);
+                CHILD_CHECK(sems.Op(0, -32767) == 0);
+                CHILD_CHECK(sems.Op(0, 1, SEM_UNDO) == 0);
+                CHILD_CHECK(ErrnoOf(sems.Op(0, 1, SEM_UNDO)) == ERANGE);
+                CHILD_CHECK(sems.Get(0) == 1);
+                return 0;
+              }),
+              Exited(0));
 }
 
 TEST(SemUndo, RemovedSetsAreNoTrouble) {
   const int id = semget(IPC_PRIVATE, 1, 0600);
   EXPECT_THAT(InChild([&] {
-    sembuf op = {0, 1, SEM_UNDO};
-    CHILD_CHECK(semop(id, &op, 1) == 0);
-    CHILD_CHECK(semctl(id, 0, IPC_RMID) == 0);
-    return 0;
-  }), Exited(0));
+                sembuf op = {0, 1, SEM_UNDO};
+                CHILD_CHECK(semop(id, &op, 1) == 0);
+                CHILD_CHECK(semctl(id, 0, IPC_RMID) == 0);
+                return 0;
+              }),
+              Exited(0));
 }
 
 TEST(SemUndo, OnlyOfWhatWasDone) {
   Sems sems(1);
   EXPECT_THAT(InChild([&] {
-    CHILD_CHECK(ErrnoOf(sems.Op(0, -1, SEM_UNDO | IPC_NOWAIT)) == EAGAIN);
-    return 0;
-  }), Exited(0));
+                CHILD_CHECK(ErrnoOf(sems.Op(0, -1, SEM_UNDO | IPC_NOWAIT)) == EAGAIN);
+                return 0;
+              }),
+              Exited(0));
   EXPECT_EQ(sems.Get(0), 0);
 }
 

@@ -59,13 +59,14 @@ TEST(Shmget, Rights) {
   const key_t key = FreshKey();
   const int id = shmget(key, kPage, 0604 | IPC_CREAT);
   EXPECT_THAT(AsNobody([&] {
-    CHILD_CHECK(shmget(key, 0, 0444) == id);
-    CHILD_CHECK(ErrnoOf(shmget(key, 0, 0666)) == EACCES);
-    CHILD_CHECK(ErrnoOf(reinterpret_cast<intptr_t>(shmat(id, nullptr, 0))) == EACCES);
-    CHILD_CHECK(shmat(id, nullptr, SHM_RDONLY) != reinterpret_cast<void*>(-1));
-    CHILD_CHECK(ErrnoOf(shmctl(id, IPC_RMID, nullptr)) == EPERM);
-    return 0;
-  }), Exited(0));
+                CHILD_CHECK(shmget(key, 0, 0444) == id);
+                CHILD_CHECK(ErrnoOf(shmget(key, 0, 0666)) == EACCES);
+                CHILD_CHECK(ErrnoOf(reinterpret_cast<intptr_t>(shmat(id, nullptr, 0))) == EACCES);
+                CHILD_CHECK(shmat(id, nullptr, SHM_RDONLY) != reinterpret_cast<void*>(-1));
+                CHILD_CHECK(ErrnoOf(shmctl(id, IPC_RMID, nullptr)) == EPERM);
+                return 0;
+              }),
+              Exited(0));
   shmctl(id, IPC_RMID, nullptr);
 }
 
@@ -121,7 +122,8 @@ TEST(Shmat, SharedWithAnotherProcess) {
 
 TEST(Shmat, AtAnAddress) {
   Segment segment(kPage);
-  char* room = static_cast<char*>(mmap(nullptr, 4 * kPage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  char* room =
+      static_cast<char*>(mmap(nullptr, 4 * kPage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
   ASSERT_THAT(room, Succeeds());
   EXPECT_THAT(segment.Attach(0, room + kPage), FailsWith(EINVAL));
   EXPECT_THAT(segment.Attach(SHM_REMAP, room + kPage), Returns(room + kPage));
@@ -150,9 +152,10 @@ TEST(Shmat, ReadOnly) {
   ASSERT_THAT(p, Succeeds());
   EXPECT_EQ(p[0], 0);
   EXPECT_THAT(InChild([&] {
-    *const_cast<volatile char*>(p) = 1;
-    return 0;
-  }), Killed(SIGSEGV));
+                *const_cast<volatile char*>(p) = 1;
+                return 0;
+              }),
+              Killed(SIGSEGV));
   EXPECT_THAT(mprotect(p, kPage, PROT_READ | PROT_WRITE), FailsWith(EACCES));
   shmdt(p);
 }
@@ -286,12 +289,13 @@ TEST(ShmRemove, AttachedGoesWithTheLast) {
 TEST(ShmRemove, GoesWhenTheLastProcessEnds) {
   const int id = shmget(IPC_PRIVATE, kPage, 0600);
   EXPECT_THAT(InChild([&] {
-    CHILD_CHECK(shmat(id, nullptr, 0) != reinterpret_cast<void*>(-1));
-    CHILD_CHECK(shmctl(id, IPC_RMID, nullptr) == 0);
-    shmid_ds ds;
-    CHILD_CHECK(shmctl(id, IPC_STAT, &ds) == 0);
-    return 0;
-  }), Exited(0));
+                CHILD_CHECK(shmat(id, nullptr, 0) != reinterpret_cast<void*>(-1));
+                CHILD_CHECK(shmctl(id, IPC_RMID, nullptr) == 0);
+                shmid_ds ds;
+                CHILD_CHECK(shmctl(id, IPC_STAT, &ds) == 0);
+                return 0;
+              }),
+              Exited(0));
   shmid_ds ds;
   EXPECT_THAT(shmctl(id, IPC_STAT, &ds), FailsWith(EINVAL));
 }
@@ -326,9 +330,10 @@ TEST(Shmctl, LockAndUnlock) {
   EXPECT_THAT(shmctl(segment.id(), SHM_UNLOCK, nullptr), Succeeds());
   EXPECT_EQ(segment.Stat().shm_perm.mode, 0600);
   EXPECT_THAT(AsNobody([&] {
-    CHILD_CHECK(ErrnoOf(shmctl(segment.id(), SHM_LOCK, nullptr)) == EPERM);
-    return 0;
-  }), Exited(0));
+                CHILD_CHECK(ErrnoOf(shmctl(segment.id(), SHM_LOCK, nullptr)) == EPERM);
+                return 0;
+              }),
+              Exited(0));
 }
 
 TEST(Shmctl, Info) {
@@ -361,11 +366,12 @@ TEST(Shmctl, StatByIndex) {
   EXPECT_THAT(shmctl(index, SHM_STAT, &ds), Returns(segment.id()));
   EXPECT_EQ(ds.shm_segsz, kPage);
   EXPECT_THAT(AsNobody([&] {
-    shmid_ds other = {};
-    CHILD_CHECK(ErrnoOf(shmctl(index, SHM_STAT, &other)) == EACCES);
-    CHILD_CHECK(shmctl(index, 15 /* SHM_STAT_ANY */, &other) == segment.id());
-    return 0;
-  }), Exited(0));
+                shmid_ds other = {};
+                CHILD_CHECK(ErrnoOf(shmctl(index, SHM_STAT, &other)) == EACCES);
+                CHILD_CHECK(shmctl(index, 15 /* SHM_STAT_ANY */, &other) == segment.id());
+                return 0;
+              }),
+              Exited(0));
 }
 
 TEST(Shmctl, Errors) {
