@@ -7,7 +7,10 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -17,6 +20,7 @@
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
+#include <vector>
 
 namespace {
 
@@ -145,6 +149,32 @@ void BM_PipePingPong(benchmark::State& state) {
 }
 
 // A signal to this thread, its handler and the return from it.
+// Ten descriptors that tell of something, among range(0) that do not: what is idle must cost nothing.
+void BM_EpollTenActive(benchmark::State& state) {
+  constexpr size_t kActive = 10;
+  rlimit files;
+  Need(getrlimit(RLIMIT_NOFILE, &files) == 0, "getrlimit");
+  files.rlim_cur = files.rlim_max;
+  Need(setrlimit(RLIMIT_NOFILE, &files) == 0, "setrlimit");
+  const int epoll = epoll_create1(EPOLL_CLOEXEC);
+  Need(epoll >= 0, "epoll_create1");
+  std::vector<int> events;
+  for (size_t i = 0; i < kActive + static_cast<size_t>(state.range(0)); ++i) {
+    events.push_back(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
+    epoll_event wanted = {};
+    wanted.events = EPOLLIN | EPOLLET;
+    Need(epoll_ctl(epoll, EPOLL_CTL_ADD, events.back(), &wanted) == 0, "epoll_ctl");
+  }
+  epoll_event ready[2 * kActive];
+  for (auto _ : state) {
+    // Spread over all of them.
+    for (size_t i = 0; i < kActive; ++i) eventfd_write(events[i * events.size() / kActive], 1);
+    Need(epoll_wait(epoll, ready, 2 * kActive, -1) == kActive, "epoll_wait");
+  }
+  for (const int fd : events) close(fd);
+  close(epoll);
+}
+
 void BM_SignalSelf(benchmark::State& state) {
   static volatile sig_atomic_t taken;
   struct sigaction action = {}, old;
@@ -198,6 +228,7 @@ BENCHMARK(BM_Pread4K)->UseRealTime();
 BENCHMARK(BM_OpenClose)->UseRealTime();
 BENCHMARK(BM_Stat)->UseRealTime();
 BENCHMARK(BM_PipePingPong)->UseRealTime();
+BENCHMARK(BM_EpollTenActive)->Arg(0)->Arg(10000)->UseRealTime();
 BENCHMARK(BM_SignalSelf)->UseRealTime();
 BENCHMARK(BM_PthreadCreateJoin)->UseRealTime();
 BENCHMARK(BM_ForkExitWait)->UseRealTime();

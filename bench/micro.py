@@ -19,6 +19,8 @@ BENCHMARKS = (
     ("OpenClose", "open + close"),
     ("Stat", "stat"),
     ("PipePingPong", "pipe ping-pong, two processes"),
+    ("EpollTenActive/0", "10 eventfd writes + epoll_wait, none idle"),
+    ("EpollTenActive/10000", "the same among 10,000 idle descriptors"),
     ("SignalSelf", "signal to itself, handler"),
     ("PthreadCreateJoin", "pthread create + join"),
     ("ForkExitWait", "fork + exit + wait"),

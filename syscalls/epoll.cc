@@ -1,6 +1,7 @@
 #include "sentry/fs/anon/epoll.h"
 
 #include <limits>
+#include <span>
 #include <vector>
 
 #include "syscalls/common.h"
@@ -21,12 +22,12 @@ Result<Ref<EpollFile>> GetEpoll(Task& task, Fd fd) {
 }
 
 // The events that are ready, empty past the deadline. kRestartSys for a signal.
-Result<std::vector<epoll_event>> Collect(Task& task, EpollFile& epoll, size_t max,
+Result<std::vector<EpollFile::Report>> Collect(Task& task, EpollFile& epoll, size_t max,
                                          Deadline deadline) {
   const auto empty = [](const auto& r) { return !r.ok() && r.error() == Errno(EAGAIN); };
   auto events = epoll.Collect(max);
   if (!empty(events)) return events;
-  if (deadline.expired()) return std::vector<epoll_event>();
+  if (deadline.expired()) return std::vector<EpollFile::Report>();
   sentry::Waiter waiter(task);
   waiter.Watch(epoll, POLLIN);
   for (;;) {
@@ -34,7 +35,7 @@ Result<std::vector<epoll_event>> Collect(Task& task, EpollFile& epoll, size_t ma
     if (!empty(events)) return events;
     const Status slept = waiter.Sleep(deadline);
     if (slept.ok()) continue;
-    if (slept.error() == Errno(ETIMEDOUT)) return std::vector<epoll_event>();
+    if (slept.error() == Errno(ETIMEDOUT)) return std::vector<EpollFile::Report>();
     return slept.error();
   }
 }
@@ -44,12 +45,18 @@ Result<int64_t> Wait(Task& task, Fd fd, UserPtr<abi::EpollEvent> user, int max,
   constexpr int kMaxEvents = std::numeric_limits<int>::max() / sizeof(abi::EpollEvent);
   if (max <= 0 || max > kMaxEvents) return Errno(EINVAL);
   const Ref<EpollFile> epoll = TRY(GetEpoll(task, fd));
+  const auto reports = TRY(Collect(task, *epoll, static_cast<size_t>(max), deadline));
   std::vector<abi::EpollEvent> events;
-  for (const epoll_event& event : TRY(Collect(task, *epoll, static_cast<size_t>(max), deadline))) {
-    events.push_back({event.events, event.data.u64});
+  events.reserve(reports.size());
+  for (const EpollFile::Report& report : reports) {
+    events.push_back({report.event.events, report.event.data.u64});
   }
-  TRY(task.mem().WriteArray<abi::EpollEvent>(user, events));
-  return static_cast<int64_t>(events.size());
+  const size_t bytes = task.mem().WriteSome(user.addr, std::as_bytes(std::span(events)));
+  const size_t told = bytes / sizeof(abi::EpollEvent);
+  if (told == events.size()) return static_cast<int64_t>(told);
+  // What could not be told is not lost.
+  epoll->PutBack(std::span(reports).subspan(told));
+  return told != 0 ? Result<int64_t>(static_cast<int64_t>(told)) : Errno(EFAULT);
 }
 
 // With a signal mask for the time of the call. epoll_wait(2) is never restarted.
@@ -86,21 +93,9 @@ Status EpollCtl(Task& task, Fd epoll_fd, int operation, Fd fd,
     event.events = given.events;
     event.data.u64 = given.data;
   }
-  const Ref<File> epoll_file = TRY(GetFile(task, epoll_fd));
+  const Ref<File> epoll = TRY(GetFile(task, epoll_fd));
   Ref<File> file = TRY(GetFile(task, fd));
-  if (epoll_file == file) return Errno(EINVAL);
-  auto* epoll = FileCast<EpollFile>(*epoll_file);
-  if (epoll == nullptr) return Errno(EINVAL);
-  switch (operation) {
-    case EPOLL_CTL_ADD:
-      return epoll->Add(fd, std::move(file), event);
-    case EPOLL_CTL_MOD:
-      return epoll->Modify(fd, *file, event);
-    case EPOLL_CTL_DEL:
-      return epoll->Delete(fd, *file);
-    default:
-      return Errno(EINVAL);
-  }
+  return sentry::EpollControl(*epoll, operation, fd, std::move(file), event);
 }
 
 Result<int64_t> EpollPwait(Task& task, Fd epoll_fd, UserPtr<abi::EpollEvent> events, int max,

@@ -146,6 +146,8 @@ class Mqueues final : public RefCounted {
   // ENOENT.
   Status Unlink(std::string_view name) ABSL_LOCKS_EXCLUDED(mu_);
   std::vector<Ref<Mqueue>> List() ABSL_LOCKS_EXCLUDED(mu_);
+  // Unlinks all of them.
+  void Clear() ABSL_LOCKS_EXCLUDED(mu_);
   // The root directory of the filesystem (one for all mounts), and its attributes.
   Ref<Inode> Root();
   Attributes RootAttributes() ABSL_LOCKS_EXCLUDED(mu_);

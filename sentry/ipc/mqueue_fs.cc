@@ -147,6 +147,12 @@ std::vector<Ref<Mqueue>> Mqueues::List() {
   return queues;
 }
 
+void Mqueues::Clear() {
+  std::map<std::string, Ref<Mqueue>, std::less<>> removed;  // Released without the lock.
+  absl::MutexLock lock(&mu_);
+  removed.swap(by_name_);
+}
+
 Ref<Inode> Mqueues::Root() { return MakeRef<MqueueRoot>(Ref<Mqueues>::Share(*this)); }
 
 Attributes Mqueues::RootAttributes() {

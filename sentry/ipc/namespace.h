@@ -12,6 +12,9 @@ namespace sentry {
 
 class IpcNamespace final : public RefCounted {
  public:
+  // Queues hold the table that names them.
+  ~IpcNamespace() override { mqueues->Clear(); }
+
   const Ref<Semaphores> semaphores = MakeRef<Semaphores>();
   const Ref<Messages> messages = MakeRef<Messages>();
   const Ref<SharedMemory> shared_memory = MakeRef<SharedMemory>();

@@ -63,7 +63,7 @@ TEST(EventFd, Sizes) {
   EXPECT_THAT(read(event.fd(), buffer, 7), FailsWith(EINVAL));
   EXPECT_THAT(write(event.fd(), buffer, 7), FailsWith(EINVAL));
   EXPECT_THAT(read(event.fd(), buffer, 16), Returns(8));
-  EXPECT_THAT(write(event.fd(), buffer, 16), Returns(8));
+  EXPECT_THAT(write(event.fd(), buffer, 16), FailsWith(EINVAL));
   EXPECT_THAT(pread(event.fd(), buffer, 8, 0), FailsWith(ESPIPE));
 }
 
@@ -121,13 +121,16 @@ TEST(TimerFd, BecomesReadable) {
   EXPECT_EQ(timer.Take(), -EAGAIN);
 }
 
-TEST(TimerFd, EachTickIsAnEdge) {
+TEST(TimerFd, ATickIsAnEdgeOnceTheLastOnesWereRead) {
   Epoll epoll;
   Timer timer;
   epoll.Add(timer.fd(), EPOLLIN | EPOLLET);
   timer.Set(1000, 1'000'000);
-  for (int i = 0; i < 3; ++i) EXPECT_EQ(epoll.Wait(5000), "0:1");
-  EXPECT_GE(timer.Take(), 3);
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(epoll.Wait(5000), "0:1");
+    EXPECT_EQ(epoll.Wait(10), "");
+    EXPECT_GE(timer.Take(), 1);
+  }
 }
 
 TEST(TimerFd, SettingAnewTakesBack) {
@@ -221,7 +224,7 @@ TEST(Pipe, WriterIsToldOfTheLastReader) {
   epoll.Add(pipe.write.get(), EPOLLOUT | EPOLLET);
   EXPECT_EQ(epoll.Wait(), "");
   pipe.read.reset();
-  EXPECT_EQ(epoll.Wait(), "0:c");
+  EXPECT_EQ(epoll.Wait(), "0:8");
 }
 
 TEST(Pipe, ReaderIsToldOfTheLastWriter) {

@@ -19,7 +19,7 @@ STRESSORS = {
     "stack": (1,), "memfd": (2, "--memfd-bytes", "4M", "--memfd-fds", "8"), "mlock": (5,),
     "mincore": (100,), "switch": (500,), "affinity": (50,), "prctl": (20,), "getrandom": (50,),
     "schedpolicy": (50,),
-    "sem": (2000,), "sem-sysv": (2000,), "shm": (4, "--shm-bytes", "1M", "--shm-objs", "4"),
+    "epoll": (50, "--epoll-domain", "unix"), "sem-sysv": (2000,), "shm": (4, "--shm-bytes", "1M", "--shm-objs", "4"),
     "shm-sysv": (4, "--shm-sysv-bytes", "1M", "--shm-sysv-segs", "4"), "mq": (500,), "msg": (500,),
     "poll": (500,), "eventfd": (500,), "pipe": (500,), "sigpipe": (100,),
 }

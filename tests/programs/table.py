@@ -180,6 +180,39 @@ os.write(fd, b'wordl\\x7f\\x7fld\\n'); print(until(b'hello world'))
 time.sleep(0.3); os.write(fd, b'secret\\n'); print(until(b'secret'))
 print(os.waitpid(pid, 0)[1])
 " """, {"needs": [PY]}),
+    ("ipc_limits", "ipcs -l; ipcs | grep -c key; cat /proc/sys/kernel/{sem,msgmax,msgmnb,shmmni}", {"needs": ["ipcs"]}),
+    ("ipc_tools", """number() { grep -o '[0-9]*$'; }
+q=$(ipcmk -Q -p 0640 | number); s=$(ipcmk -S 3 | number); m=$(ipcmk -M 5000 | number)
+ipcs -q -i $q | grep -E 'mode|qbytes'; ipcs -s -i $s | grep -E 'mode|nsems'; ipcs -m -i $m | grep -oE 'mode=.*|bytes=[0-9]*'
+ipcs -q | awk -v id=$q '$2 == id { $1 = $2 = ""; print }'; ipcs -s | awk -v id=$s '$2 == id { $1 = $2 = ""; print }'
+ipcs -m | awk -v id=$m '$2 == id { $1 = $2 = ""; print }'; lsipc -m -i $m | grep -E 'Size|Attach|Perm'
+ipcrm -q $q -s $s -m $m; echo $?; ipcrm -m $m 2>&1 | sed "s/$m/M/"; ipcs -q -s -m | grep -c -w -e $q -e $s -e $m""",
+     {"needs": ["ipcs", "lsipc"]}),
+    ("posix_queues", f"""{PY} - <<'END'
+import ctypes, os, struct
+libc = ctypes.CDLL(None, use_errno=True)
+name = b"/table.%d" % os.getpid()
+queue = libc.mq_open(name, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK, 0o600, None)
+for text, priority in (b"low", 1), (b"high", 7): print(libc.mq_send(queue, text, len(text), priority))
+buffer, priority = ctypes.create_string_buffer(8192), ctypes.c_uint()
+for _ in range(3):
+    n = libc.mq_receive(queue, buffer, 8192, ctypes.byref(priority))
+    print(n, buffer.raw[:max(n, 0)], priority.value, os.strerror(ctypes.get_errno()) if n < 0 else "")
+print(libc.mq_unlink(name), libc.mq_unlink(name), os.strerror(ctypes.get_errno()))
+END""", {"needs": [PY]}),
+    ("process_pool", f"""{PY} -c "
+import multiprocessing as m, multiprocessing.shared_memory as sm
+if __name__ == '__main__':
+    lock, value = m.Lock(), m.Value('i', 0)
+    def work(n):
+        for _ in range(n):
+            with lock: value.value += 1
+    ps = [m.Process(target=work, args=(200,)) for _ in range(4)]
+    [p.start() for p in ps]; [p.join() for p in ps]; print(value.value)
+    s = sm.SharedMemory(create=True, size=100); s.buf[3] = 7
+    t = sm.SharedMemory(name=s.name); print(t.buf[3]); t.close(); s.close(); s.unlink()
+    q = m.Queue(); p = m.Process(target=q.put, args=('item',)); p.start(); print(q.get()); p.join()
+" """, {"needs": [PY]}),
     ("getpass", f"""script -qec "echo -n; {PY} -c 'import getpass; print(getpass.getpass(\"P: \"))'" /dev/null <<< secret | tr -d '\\r' | grep -c secret""",
      {"needs": ["script", PY]}),
 ]

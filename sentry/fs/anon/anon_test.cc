@@ -110,8 +110,8 @@ TEST_F(Epoll, LevelTriggeredStaysReady) {
   const auto events = instance().Collect(10);
   ASSERT_TRUE(events.ok());
   ASSERT_EQ(events->size(), 1u);
-  EXPECT_EQ(uint32_t{events->front().events}, uint32_t{EPOLLIN});
-  EXPECT_EQ(uint64_t{events->front().data.u64}, 7u);
+  EXPECT_EQ(uint32_t{events->front().event.events}, uint32_t{EPOLLIN});
+  EXPECT_EQ(uint64_t{events->front().event.data.u64}, 7u);
   EXPECT_EQ(Collect(), 1);
   ASSERT_TRUE(Take(*file).ok());
   EXPECT_EQ(Collect(), -EAGAIN);

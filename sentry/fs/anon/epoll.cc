@@ -119,11 +119,12 @@ Status EpollFile::Add(Fd fd, Ref<File> file, const epoll_event& event) {
 }
 
 Status EpollFile::Modify(Fd fd, File& file, const epoll_event& event) {
+  if ((event.events & EPOLLEXCLUSIVE) != 0) return Errno(EINVAL);
   absl::MutexLock lock(&control_mu_);
   const auto it = items_.find(Key{&file, static_cast<int>(fd)});
   if (it == items_.end()) return Errno(ENOENT);
   Item& item = *it->second;
-  if (((item.event.events | event.events) & EPOLLEXCLUSIVE) != 0) return Errno(EINVAL);
+  if ((item.event.events & EPOLLEXCLUSIVE) != 0) return Errno(EINVAL);
   // The queue knows the events, so the entry registers anew.
   file.wait_queue()->Remove(item);
   item.event = event;
@@ -171,8 +172,8 @@ uint32_t EpollFile::PollItem(Item& item) {
   return events;
 }
 
-Result<std::vector<epoll_event>> EpollFile::Collect(size_t max) {
-  std::vector<epoll_event> out;
+Result<std::vector<EpollFile::Report>> EpollFile::Collect(size_t max) {
+  std::vector<Report> out;
   absl::MutexLock lock(&control_mu_);
   // Each entry is looked at once, although level-triggered ones go back to the end.
   for (size_t left = ReadyCount(); left > 0 && out.size() < max; --left) {
@@ -180,8 +181,9 @@ Result<std::vector<epoll_event>> EpollFile::Collect(size_t max) {
     if (item == nullptr) break;
     const uint32_t events = PollItem(*item);
     if (events == 0) continue;
-    epoll_event& event = out.emplace_back(item->event);
-    event.events = events;
+    Report& report =
+        out.emplace_back(Report{item->event, {item->file.get(), static_cast<int>(item->fd)}});
+    report.event.events = events;
     if ((item->event.events & EPOLLONESHOT) != 0) {
       item->armed.store(false, std::memory_order_relaxed);
     } else if ((item->event.events & EPOLLET) == 0) {
@@ -190,6 +192,16 @@ Result<std::vector<epoll_event>> EpollFile::Collect(size_t max) {
   }
   if (out.empty()) return Errno(EAGAIN);
   return out;
+}
+
+void EpollFile::PutBack(std::span<const Report> reports) {
+  absl::MutexLock lock(&control_mu_);
+  for (const Report& report : reports) {
+    const auto it = items_.find(report.entry);
+    if (it == items_.end()) continue;
+    it->second->armed.store(true, std::memory_order_relaxed);
+    MarkReady(*it->second);
+  }
 }
 
 uint32_t EpollFile::Poll() {

@@ -8,6 +8,7 @@
 #include <list>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -37,7 +38,13 @@ class EpollFile final : public File {
   Status Delete(Fd fd, File& file) ABSL_LOCKS_EXCLUDED(control_mu_);
 
   // What is ready now, at most `max` events. EAGAIN when nothing is: wait for POLLIN on wait_queue().
-  Result<std::vector<epoll_event>> Collect(size_t max) ABSL_LOCKS_EXCLUDED(control_mu_);
+  struct Report {
+    epoll_event event;
+    std::pair<const File*, int> entry;  // Which it is about; only to give back.
+  };
+  Result<std::vector<Report>> Collect(size_t max) ABSL_LOCKS_EXCLUDED(control_mu_);
+  // Of what could not be told: as if it had not been collected.
+  void PutBack(std::span<const Report> reports) ABSL_LOCKS_EXCLUDED(control_mu_);
 
   uint32_t Poll() override ABSL_LOCKS_EXCLUDED(control_mu_);
   WaitQueue* wait_queue() override { return &queue_; }

@@ -36,7 +36,7 @@ Result<size_t> EventFile::Read(IoDst& dst) {
 
 Result<size_t> EventFile::Write(IoSrc& src) {
   uint64_t value = 0;
-  if (src.remaining() < sizeof(value)) return Errno(EINVAL);
+  if (src.remaining() != sizeof(value)) return Errno(EINVAL);  // As since Linux 6.9.
   const size_t copied = TRY(src.CopyIn(std::as_writable_bytes(std::span(&value, 1))));
   if (copied < sizeof(value)) return Errno(EFAULT);
   const Status put = Put(value);

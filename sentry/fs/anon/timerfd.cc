@@ -60,6 +60,7 @@ Result<itimerspec> TimerFile::SetTime(int flags, const itimerspec& value) {
   interval_ns_ = ToNs(value.it_interval);
   flags_ = flags;
   ticks_ = 0;
+  told_ = false;
   if (first == 0) {
     next_ns_ = 0;
     TimerQueue::Get().Cancel(*alarm_);
@@ -105,9 +106,10 @@ void TimerFile::OnAlarm() {
   {
     absl::MutexLock lock(&mu_);
     AdvanceLocked(now);
-    ready = ticks_ > 0;
-    // The next period, or a real-time clock that has been set back meanwhile.
-    if (next_ns_ != 0) {
+    // Linux tells of one tick; the next is told of when that has been read.
+    ready = ticks_ > 0 && !std::exchange(told_, ticks_ > 0);
+    // A real-time clock that has been set back meanwhile.
+    if (next_ns_ != 0 && !told_) {
       const int64_t left = std::max(next_ns_ - now, kMinSleepNs);
       TimerQueue::Get().Arm(*alarm_, SaturatingAdd(MonotonicNs(), left));
     }
@@ -123,6 +125,7 @@ Result<size_t> TimerFile::Read(IoDst& dst) {
     absl::MutexLock lock(&mu_);
     AdvanceLocked(now);
     ticks = std::exchange(ticks_, 0);
+    if (std::exchange(told_, false) && next_ns_ != 0) ArmLocked();
   }
   if (ticks == 0) return Errno(EAGAIN);
   const size_t copied = TRY(dst.CopyOut(std::as_bytes(std::span(&ticks, 1))));

@@ -51,6 +51,7 @@ class TimerFile final : public File {
   int64_t next_ns_ ABSL_GUARDED_BY(mu_) = 0;      // On clock_; 0 when disarmed.
   int64_t interval_ns_ ABSL_GUARDED_BY(mu_) = 0;  // 0 for one shot.
   uint64_t ticks_ ABSL_GUARDED_BY(mu_) = 0;       // Expirations not yet read.
+  bool told_ ABSL_GUARDED_BY(mu_) = false;  // Whoever waits has heard of the unread ticks.
   int flags_ ABSL_GUARDED_BY(mu_) = 0;            // Of the last SetTime.
   WaitQueue queue_;
 };

@@ -152,6 +152,8 @@ class Builder {
 // The files about the whole system (system.cc), and /proc/sys (sysctl.cc).
 void PutSystemFiles(Kernel& kernel, Builder& builder);
 void PutSysctls(Kernel& kernel, Builder& builder);
+// Those that bound IPC (sysctl_ipc.cc).
+void PutIpcSysctls(Kernel& kernel, Builder& builder);
 
 }  // namespace sentry::proc
 

@@ -53,11 +53,6 @@ constexpr Sysctl kSysctls[] = {
     {"sys/fs/inotify", "max_queued_events", "16384"},
     {"sys/fs/inotify", "max_user_instances", "128"},
     {"sys/fs/inotify", "max_user_watches", "65536"},
-    {"sys/fs/mqueue", "msg_default", "10"},
-    {"sys/fs/mqueue", "msg_max", "10"},
-    {"sys/fs/mqueue", "msgsize_default", "8192"},
-    {"sys/fs/mqueue", "msgsize_max", "8192"},
-    {"sys/fs/mqueue", "queues_max", "256"},
     {"sys/kernel", "cap_last_cap", "40", 0444},
     {"sys/kernel", "core_pattern", "core"},
     {"sys/kernel", "core_pipe_limit", "0"},
@@ -66,9 +61,6 @@ constexpr Sysctl kSysctls[] = {
     {"sys/kernel", "domainname", "(none)"},
     {"sys/kernel", "io_uring_disabled", "2"},
     {"sys/kernel", "kptr_restrict", "1"},
-    {"sys/kernel", "msgmax", "8192"},
-    {"sys/kernel", "msgmnb", "16384"},
-    {"sys/kernel", "msgmni", "32000"},
     {"sys/kernel", "ngroups_max", "65536", 0444},
     {"sys/kernel", "osrelease", kKernelRelease, 0444},
     {"sys/kernel", "ostype", "Linux", 0444},
@@ -83,10 +75,6 @@ constexpr Sysctl kSysctls[] = {
     {"sys/kernel", "sched_rr_timeslice_ms", "100"},
     {"sys/kernel", "sched_rt_period_us", "1000000"},
     {"sys/kernel", "sched_rt_runtime_us", "950000"},
-    {"sys/kernel", "sem", "32000\t1024000000\t500\t32000"},
-    {"sys/kernel", "shmall", "18446744073692774399"},
-    {"sys/kernel", "shmmax", "18446744073692774399"},
-    {"sys/kernel", "shmmni", "4096"},
     {"sys/kernel", "sysrq", "0"},
     {"sys/kernel", "tainted", "0"},
     {"sys/kernel", "threads-max", "32768"},
@@ -170,6 +158,7 @@ void PutSysctls(Kernel& kernel, Builder& builder) {
         row.directory, row.name, [&row] { return Text(std::string(row.value) + "\n"); }, row.mode,
         [&row](std::string_view text) { return StoreSame(row, text); });
   }
+  PutIpcSysctls(kernel, builder);
   Kernel* const k = &kernel;
   builder.Text(
       "sys/kernel", "hostname", [k] { return Text(k->hostname() + "\n"); }, 0644,

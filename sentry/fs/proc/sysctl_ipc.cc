@@ -1,0 +1,96 @@
+// The limits of IPC in /proc/sys/kernel and /proc/sys/fs/mqueue.
+#include <linux/capability.h>
+
+#include <climits>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "sentry/fs/proc/proc_internal.h"
+#include "sentry/ipc/namespace.h"
+#include "sentry/task/task.h"
+
+namespace sentry::proc {
+namespace {
+
+Status CheckWriter() {
+  Task* const writer = Task::Current();
+  const bool may = writer != nullptr && writer->creds().HasCapability(CAP_SYS_ADMIN);
+  return may ? kOk : Status(Errno(EPERM));
+}
+
+// A number within bounds: EINVAL otherwise.
+Result<uint64_t> ParseWithin(std::string_view text, uint64_t least, uint64_t most) {
+  uint64_t value = 0;
+  if (!absl::SimpleAtoi(text, &value) || value < least || value > most) return Errno(EINVAL);
+  return value;
+}
+
+// A file that shows and sets one member of what `table.limits()` returns.
+template <typename Table, typename Limits, typename Member>
+void PutLimit(Builder& builder, std::string_view directory, std::string_view name, Table* table,
+              Member Limits::*member, uint64_t least, uint64_t most) {
+  builder.Text(
+      directory, name,
+      [table, member] { return Result<std::string>(absl::StrCat(table->limits().*member, "\n")); },
+      0644,
+      [=](std::string_view text) -> Status {
+        TRY(CheckWriter());
+        Limits limits = table->limits();
+        limits.*member = static_cast<Member>(TRY(ParseWithin(FirstLine(text), least, most)));
+        table->set_limits(limits);
+        return kOk;
+      });
+}
+
+std::string SemText(const Semaphores& table) {
+  const Semaphores::Limits limits = table.limits();
+  return absl::StrCat(limits.msl, "\t", limits.mns, "\t", limits.opm, "\t", limits.mni, "\n");
+}
+
+// Four numbers, of which the last may be missing.
+Status StoreSem(Semaphores& table, std::string_view text) {
+  TRY(CheckWriter());
+  Semaphores::Limits limits = table.limits();
+  const std::pair<int*, uint64_t> fields[] = {
+      {&limits.msl, 65536}, {&limits.mns, INT_MAX}, {&limits.opm, 65536}, {&limits.mni, 32768}};
+  size_t at = 0;
+  for (const std::string_view word :
+       absl::StrSplit(FirstLine(text), absl::ByAnyChar(" \t"), absl::SkipEmpty())) {
+    if (at == std::size(fields)) return Errno(EINVAL);
+    *fields[at].first = static_cast<int>(TRY(ParseWithin(word, 0, fields[at].second)));
+    ++at;
+  }
+  table.set_limits(limits);
+  return kOk;
+}
+
+}  // namespace
+
+void PutIpcSysctls(Kernel& kernel, Builder& builder) {
+  SharedMemory* const shm = kernel.ipc().shared_memory.get();
+  PutLimit(builder, "sys/kernel", "shmmax", shm, &SharedMemory::Limits::max, 0, UINT64_MAX);
+  PutLimit(builder, "sys/kernel", "shmall", shm, &SharedMemory::Limits::all, 0, UINT64_MAX);
+  PutLimit(builder, "sys/kernel", "shmmni", shm, &SharedMemory::Limits::mni, 0, 32768);
+  Messages* const messages = kernel.ipc().messages.get();
+  PutLimit(builder, "sys/kernel", "msgmax", messages, &Messages::Limits::max_text, 0, 1 << 20);
+  PutLimit(builder, "sys/kernel", "msgmnb", messages, &Messages::Limits::max_bytes, 0, INT_MAX);
+  PutLimit(builder, "sys/kernel", "msgmni", messages, &Messages::Limits::max_queues, 0, 32768);
+  Semaphores* const sems = kernel.ipc().semaphores.get();
+  builder.Text(
+      "sys/kernel", "sem", [sems] { return Result<std::string>(SemText(*sems)); }, 0644,
+      [sems](std::string_view text) { return StoreSem(*sems, text); });
+  Mqueues* const queues = kernel.ipc().mqueues.get();
+  using Limits = Mqueues::Limits;
+  const std::string_view directory = "sys/fs/mqueue";
+  PutLimit(builder, directory, "queues_max", queues, &Limits::queues_max, 0, INT_MAX);
+  PutLimit(builder, directory, "msg_max", queues, &Limits::msg_max, 1, Mqueues::kHardMessages);
+  PutLimit(builder, directory, "msg_default", queues, &Limits::msg_default, 1,
+           Mqueues::kHardMessages);
+  PutLimit(builder, directory, "msgsize_max", queues, &Limits::msgsize_max, 128,
+           Mqueues::kHardBytes);
+  PutLimit(builder, directory, "msgsize_default", queues, &Limits::msgsize_default, 128,
+           Mqueues::kHardBytes);
+}
+
+}  // namespace sentry::proc
