@@ -301,7 +301,7 @@ inline constexpr AbiRow kRows[] = {
     Full(241, "mq_unlink"),
     Full(242, "mq_timedsend"),
     Full(243, "mq_timedreceive"),
-    Partial(244, "mq_notify", "SIGEV_THREAD is EBADF: it wants a netlink socket"),
+    Full(244, "mq_notify"),
     Full(245, "mq_getsetattr"),
     Missing(246, "kexec_load", "a privilege of the host", EPERM),
     Full(247, "waitid"),

@@ -3,6 +3,7 @@
 #include <linux/capability.h>
 #include <mqueue.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -10,6 +11,7 @@
 #include <algorithm>
 
 #include "sentry/ipc/namespace.h"
+#include "sentry/net/netlink/netlink_socket.h"
 #include "sentry/task/kernel.h"
 #include "sentry/time/clocks.h"
 #include "syscalls/common.h"
@@ -66,6 +68,23 @@ Status Await(Task& task, Mqueue& queue, MqWait& wait, Deadline deadline) {
     if (slept.ok()) continue;
     return queue.Cancel(wait) ? kOk : slept;
   }
+}
+
+// SIGEV_THREAD: the C library has a thread that receives the cookie from a netlink socket; its last byte
+// says what has happened.
+Result<std::function<void(uint8_t)>> CookieSender(Task& task, const abi::Sigevent& event) {
+  constexpr size_t kCookie = 32;  // NOTIFY_COOKIE_LEN
+  std::string cookie(kCookie, 0);
+  TRY(task.mem().ReadBytes(UserAddr{event.value}, std::as_writable_bytes(std::span(cookie))));
+  const Ref<File> file = TRY(GetFile(task, Fd{event.signo}));
+  auto* const socket = FileCast<sentry::Socket>(*file);
+  if (socket == nullptr) return Errno(ENOTSOCK);
+  if (socket->what().domain != AF_NETLINK) return Errno(EINVAL);
+  return std::function<void(uint8_t)>([file, cookie](uint8_t code) {
+    std::string bytes = cookie;
+    bytes.back() = static_cast<char>(code);
+    static_cast<sentry::NetlinkSocket&>(*file).Deliver(std::move(bytes), 0);
+  });
 }
 
 Result<Ref<File>> OpenQueue(Task& task, const std::string& name, uint32_t flags, uint32_t mode,
@@ -169,9 +188,7 @@ Status MqNotify(Task& task, Fd fd, UserPtr<const abi::Sigevent> user) {
     if (event.notify == SIGEV_SIGNAL && (event.signo < 0 || event.signo > 64)) {
       return Errno(EINVAL);
     }
-    // The C library names a netlink socket here, which nothing can be: EBADF, as for any other
-    // file.
-    if (event.notify == SIGEV_THREAD) return Errno(EBADF);
+    if (event.notify == SIGEV_THREAD) wanted.deliver = TRY(CookieSender(task, event));
   }
   const Ref<File> file = TRY(GetQueue(task, fd));
   Mqueue& queue = static_cast<MqueueFile&>(*file).queue();

@@ -4,10 +4,12 @@
 #include <sys/epoll.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
 #include "tests/conformance/ipc_support.h"
+#include "tests/conformance/waiting_support.h"
 
 namespace {
 
@@ -465,6 +467,43 @@ TEST(MqNotify, None) {
   EXPECT_THAT(mq_notify(queue.fd(), &event), FailsWith(EBUSY));
   queue.Send("x");
   EXPECT_THAT(mq_notify(queue.fd(), &event), Succeeds());
+}
+
+TEST(MqNotify, AThread) {
+  static int told;
+  Mq queue;
+  EventFd done;
+  told = done.fd();
+  sigevent event = {};
+  event.sigev_notify = SIGEV_THREAD;
+  event.sigev_value.sival_int = 5;
+  event.sigev_notify_function = [](sigval value) {
+    eventfd_write(told, static_cast<eventfd_t>(value.sival_int));
+  };
+  ASSERT_THAT(mq_notify(queue.fd(), &event), Succeeds());
+  EXPECT_THAT(mq_notify(queue.fd(), &event), FailsWith(EBUSY));
+  queue.Send("x");
+  EXPECT_TRUE(WaitReadable(done.fd()));
+  EXPECT_EQ(done.Take(), 5);
+  EXPECT_THAT(mq_notify(queue.fd(), &event), Succeeds());
+  EXPECT_THAT(mq_notify(queue.fd(), nullptr), Succeeds());
+}
+
+TEST(MqNotify, ThreadsWantANetlinkSocket) {
+  Mq queue;
+  char cookie[32] = {};
+  sigevent event = {};
+  event.sigev_notify = SIGEV_THREAD;
+  event.sigev_signo = -1;
+  event.sigev_value.sival_ptr = cookie;
+  EXPECT_THAT(syscall(SYS_mq_notify, queue.fd(), &event), FailsWith(EBADF));
+  event.sigev_signo = queue.fd();
+  EXPECT_THAT(syscall(SYS_mq_notify, queue.fd(), &event), FailsWith(ENOTSOCK));
+  UniqueFd socket_fd(socket(AF_UNIX, SOCK_DGRAM, 0));
+  event.sigev_signo = socket_fd.get();
+  EXPECT_THAT(syscall(SYS_mq_notify, queue.fd(), &event), FailsWith(EINVAL));
+  event.sigev_value.sival_ptr = reinterpret_cast<void*>(8);
+  EXPECT_THAT(syscall(SYS_mq_notify, queue.fd(), &event), FailsWith(EFAULT));
 }
 
 TEST(MqNotify, Unregistering) {

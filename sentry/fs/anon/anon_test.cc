@@ -201,9 +201,9 @@ TEST_F(Epoll, ReportsInTurns) {
   const Ref<File> second = NewEvent(1);
   ASSERT_TRUE(Control(EPOLL_CTL_ADD, 3, first, EPOLLIN, 1).ok());
   ASSERT_TRUE(Control(EPOLL_CTL_ADD, 4, second, EPOLLIN, 2).ok());
-  EXPECT_EQ(uint64_t{instance().Collect(1)->front().data.u64}, 1u);
-  EXPECT_EQ(uint64_t{instance().Collect(1)->front().data.u64}, 2u);
-  EXPECT_EQ(uint64_t{instance().Collect(1)->front().data.u64}, 1u);
+  EXPECT_EQ(uint64_t{instance().Collect(1)->front().event.data.u64}, 1u);
+  EXPECT_EQ(uint64_t{instance().Collect(1)->front().event.data.u64}, 2u);
+  EXPECT_EQ(uint64_t{instance().Collect(1)->front().event.data.u64}, 1u);
 }
 
 }  // namespace

@@ -1,11 +1,12 @@
 // The limits of IPC in /proc/sys/kernel and /proc/sys/fs/mqueue.
 #include <linux/capability.h>
 
+#include <algorithm>
+#include <charconv>
 #include <climits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "sentry/fs/proc/proc_internal.h"
 #include "sentry/ipc/namespace.h"
 #include "sentry/task/task.h"
@@ -22,7 +23,9 @@ Status CheckWriter() {
 // A number within bounds: EINVAL otherwise.
 Result<uint64_t> ParseWithin(std::string_view text, uint64_t least, uint64_t most) {
   uint64_t value = 0;
-  if (!absl::SimpleAtoi(text, &value) || value < least || value > most) return Errno(EINVAL);
+  const char* const end = text.data() + text.size();
+  const auto [at, error] = std::from_chars(text.data(), end, value);
+  if (error != std::errc() || at != end || value < least || value > most) return Errno(EINVAL);
   return value;
 }
 
@@ -54,12 +57,13 @@ Status StoreSem(Semaphores& table, std::string_view text) {
   Semaphores::Limits limits = table.limits();
   const std::pair<int*, uint64_t> fields[] = {
       {&limits.msl, 65536}, {&limits.mns, INT_MAX}, {&limits.opm, 65536}, {&limits.mni, 32768}};
-  size_t at = 0;
-  for (const std::string_view word :
-       absl::StrSplit(FirstLine(text), absl::ByAnyChar(" \t"), absl::SkipEmpty())) {
-    if (at == std::size(fields)) return Errno(EINVAL);
-    *fields[at].first = static_cast<int>(TRY(ParseWithin(word, 0, fields[at].second)));
-    ++at;
+  std::string_view rest = FirstLine(text);
+  for (const auto& [field, most] : fields) {
+    rest.remove_prefix(std::min(rest.find_first_not_of(" \t"), rest.size()));
+    if (rest.empty()) break;
+    const std::string_view word = rest.substr(0, rest.find_first_of(" \t"));
+    *field = static_cast<int>(TRY(ParseWithin(word, 0, most)));
+    rest.remove_prefix(word.size());
   }
   table.set_limits(limits);
   return kOk;
