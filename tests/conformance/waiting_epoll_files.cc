@@ -2,6 +2,7 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
+#include <atomic>
 #include <thread>
 
 #include "tests/conformance/waiting_support.h"
@@ -96,8 +97,12 @@ TEST(EpollFiles, ClosedWhileSomebodyWaits) {
   Pipe pipe;
   epoll.Add(pipe.read.get(), EPOLLIN, 1);
   epoll.Add(other.fd(), EPOLLIN, 2);
-  std::thread waiter([&] { EXPECT_EQ(epoll.Wait(-1), "2:1"); });
-  WaitForState(getpid(), 'S');
+  std::atomic<pid_t> tid = 0;
+  std::thread waiter([&] {
+    tid = gettid();
+    EXPECT_EQ(epoll.Wait(-1), "2:1");
+  });
+  EXPECT_TRUE(Eventually([&] { return tid != 0 && StateOf(tid) == 'S'; }));
   pipe.read.reset();
   other.Add();
   waiter.join();
