@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Tests of an OCI runtime: what config.json says, what callers of runc rely on, faults.
 
-  run.py --runtime build/release/bin/sandbox [--flag=--platform=ptrace] [--size quick|full] [NAME…]
+  run.py --runtime build/release/bin/sandbox [--flag=--platform=ptrace] [--size quick|full] \\
+         [--daemons] [NAME…]
 
-Any runtime with runc's command line can be given; the cases were seen to hold with Debian's runc and
-crun first. Names are regular expressions. The last line is 'N passed, N failed'. The cases are in
+Any runtime with runc's command line can be given; the cases were seen to hold with Debian's
+runc and crun first. Names are regular expressions. The last line is 'N passed, N failed'. The cases are in
 fields.py, lifetimes.py, faults.py; those with the real daemons in daemons.py (--daemons).
 """
 import argparse
@@ -23,7 +24,7 @@ import fields
 import lifetimes
 
 
-def leftovers(before):
+def leftovers(before, folder):
     """Processes, mounts and control groups that a case leaves behind."""
     found = []
     harness.reap()
@@ -31,15 +32,15 @@ def leftovers(before):
     if not harness.eventually(lambda: (harness.reap(), not harness.descendants(me))[1], 2.0):
         found.append(f"leaves processes {harness.descendants(me)}")
         harness.end_all()
-    more = traces() - before
+    more = traces(folder) - before
     if more:
         found.append(f"leaves {sorted(more)[:8]}")
     return found
 
 
-def traces():
+def traces(folder="/oci"):
     """Of this run alone: another one may go on beside it."""
-    found = {one for one in harness.traces() if not one.startswith("entry") or str(os.getpid()) in one}
+    found = {one for one in harness.traces() if folder in one}
     for folder, _, _ in os.walk("/sys/fs/cgroup"):
         if f"/c{os.getpid()}-" in folder:
             found.add(f"cgroup {folder}")
@@ -82,11 +83,11 @@ def main():
     harness.become_reaper()
     subject = Runtime(binary, args.flag)
     label = " ".join([f"oci.{subject.name}", *args.flag])
-    at_first = traces()
+    at_first = traces(subject.folder)
     end_session = daemons.open_session(subject) if args.daemons else lambda: None
     passed = failed = 0
     for run in cases:
-        before = traces()
+        before = traces(subject.folder)
         began = time.monotonic()
         why, skipped = [], None
         try:
@@ -99,7 +100,7 @@ def main():
             why.append(f"{type(error).__name__}: {error}")
         why += subject.end_case()
         if not args.daemons:
-            why += leftovers(before)
+            why += leftovers(before, subject.folder)
         if why:
             failed += 1
             print(f"{label}: FAILED {run.__name__}: {'; '.join(why)}")
@@ -112,7 +113,7 @@ def main():
         sys.stdout.flush()
     end_session()
     if args.daemons:
-        for why in leftovers(at_first):
+        for why in leftovers(at_first, subject.folder):
             failed += 1
             print(f"{label}: FAILED at the end: {why}")
     remove_parents()
