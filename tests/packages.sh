@@ -7,6 +7,10 @@ TEST_PACKAGES=(bc binutils busybox-static dash diffutils file findutils mawk gcc
   iperf3 iputils-ping libc6-dev libpython3.11-testsuite lsof make netcat-openbsd passwd patch perl procps psmisc redis-tools sed socat sqlite3 stress-ng
   tar util-linux xz-utils)
 
+# The daemons that use an OCI runtime, and the runtimes that its tests are measured with.
+OCI_PACKAGES=(conmon containerd containernetworking-plugins crun docker.io iptables podman runc tini
+  uidmap)
+
 # install_missing PACKAGE…: installs those that are not there; without the right to, names them.
 install_missing() {
   local missing=() package

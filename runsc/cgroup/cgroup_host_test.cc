@@ -82,6 +82,42 @@ TEST_F(RealGroup, EnterListAndKill) {
   EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 }
 
+TEST_F(RealGroup, EnterOneself) {
+  int ready[2];
+  ASSERT_EQ(pipe(ready), 0);
+  const pid_t pid = fork();
+  if (pid == 0) {
+    const char byte = manager_.EnterSelf().ok() ? 'y' : 'n';
+    if (write(ready[1], &byte, 1) == 1) pause();
+    _exit(1);
+  }
+  children_.push_back(pid);
+  char answer = 0;
+  EXPECT_EQ(read(ready[0], &answer, 1), 1);
+  EXPECT_EQ(answer, 'y');
+  close(ready[0]);
+  close(ready[1]);
+  const absl::StatusOr<std::string> own = ReadText("/proc/" + std::to_string(pid) + "/cgroup");
+  for (const auto& [controller, directory] : manager_.placement().directories) {
+    EXPECT_THAT(ReadPids(directory + "/cgroup.procs"), testing::ElementsAre(pid)) << *own;
+  }
+}
+
+TEST_F(RealGroup, KillWithoutV2) {
+  Placement v1 = manager_.placement();
+  LeaveOutIdleV2(v1, std::nullopt);
+  EXPECT_EQ(v1.Find("") == nullptr, host_.mode != Mode::kUnified);
+  const pid_t pid = Start([] { pause(); });
+  // Reaped beside it, as by the parent of a container.
+  const pid_t killer = fork();
+  if (killer == 0) _exit(Manager(v1).Kill().ok() ? 0 : 1);
+  EXPECT_EQ(waitpid(pid, nullptr, 0), pid);
+  children_.clear();
+  int status = 1;
+  EXPECT_EQ(waitpid(killer, &status, 0), killer);
+  EXPECT_EQ(status, 0);
+}
+
 TEST_F(RealGroup, FreezeAndThaw) {
   const pid_t pid = Start([] {
     for (;;) usleep(1000);

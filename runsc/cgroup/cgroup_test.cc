@@ -183,6 +183,21 @@ TEST(CgroupPlan, TheRest) {
   EXPECT_THAT(Plan(kV1, r), ElementsAre("/p/pids.max = max"));
 }
 
+TEST(CgroupPlan, V2IsLeftOutWhereV1DoesItAll) {
+  Placement hybrid = {.directories = {{"", "/u"}, {"memory", "/m"}}};
+  spec::Resources r;
+  r.hugepages = {{"2MB", 1}};
+  LeaveOutIdleV2(hybrid, r);
+  EXPECT_NE(hybrid.Find(""), nullptr);
+  r = {};
+  r.memory.limit = 5;
+  LeaveOutIdleV2(hybrid, r);
+  EXPECT_EQ(hybrid.Find(""), nullptr);
+  Placement unified = kV2;
+  LeaveOutIdleV2(unified, std::nullopt);
+  EXPECT_NE(unified.Find(""), nullptr);
+}
+
 TEST(CgroupPlan, UnifiedAndWhatTheHostLacks) {
   spec::Resources r;
   r.unified = {{"memory.high", "100"}};

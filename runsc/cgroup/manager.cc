@@ -124,6 +124,17 @@ absl::Status RemoveTree(const std::string& directory) {
 
 }  // namespace
 
+void LeaveOutIdleV2(Placement& placement, const std::optional<spec::Resources>& resources) {
+  const std::string* const v2 = placement.Find("");
+  if (v2 == nullptr || placement.directories.size() == 1) return;
+  std::vector<Write> plan;
+  if (resources && !MakePlan(placement, *resources, plan).ok()) return;
+  const std::string front = *v2 + "/";
+  const bool used = std::any_of(plan.begin(), plan.end(),
+                                [&](const Write& write) { return write.path.starts_with(front); });
+  if (!used) placement.directories.erase("");
+}
+
 const std::string* Manager::Main() const {
   if (const std::string* v2 = placement_.Find("")) return v2;
   if (const std::string* freezer = placement_.Find("freezer")) return freezer;
@@ -149,6 +160,17 @@ absl::Status Manager::Create(OnRefusal refusal, pid_t pid) {
 absl::Status Manager::Enter(pid_t pid) const {
   for (const auto& [controller, directory] : placement_.directories) {
     if (absl::Status s = WriteText(directory + "/cgroup.procs", absl::StrCat(pid)); !s.ok()) {
+      return absl::Status(s.code(), absl::StrCat("control group ", s.message()));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Manager::EnterSelf() const {
+  for (const auto& [controller, directory] : placement_.directories) {
+    // "0" is the writing thread: cgroup_procs_write_start() takes no global lock for it.
+    const char* const file = controller.empty() ? "/cgroup.procs" : "/tasks";
+    if (absl::Status s = WriteText(directory + file, "0"); !s.ok()) {
       return absl::Status(s.code(), absl::StrCat("control group ", s.message()));
     }
   }
@@ -223,10 +245,16 @@ absl::Status Manager::Kill() const {
   const std::string* directory = Main();
   if (directory == nullptr || !Exists(*directory)) return absl::OkStatus();
   if (WriteText(*directory + "/cgroup.kill", "1").ok()) return absl::OkStatus();
-  // Frozen, nobody forks away from the list; v1 delivers the signals when they thaw.
-  const bool frozen = Freeze().ok();
-  for (const pid_t pid : Processes()) kill(pid, SIGKILL);
-  return frozen ? Thaw() : absl::OkStatus();
+  // v1 delivers a signal when the group thaws; not frozen, who forks away is met in the next round.
+  if (Exists(*directory + "/freezer.state"))
+    (void)WriteText(*directory + "/freezer.state", "THAWED");
+  const bool empty = Eventually([&] {
+    const std::vector<pid_t> left = Processes();
+    for (const pid_t pid : left) kill(pid, SIGKILL);
+    return left.empty();
+  });
+  if (empty) return absl::OkStatus();
+  return absl::DeadlineExceededError(absl::StrCat(*directory, ": its processes do not end"));
 }
 
 absl::Status Manager::Remove() const {

@@ -5,6 +5,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -18,6 +19,10 @@ namespace runsc::cgroup {
 
 // What a caller without rights gets: the groups that can be made, or a failure.
 enum class OnRefusal : uint8_t { kFail, kGoOn };
+
+// On a host with both versions: leaves v2 out of `placement` when no limit is set there, since v1
+// can do the rest and each group that a process enters takes time.
+void LeaveOutIdleV2(Placement& placement, const std::optional<spec::Resources>& resources);
 
 // Every call goes to the files anew, so any process may make a Manager for a Placement that
 // another one made.
@@ -33,6 +38,9 @@ class Manager {
   absl::Status Create(OnRefusal refusal, pid_t pid);
   // Moves a process with all its threads into it.
   absl::Status Enter(pid_t pid) const;
+  // Moves the caller, which must have one thread. Much cheaper with v1: for anybody else the kernel
+  // first waits for every fork(2) on the host, which takes it an RCU grace period.
+  absl::Status EnterSelf() const;
   // Applies limits, to a new group or a running one.
   absl::Status Set(const spec::Resources& resources) const;
 
@@ -43,7 +51,7 @@ class Manager {
 
   // In the group and below.
   std::vector<pid_t> Processes() const;
-  // SIGKILL to everything in the group and below, frozen or not. Does not wait for the deaths.
+  // SIGKILL to everything in the group and below, until nothing is left that could fork.
   absl::Status Kill() const;
   // Removes the group and what is below, waiting a moment for processes that are dying. Success if
   // it is not there.
