@@ -7,6 +7,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "absl/time/clock.h"
@@ -114,14 +115,38 @@ Sites::Site* Sites::Find(uint64_t after) {
   return &sites_[after];
 }
 
-size_t Sites::AddRecord(uint64_t after, uint64_t nr) {
+size_t Sites::AddRecord(const Record& record) {
   if (records_.size() >= native::kMaxSites) return 0;
-  records_.push_back({.after = after, .nr = nr});
+  records_.push_back(record);
   return records_.size() - 1;
 }
 
+uint64_t Sites::FreeStep(uint64_t start) const {
+  constexpr uint64_t kSpace = 16, kReach = 256;
+  static_assert(kStepSize <= kSpace);  // So that no step crosses the end of a page.
+  const uint64_t first = FirstStep(start);
+  for (uint64_t step = (first + kSpace - 1) & ~(kSpace - 1); step < first + kReach;
+       step += kSpace) {
+    const bool used = std::any_of(records_.begin(), records_.end(),
+                                  [step](const Record& record) { return record.step == step; });
+    if (!used) return step;
+  }
+  return 0;
+}
+
+bool Sites::HasStepIn(uint64_t page) const {
+  return std::any_of(records_.begin(), records_.end(), [page](const Record& record) {
+    return record.step != 0 && (record.step & ~uint64_t{4095}) == page;
+  });
+}
+
 const Sites::Record* Sites::RecordAt(uint64_t address) const {
-  if (!InTable(address)) return nullptr;
+  if (!InTable(address)) {
+    const auto it = std::find_if(records_.begin(), records_.end(), [address](const Record& record) {
+      return record.step != 0 && address >= record.step && address < record.step + kStepSize;
+    });
+    return it == records_.end() ? nullptr : &*it;
+  }
   const size_t index = (address - SITE_TABLE) / SITE_RECORD_SIZE;
   return index > 0 && index < records_.size() ? &records_[index] : nullptr;
 }
@@ -177,18 +202,34 @@ void UpdateLocal(Mailbox& box, uint64_t nr, int64_t value) {
   }
 }
 
-bool IsPatchable(std::span<const uint8_t, kSiteSize> code, uint64_t nr) {
-  constexpr uint8_t kMovEax = 0xb8;
+std::optional<SiteForm> FormOf(std::span<const uint8_t, kMovSize + 1> code, uint64_t nr) {
+  constexpr uint8_t kMovEax = 0xb8, kRexW = 0x48;
+  if (code[5] != 0x0f || code[6] != 0x05) return std::nullopt;
   uint32_t immediate;
   std::memcpy(&immediate, code.data() + 1, sizeof(immediate));
-  return code[0] == kMovEax && immediate == nr && code[5] == 0x0f && code[6] == 0x05;
+  if (code[0] == kMovEax && immediate == nr) return SiteForm::kMov;
+  // 31 c0 and 33 c0 are both xor %eax,%eax.
+  const bool clears = (code[3] == 0x31 || code[3] == 0x33) && code[4] == 0xc0;
+  if (nr == 0 && clears && code[7] == kRexW) return SiteForm::kXor;
+  return std::nullopt;
 }
 
-std::array<uint8_t, kSiteSize> PatchedCode(size_t record) {
+std::array<uint8_t, kMovSize> PatchedCode(size_t record) {
   const uint64_t address = SITE_TABLE + record * SITE_RECORD_SIZE;
   static_assert(SITE_TABLE >> 16 == 0x050f);  // Whose bytes are those of syscall.
   return {0xff, 0x24, 0x25, static_cast<uint8_t>(address), static_cast<uint8_t>(address >> 8),
           0x0f, 0x05};
+}
+
+std::array<uint8_t, kXorRewritten> PatchedShortCode(uint64_t start, uint64_t step) {
+  return {0xe9, static_cast<uint8_t>(step - FirstStep(start))};
+}
+
+std::array<uint8_t, kStepSize> StepCode(size_t record) {
+  const std::array<uint8_t, kMovSize> jump = PatchedCode(record);
+  std::array<uint8_t, kStepSize> code = {0x31, 0xc0};
+  std::copy(jump.begin(), jump.end(), code.begin() + 2);
+  return code;
 }
 
 native::SiteRecord MakeRecord(size_t index, uint64_t after, uint64_t nr) {
@@ -251,7 +292,7 @@ void UnwindSelf(Registers& regs, native::MailboxPage& page, bool resuming) {
 void UnwindFastPath(Registers& regs, const Sites& sites, native::MailboxPage* page,
                     const std::optional<MailAnswer>& answer) {
   const uint64_t ip = regs.rip;
-  const bool in_record = InTable(ip);
+  const bool in_record = InTable(ip) || sites.RecordAt(ip) != nullptr;
   if (in_record || Between(ip, sandbox_stub_fast_local, sandbox_stub_fast_posted) ||
       Between(ip, sandbox_stub_fast_slow, sandbox_stub_fast_end)) {
     const Sites::Record* record = sites.RecordAt(in_record ? ip : regs.r11);

@@ -66,12 +66,20 @@ class Sites : public RefCounted {
   Site* Find(uint64_t after);
 
   // A record for a new site; 0 when the table is full.
-  size_t AddRecord(uint64_t after, uint64_t nr);
   struct Record {
     uint64_t after = 0;
     uint64_t nr = 0;
+    uint64_t step = 0;  // Of a short site: the address between it and its record (see StepCode).
   };
-  // Of a record's address, or of one in it; nullptr if there is none.
+  size_t AddRecord(const Record& record);
+  // Where the step of a short site at `start` may lie, and no other one does; 0 if there is no
+  // room.
+  uint64_t FreeStep(uint64_t start) const;
+  // Whether the page at this address has steps, so that it is mapped.
+  bool HasStepIn(uint64_t page) const;
+  // It could not be made.
+  void ForgetStep(size_t record) { records_[record].step = 0; }
+  // Of an address in a record or in a step; nullptr if there is none.
   const Record* RecordAt(uint64_t address) const;
 
   enum class Table : uint8_t { kNone, kMapped, kImpossible };
@@ -121,10 +129,24 @@ std::optional<size_t> LocalIndex(uint64_t nr);
 // Keeps what a call has shown, and forgets what it may have changed.
 void UpdateLocal(native::Mailbox& box, uint64_t nr, int64_t value);
 
-// The site's seven bytes, `mov $nr,%eax; syscall`, and what they become.
-inline constexpr size_t kSiteSize = 7;
-bool IsPatchable(std::span<const uint8_t, kSiteSize> code, uint64_t nr);
-std::array<uint8_t, kSiteSize> PatchedCode(size_t record);
+// Call sites that can be rewritten, up to the end of their syscall instruction:
+//   `mov $nr,%eax; syscall`  becomes  `jmp *[0x050fXXXX]`, straight to a record.
+//   `xor %eax,%eax; syscall` (read) and the byte 0x48 behind it become `jmp` by 0x48050fXX: only
+//   the
+//                            first two bytes change. It leads to a *step* in a page mapped there,
+//                            which goes on to the record.
+enum class SiteForm : uint8_t { kMov, kXor };
+inline constexpr size_t kMovSize = 7, kXorSize = 4;
+inline constexpr size_t kXorRewritten = 2;  // Bytes of it that change.
+// `code`: the longer form's bytes up to the call's end, and one more.
+std::optional<SiteForm> FormOf(std::span<const uint8_t, kMovSize + 1> code, uint64_t nr);
+std::array<uint8_t, kMovSize> PatchedCode(size_t record);
+// The first of the 256 addresses that a short site at `start` can jump to.
+constexpr uint64_t FirstStep(uint64_t start) { return start + 5 + 0x48050f00; }
+std::array<uint8_t, kXorRewritten> PatchedShortCode(uint64_t start, uint64_t step);
+// The step's code: what the site did, and a jump to the record.
+inline constexpr size_t kStepSize = 9;
+std::array<uint8_t, kStepSize> StepCode(size_t record);
 native::SiteRecord MakeRecord(size_t index, uint64_t after, uint64_t nr);
 
 // Puts a thread that was interrupted in the fast path in front of its call or behind it. `answer`

@@ -18,7 +18,7 @@ class Unwind : public testing::Test {
  protected:
   Unwind() {
     std::memset(static_cast<void*>(&page_), 0, sizeof(page_));
-    record_ = SITE_TABLE + sites_->AddRecord(kAfter, SYS_lseek) * SITE_RECORD_SIZE;
+    record_ = SITE_TABLE + sites_->AddRecord({.after = kAfter, .nr = SYS_lseek}) * SITE_RECORD_SIZE;
     box_.after = kAfter;
     box_.nr = SYS_lseek;
     box_.args[0] = 3;
@@ -164,15 +164,49 @@ TEST_F(Unwind, ForgedRecordsAreNobodysSites) {
   }
 }
 
-TEST(Site, OnlyTheKnownFormIsPatched) {
-  const uint8_t good[] = {0xb8, 8, 0, 0, 0, 0x0f, 0x05};
-  const uint8_t other_number[] = {0xb8, 9, 0, 0, 0, 0x0f, 0x05};
-  const uint8_t no_move[] = {0x89, 8, 0, 0, 0, 0x0f, 0x05};
-  const uint8_t no_call[] = {0xb8, 8, 0, 0, 0, 0x0f, 0x0b};
-  EXPECT_TRUE(IsPatchable(good, SYS_lseek));
-  EXPECT_FALSE(IsPatchable(other_number, SYS_lseek));
-  EXPECT_FALSE(IsPatchable(no_move, SYS_lseek));
-  EXPECT_FALSE(IsPatchable(no_call, SYS_lseek));
+TEST(Site, OnlyTheKnownFormsArePatched) {
+  using Code = std::array<uint8_t, kMovSize + 1>;
+  constexpr Code kMov = {0xb8, 8, 0, 0, 0, 0x0f, 0x05, 0xc3};
+  EXPECT_EQ(FormOf(kMov, SYS_lseek), SiteForm::kMov);
+  EXPECT_EQ(FormOf(kMov, SYS_fstat), std::nullopt);
+  EXPECT_EQ(FormOf(Code{0x89, 8, 0, 0, 0, 0x0f, 0x05, 0xc3}, SYS_lseek), std::nullopt);
+  EXPECT_EQ(FormOf(Code{0xb8, 8, 0, 0, 0, 0x0f, 0x0b, 0xc3}, SYS_lseek), std::nullopt);
+  constexpr Code kXor = {0x90, 0x74, 0x15, 0x31, 0xc0, 0x0f, 0x05, 0x48};
+  EXPECT_EQ(FormOf(kXor, SYS_read), SiteForm::kXor);
+  EXPECT_EQ(FormOf(kXor, SYS_write), std::nullopt);
+  EXPECT_EQ(FormOf(Code{0x90, 0x74, 0x15, 0x31, 0xc0, 0x0f, 0x05, 0xc3}, SYS_read), std::nullopt);
+  EXPECT_EQ(FormOf(Code{0x90, 0x74, 0x15, 0x31, 0xdb, 0x0f, 0x05, 0x48}, SYS_read), std::nullopt);
+}
+
+TEST(Site, AShortOneJumpsToItsStep) {
+  constexpr uint64_t kStart = 0x7f1234567892;
+  const auto sites = MakeRef<Sites>(nullptr);
+  const uint64_t step = sites->FreeStep(kStart);
+  const auto code = PatchedShortCode(kStart, step);
+  // jmp by 0x48050fXX, little-endian, of which the site keeps the last three bytes.
+  EXPECT_EQ(code[0], 0xe9);
+  EXPECT_EQ(step, kStart + 5 + 0x48050f00 + code[1]);
+  EXPECT_EQ(step % 16, 0u);
+  // Neighbours get other steps, as far as the reach allows, and an interrupt finds the record.
+  const size_t index = sites->AddRecord({.after = kStart + 4, .nr = SYS_read, .step = step});
+  EXPECT_TRUE(sites->HasStepIn(step & ~uint64_t{4095}));
+  EXPECT_NE(sites->FreeStep(kStart), step);
+  ASSERT_NE(sites->RecordAt(step + kStepSize - 1), nullptr);
+  EXPECT_EQ(sites->RecordAt(step + 2)->after, kStart + 4);
+  EXPECT_EQ(sites->RecordAt(step + kStepSize), nullptr);
+  Registers regs;
+  regs.rip = step + 2;
+  UnwindFastPath(regs, *sites, nullptr, std::nullopt);
+  EXPECT_EQ(regs.rip, kStart + 2);
+  EXPECT_EQ(regs.rax, uint64_t{SYS_read});
+  sites->ForgetStep(index);
+  EXPECT_EQ(sites->FreeStep(kStart), step);
+  for (size_t used = 0; used < 100; ++used) {
+    const uint64_t next = sites->FreeStep(kStart);
+    if (next == 0) return;
+    sites->AddRecord({.after = kStart + 4, .nr = SYS_read, .step = next});
+  }
+  FAIL() << "more steps than the jump reaches";
 }
 
 TEST(Site, KeepsItsLastInstruction) {
@@ -184,7 +218,7 @@ TEST(Site, KeepsItsLastInstruction) {
 TEST(Sites, TableAndWatchListAreBounded) {
   const auto sites = MakeRef<Sites>(nullptr);
   size_t records = 0;
-  while (sites->AddRecord(kAfter + records, 1) != 0) ++records;
+  while (sites->AddRecord({.after = kAfter + records, .nr = 1}) != 0) ++records;
   EXPECT_EQ(records, native::kMaxSites - 1);
   size_t known = 0;
   while (sites->Find(kAfter + known) != nullptr) ++known;

@@ -99,7 +99,7 @@ Status SerializeOthers(StubContext& context) {
 // Other threads may be running through the bytes: the first two become a jump to themselves, where
 // whoever arrives waits for the rest.
 Status StoreWhileOthersRun(StubContext& context, uint64_t site,
-                           std::span<const uint8_t, kSiteSize> code) {
+                           std::span<const uint8_t, kMovSize> code) {
   constexpr uint8_t kJumpHere[] = {0xeb, 0xfe};
   TRY(context.HostCall(
       {.nr = SYS_membarrier, .args = {MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE}}));
@@ -221,24 +221,65 @@ Status Systrap::AttachMailbox(StubContext& context, HostThread& thread) {
 
 Status Systrap::WriteSite(StubContext& context, HostThread& thread, const Sites::Record& site) {
   native::NativeAddressSpace& space = *thread.process->space;
-  const uint64_t start = site.after - kSiteSize;
-  std::array<uint8_t, kSiteSize> code;
-  if (!space.ReadObject(start, code) || !IsPatchable(code, site.nr)) return Errno(ENOEXEC);
+  std::array<uint8_t, kMovSize + 1> code;
+  if (!space.ReadObject(site.after - kMovSize, code)) return Errno(ENOEXEC);
+  const std::optional<SiteForm> form = FormOf(code, site.nr);
+  if (!form.has_value()) return Errno(ENOEXEC);
+  const size_t size = *form == SiteForm::kMov ? kMovSize : kXorSize;
+  const uint64_t start = site.after - size;
   const bool alone = space.ThreadCount() <= 1;
   // Stores that others see whole lie in one cache line.
   if (!alone && ((start & 63) == 63 || ((start + 2) & 63) == 63)) return Errno(ENOEXEC);
   // Neither what the application itself may write to nor what is shared with a file.
-  if (ProtectionsAt(TRY(space.HostMaps()), start, kSiteSize) != "r-xp") return Errno(ENOEXEC);
+  if (ProtectionsAt(TRY(space.HostMaps()), start, size) != "r-xp") return Errno(ENOEXEC);
 
+  Sites::Record record{.after = site.after, .nr = site.nr};
+  bool maps_step = false;
   size_t index = 0;
-  bool fresh = false;
   {
     absl::MutexLock lock(&mu_);
     Sites& sites = *thread.process->sites;
-    index = sites.AddRecord(site.after, site.nr);
-    fresh = sites.table == Sites::Table::kNone;
+    if (*form == SiteForm::kXor) {
+      record.step = sites.FreeStep(start);
+      if (record.step == 0) return Errno(ENOSPC);
+      maps_step = !sites.HasStepIn(record.step & ~uint64_t{4095});
+    }
+    index = sites.AddRecord(record);
   }
   if (index == 0) return Errno(ENOSPC);
+  TRY(WriteRecord(context, thread, index, record));
+  if (*form == SiteForm::kXor) {
+    const Status stepped = WriteStep(context, space, index, record.step, maps_step);
+    if (!stepped.ok()) {
+      absl::MutexLock lock(&mu_);
+      thread.process->sites->ForgetStep(index);
+      return stepped;
+    }
+  }
+  const Writable text(context, start, size);
+  if (!text.ok()) return Errno(EACCES);
+  if (*form == SiteForm::kXor) {
+    const std::array<uint8_t, kXorRewritten> patched = PatchedShortCode(start, record.step);
+    if (alone) return space.WriteObject(start, patched) ? Status(kOk) : Status(Errno(EFAULT));
+    // Whoever has read the old two bytes goes on to the bytes that stay: nobody has to wait.
+    TRY(Store(context, start, patched.data(), kXorRewritten));
+    TRY(context.HostCall(
+        {.nr = SYS_membarrier, .args = {MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE}}));
+    return SerializeOthers(context);
+  }
+  const std::array<uint8_t, kMovSize> patched = PatchedCode(index);
+  if (!alone) return StoreWhileOthersRun(context, start, patched);
+  return space.WriteObject(start, patched) ? Status(kOk) : Status(Errno(EFAULT));
+}
+
+Status Systrap::WriteRecord(StubContext& context, HostThread& thread, size_t index,
+                            const Sites::Record& site) {
+  native::NativeAddressSpace& space = *thread.process->space;
+  bool fresh;
+  {
+    absl::MutexLock lock(&mu_);
+    fresh = thread.process->sites->table == Sites::Table::kNone;
+  }
   if (fresh) {
     const auto mapped = context.HostCall(
         {.nr = SYS_mmap,
@@ -249,19 +290,29 @@ Status Systrap::WriteSite(StubContext& context, HostThread& thread, const Sites:
     if (!mapped.ok()) return mapped.error();
   }
   const uint64_t record = SITE_TABLE + index * SITE_RECORD_SIZE;
-  {
-    const Writable table(context, SITE_TABLE, record + SITE_RECORD_SIZE - SITE_TABLE);
-    const uint64_t header[] = {native::StubAddress(sandbox_stub_fast_call, STUB_CODE),
-                               native::StubAddress(sandbox_stub_fast_local, STUB_CODE)};
-    if (!table.ok()) return Errno(EFAULT);
-    if (fresh && !space.WriteObject(SITE_TABLE, header)) return Errno(EFAULT);
-    if (!space.WriteObject(record, MakeRecord(index, site.after, site.nr))) return Errno(EFAULT);
+  const Writable table(context, SITE_TABLE, record + SITE_RECORD_SIZE - SITE_TABLE);
+  const uint64_t header[] = {native::StubAddress(sandbox_stub_fast_call, STUB_CODE),
+                             native::StubAddress(sandbox_stub_fast_local, STUB_CODE)};
+  if (!table.ok()) return Errno(EFAULT);
+  if (fresh && !space.WriteObject(SITE_TABLE, header)) return Errno(EFAULT);
+  const bool written = space.WriteObject(record, MakeRecord(index, site.after, site.nr));
+  return written ? Status(kOk) : Status(Errno(EFAULT));
+}
+
+Status Systrap::WriteStep(StubContext& context, native::NativeAddressSpace& space, size_t index,
+                          uint64_t step, bool maps) {
+  constexpr uint64_t kPage = 4096;
+  if (maps) {
+    const uint64_t page = step & ~(kPage - 1);
+    if (page + kPage > STUB_REGION_START) return Errno(ENOMEM);
+    TRY(context.HostCall(
+        {.nr = SYS_mmap,
+         .args = {page, kPage, PROT_READ | PROT_EXEC,
+                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, ~uint64_t{0}, 0}}));
   }
-  const Writable text(context, start, kSiteSize);
-  if (!text.ok()) return Errno(EACCES);
-  const std::array<uint8_t, kSiteSize> patched = PatchedCode(index);
-  if (!alone) return StoreWhileOthersRun(context, start, patched);
-  return space.WriteObject(start, patched) ? Status(kOk) : Status(Errno(EFAULT));
+  const Writable text(context, step, kStepSize);
+  const bool written = text.ok() && space.WriteObject(step, StepCode(index));
+  return written ? Status(kOk) : Status(Errno(EFAULT));
 }
 
 }  // namespace platform::systrap
