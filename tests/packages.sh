@@ -7,6 +7,10 @@ TEST_PACKAGES=(bc binutils busybox-static dash diffutils file findutils mawk gcc
   iperf3 iputils-ping libc6-dev libpython3.11-testsuite lsof make netcat-openbsd passwd patch perl procps psmisc redis-tools sed socat sqlite3 stress-ng
   tar util-linux xz-utils)
 
+# Servers and what they run on (tests/programs/servers.py).
+SERVER_PACKAGES=(curl nginx-light nodejs openjdk-17-jdk-headless openssh-client openssh-server
+  postgresql redis-server tmux wrk)
+
 # The daemons that use an OCI runtime, and the runtimes that its tests are measured with.
 OCI_PACKAGES=(conmon containerd containernetworking-plugins crun docker.io iptables podman runc tini
   uidmap)
@@ -24,7 +28,8 @@ install_missing() {
     return 1
   fi
   echo "sandbox: installing ${missing[*]}" >&2
-  local log install=(env DEBIAN_FRONTEND=noninteractive apt-get install -y -q
+  # In runlevel 1 Debian's packages do not start the servers that they bring.
+  local log install=(env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -q
     --no-install-recommends "${missing[@]}")
   # The lists of a fresh machine are empty or old, and only then is an update worth its time.
   log=$( ("${install[@]}" || { apt-get update -q && "${install[@]}"; }) 2>&1 </dev/null) || {

@@ -21,10 +21,12 @@ import harness
 import life
 import network
 import scale
+import servers
 import table
 import terminals
 from harness import Failure, Sandbox, Skip
 
+PROGRAMS = table.PROGRAMS + network.PROGRAMS + servers.PROGRAMS
 PRELUDE = (f"export PATH={harness.PATH} LC_ALL=C HOME=/root; unset TMPDIR OLDPWD; "
            "cd \"$(mktemp -d ${SCRATCH:+-p $SCRATCH})\" || exit 99; unset SCRATCH; ")
 
@@ -41,7 +43,8 @@ def run_program(box, script, options):
         if shutil.which(program) is None:
             raise Skip(f"no {program}")
     stdin = options.get("stdin")
-    inside = box.bash(PRELUDE + script, data=stdin, env={})  # As bare as the native run.
+    # As bare as the native run.
+    inside = box.bash(PRELUDE + script, data=stdin, env={}, limit=options.get("limit", harness.LIMIT))
     if "out" in options:
         inside.expect(status=options["status"])
         if not re.fullmatch(options["out"], inside.out):
@@ -79,11 +82,11 @@ def main():
 
     box = Sandbox(os.path.abspath(args.sandbox), args.platform) if args.sandbox else None
     cases = [(row[0], lambda row=row: run_program(box, row[1], row[2] if len(row) > 2 else {}))
-             for row in table.PROGRAMS + network.PROGRAMS]
+             for row in PROGRAMS]
     scripted = flags.CASES + life.CASES + terminals.CASES + scale.CASES
     cases += [(f.__name__, lambda f=f: f(box)) for f in scripted]
     if args.native_only:
-        cases = [(row[0], lambda row=row: compare_native(row)) for row in table.PROGRAMS + network.PROGRAMS]
+        cases = [(row[0], lambda row=row: compare_native(row)) for row in PROGRAMS]
     if args.names:
         cases = [c for c in cases if any(re.search(n, c[0]) for n in args.names)]
 
