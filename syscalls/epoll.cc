@@ -23,7 +23,7 @@ Result<Ref<EpollFile>> GetEpoll(Task& task, Fd fd) {
 
 // The events that are ready, empty past the deadline. kRestartSys for a signal.
 Result<std::vector<EpollFile::Report>> Collect(Task& task, EpollFile& epoll, size_t max,
-                                         Deadline deadline) {
+                                               Deadline deadline) {
   const auto empty = [](const auto& r) { return !r.ok() && r.error() == Errno(EAGAIN); };
   auto events = epoll.Collect(max);
   if (!empty(events)) return events;
@@ -40,8 +40,7 @@ Result<std::vector<EpollFile::Report>> Collect(Task& task, EpollFile& epoll, siz
   }
 }
 
-Result<int64_t> Wait(Task& task, Fd fd, UserPtr<abi::EpollEvent> user, int max,
-                     Deadline deadline) {
+Result<int64_t> Wait(Task& task, Fd fd, UserPtr<abi::EpollEvent> user, int max, Deadline deadline) {
   constexpr int kMaxEvents = std::numeric_limits<int>::max() / sizeof(abi::EpollEvent);
   if (max <= 0 || max > kMaxEvents) return Errno(EINVAL);
   const Ref<EpollFile> epoll = TRY(GetEpoll(task, fd));
@@ -111,8 +110,7 @@ Result<int64_t> EpollWait(Task& task, Fd epoll_fd, UserPtr<abi::EpollEvent> even
 Result<int64_t> EpollPwait2(Task& task, Fd epoll_fd, UserPtr<abi::EpollEvent> events, int max,
                             UserPtr<const abi::Timespec> timeout, UserAddr mask,
                             uint64_t mask_size) {
-  return WaitMasked(task, epoll_fd, events, max, TRY(ReadDeadline(task, timeout)), mask,
-                    mask_size);
+  return WaitMasked(task, epoll_fd, events, max, TRY(ReadDeadline(task, timeout)), mask, mask_size);
 }
 
 }  // namespace syscalls

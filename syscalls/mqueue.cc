@@ -3,8 +3,8 @@
 #include <linux/capability.h>
 #include <mqueue.h>
 #include <signal.h>
-#include <sys/socket.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -70,8 +70,8 @@ Status Await(Task& task, Mqueue& queue, MqWait& wait, Deadline deadline) {
   }
 }
 
-// SIGEV_THREAD: the C library has a thread that receives the cookie from a netlink socket; its last byte
-// says what has happened.
+// SIGEV_THREAD: the C library has a thread that receives the cookie from a netlink socket; its last
+// byte says what has happened.
 Result<std::function<void(uint8_t)>> CookieSender(Task& task, const abi::Sigevent& event) {
   constexpr size_t kCookie = 32;  // NOTIFY_COOKIE_LEN
   std::string cookie(kCookie, 0);

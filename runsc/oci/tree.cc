@@ -21,6 +21,7 @@
 #include "sentry/fs/proc/proc.h"
 #include "sentry/fs/sys/sys.h"
 #include "sentry/fs/tmpfs/tmpfs.h"
+#include "sentry/ipc/namespace.h"
 #include "sentry/tty/devpts.h"
 
 namespace runsc::oci {
@@ -95,7 +96,8 @@ class TreeBuilder {
     const std::string what = absl::StrCat("mounts: ", mount.destination);
     if (mount.type == "proc") return Took(what, sentry::CreateProc(kernel_));
     if (mount.type == "sysfs") return Took(what, sentry::CreateSys());
-    if (mount.type == "tmpfs" || mount.type == "mqueue" || mount.type == "shm") {
+    if (mount.type == "mqueue") return kernel_.ipc().mqueues->Root();
+    if (mount.type == "tmpfs" || mount.type == "shm") {
       Tmpfs::Options options{.mode = 01777};
       if (absl::Status s = ReadTmpfsData(what, mount.data, options); !s.ok()) return s;
       return Tmpfs::Create(options);

@@ -1,5 +1,5 @@
-// Locks of the C library between processes, in System V segments, in files of /dev/shm and in anonymous
-// shared memory; named semaphores.
+// Locks of the C library between processes, in System V segments, in files of /dev/shm and in
+// anonymous shared memory; named semaphores.
 #include <pthread.h>
 #include <semaphore.h>
 #include <sys/mman.h>

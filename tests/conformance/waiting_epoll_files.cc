@@ -152,6 +152,17 @@ TEST(EpollNested, Polls) {
   EXPECT_EQ(PollOnce(epoll.fd(), POLLRDNORM), POLLRDNORM);
 }
 
+TEST(EpollNested, LookingDoesNotChangeTheTurns) {
+  Epoll epoll;
+  EventFd a(1), b(1);
+  epoll.Add(a.fd(), EPOLLIN, 1);
+  epoll.Add(b.fd(), EPOLLIN, 2);
+  EXPECT_EQ(PollOnce(epoll.fd(), POLLIN), POLLIN);
+  EXPECT_EQ(epoll.Wait(0, 1), "1:1");
+  EXPECT_EQ(PollOnce(epoll.fd(), POLLIN), POLLIN);
+  EXPECT_EQ(epoll.Wait(0, 1), "2:1");
+}
+
 TEST(EpollNested, EdgesOfTheOuterOne) {
   Epoll inner, outer;
   EventFd event;

@@ -1,10 +1,13 @@
 // What can be waited for, and how each tells of news: eventfd(2), timerfd_create(2), signalfd(2),
 // pidfd_open(2), pipes and fifos, terminals.
+#include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
+#include <sys/un.h>
 
 #include <thread>
 
@@ -246,6 +249,117 @@ TEST(Pipe, BothEndsInOneEpoll) {
   EXPECT_EQ(epoll.Wait(), "2:4");
   Post(pipe.write.get());
   EXPECT_EQ(epoll.Wait().size(), std::string("2:4 1:1").size());
+}
+
+TEST(Inotify, EachEventIsAnEdge) {
+  TempDir dir;
+  UniqueFd fd(inotify_init1(IN_NONBLOCK));
+  ASSERT_THAT(inotify_add_watch(fd.get(), dir.path().c_str(), IN_CREATE), Succeeds());
+  Epoll epoll;
+  epoll.Add(fd.get(), EPOLLIN | EPOLLET, 1);
+  EXPECT_EQ(epoll.Wait(), "");
+  WriteFile(dir / "a", "");
+  EXPECT_EQ(epoll.Wait(), "1:1");
+  EXPECT_EQ(epoll.Wait(), "");
+  WriteFile(dir / "b", "");
+  EXPECT_EQ(epoll.Wait(), "1:1");
+  EXPECT_EQ(PollOnce(fd.get(), POLLIN | POLLOUT), POLLIN);
+  Drain(fd.get());
+  EXPECT_EQ(PollOnce(fd.get(), POLLIN), 0);
+}
+
+// A listening socket of an abstract name, and its address.
+UniqueFd Listener(sockaddr_un& address, socklen_t& length) {
+  UniqueFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0));
+  address = {};
+  address.sun_family = AF_UNIX;
+  length = sizeof(address);
+  EXPECT_THAT(bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof(sa_family_t)),
+              Succeeds());  // A name of the kernel's choice.
+  EXPECT_THAT(getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address), &length), Succeeds());
+  EXPECT_THAT(listen(fd.get(), 8), Succeeds());
+  return fd;
+}
+
+TEST(SocketEvents, AListenerIsReadableForEachConnection) {
+  sockaddr_un address;
+  socklen_t length;
+  UniqueFd listener = Listener(address, length);
+  Epoll epoll;
+  epoll.Add(listener.get(), EPOLLIN | EPOLLET, 1);
+  EXPECT_EQ(epoll.Wait(), "");
+  UniqueFd clients[2];
+  for (UniqueFd& client : clients) {
+    client = UniqueFd(socket(AF_UNIX, SOCK_STREAM, 0));
+    ASSERT_THAT(connect(client.get(), reinterpret_cast<sockaddr*>(&address), length), Succeeds());
+    EXPECT_EQ(epoll.Wait(), "1:1");
+    EXPECT_EQ(epoll.Wait(), "");
+  }
+  UniqueFd first(accept(listener.get(), nullptr, nullptr));
+  EXPECT_EQ(PollOnce(listener.get(), POLLIN), POLLIN);
+  UniqueFd second(accept(listener.get(), nullptr, nullptr));
+  EXPECT_EQ(PollOnce(listener.get(), POLLIN), 0);
+}
+
+TEST(SocketEvents, DatagramsAreEdges) {
+  int pair[2];
+  ASSERT_THAT(socketpair(AF_UNIX, SOCK_DGRAM, 0, pair), Succeeds());
+  UniqueFd a(pair[0]), b(pair[1]);
+  Epoll epoll;
+  epoll.Add(a.get(), EPOLLIN | EPOLLET, 1);
+  for (int i = 0; i < 3; ++i) {
+    Post(b.get());
+    EXPECT_EQ(epoll.Wait(), "1:1");
+    EXPECT_EQ(epoll.Wait(), "");
+  }
+}
+
+TEST(SocketEvents, AClosedPeer) {
+  int pair[2];
+  ASSERT_THAT(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), Succeeds());
+  UniqueFd a(pair[0]), b(pair[1]);
+  Epoll epoll;
+  epoll.Add(a.get(), EPOLLIN | EPOLLRDHUP, 1);
+  EXPECT_EQ(epoll.Wait(), "");
+  b.reset();
+  EXPECT_EQ(epoll.Wait(), "1:2011");
+}
+
+TEST(SocketEvents, RoomInAStream) {
+  int pair[2];
+  ASSERT_THAT(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), Succeeds());
+  UniqueFd a(pair[0]), b(pair[1]);
+  Epoll epoll;
+  Fill(a.get());
+  epoll.Add(a.get(), EPOLLOUT | EPOLLET, 1);
+  EXPECT_EQ(epoll.Wait(), "");
+  Drain(b.get());
+  EXPECT_EQ(epoll.Wait(), "1:4");
+}
+
+TEST(PidFd, SelectKnowsItToo) {
+  const pid_t child = Start([] { return 3; });
+  UniqueFd fd(static_cast<int>(syscall(SYS_pidfd_open, child, 0)));
+  fd_set set;
+  FD_ZERO(&set);
+  FD_SET(fd.get(), &set);
+  EXPECT_THAT(select(fd.get() + 1, &set, nullptr, nullptr, nullptr), Returns(1));
+  EXPECT_THAT(Wait(child), Exited(3));
+}
+
+TEST(SignalFd, EachSignalIsAnEdge) {
+  ScopedBlock block({SIGUSR1, SIGUSR2});
+  const sigset_t set = SetOf({SIGUSR1, SIGUSR2});
+  UniqueFd fd(signalfd(-1, &set, SFD_NONBLOCK));
+  Epoll epoll;
+  epoll.Add(fd.get(), EPOLLIN | EPOLLET, 1);
+  raise(SIGUSR1);
+  EXPECT_EQ(epoll.Wait(), "1:1");
+  EXPECT_EQ(epoll.Wait(), "");
+  raise(SIGUSR2);
+  EXPECT_EQ(epoll.Wait(), "1:1");
+  Drain(fd.get());
+  EXPECT_EQ(PollOnce(fd.get(), POLLIN), 0);
 }
 
 class Terminal {

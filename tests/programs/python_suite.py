@@ -9,7 +9,7 @@ PYTHON = "/usr/bin/python3"
 # The longest first.
 MODULES = ["test_signal", "test_subprocess", "test_threading", "test_fork1", "test_wait3",
            "test_wait4", "test_time", "test_os", "test_posix", "test_mmap", "test_pty",
-           "test_resource", "test_getpass", "test_platform"]
+           "test_resource", "test_getpass", "test_platform", "test_select", "test_poll", "test_epoll"]
 LIMIT = 400  # Seconds; a busy machine doubles what an idle one takes.
 RESULT = re.compile(r"^(test\w+) \(([\w.]+)\).*? \.\.\. ", re.M)
 

@@ -60,8 +60,9 @@ TEST(TimerFd, GoesOffAndCountsPeriods) {
   const Ref<File> file = *CreateTimerFd(ClockId{CLOCK_MONOTONIC}, TFD_NONBLOCK);
   auto& timer = *FileCast<TimerFile>(*file);
   EXPECT_EQ(Take(*file).error(), Errno(EAGAIN));
-  ASSERT_TRUE(timer.SetTime(0, {.it_interval = {.tv_nsec = 1'000'000},
-                                .it_value = {.tv_nsec = 1'000'000}}).ok());
+  ASSERT_TRUE(
+      timer.SetTime(0, {.it_interval = {.tv_nsec = 1'000'000}, .it_value = {.tv_nsec = 1'000'000}})
+          .ok());
   usleep(20'000);
   EXPECT_EQ(file->Poll() & POLLIN, uint32_t{POLLIN});
   EXPECT_GE(*Take(*file), 10u);

@@ -32,9 +32,9 @@ struct EpollFile::Item final : public WaitListener {
   EpollFile& owner;
   const Fd fd;
   const Ref<File> file;
-  epoll_event event;               // Guarded by the owner's control_mu_.
-  std::atomic<bool> armed;         // False once EPOLLONESHOT has reported.
-  bool queued = false;             // The rest is guarded by the owner's ready_mu_.
+  epoll_event event;        // Guarded by the owner's control_mu_.
+  std::atomic<bool> armed;  // False once EPOLLONESHOT has reported.
+  bool queued = false;      // The rest is guarded by the owner's ready_mu_.
   std::list<Item*>::iterator place;
 };
 
@@ -210,7 +210,8 @@ uint32_t EpollFile::Poll() {
     Item* const item = TakeReady();
     if (item == nullptr) break;
     if (PollItem(*item) == 0) continue;
-    PutReady(*item);
+    // Whoever only looks does not change whose turn it is.
+    PutReady(*item, Place::kFirst);
     return POLLIN | POLLRDNORM;
   }
   return 0;
@@ -220,11 +221,11 @@ void EpollFile::MarkReady(Item& item) {
   if (PutReady(item)) queue_.Notify(POLLIN | POLLRDNORM);
 }
 
-bool EpollFile::PutReady(Item& item) {
+bool EpollFile::PutReady(Item& item, Place place) {
   absl::MutexLock lock(&ready_mu_);
   if (item.queued) return false;
   item.queued = true;
-  item.place = ready_.insert(ready_.end(), &item);
+  item.place = ready_.insert(place == Place::kFirst ? ready_.begin() : ready_.end(), &item);
   return true;
 }
 
@@ -257,8 +258,8 @@ std::string EpollFile::FdInfo() {
     const uint64_t data = event.data.u64;
     const uint32_t events = event.events | EPOLLERR | EPOLLHUP;  // Always waited for.
     const auto attributes = item->file->inode().GetAttributes();
-    absl::StrAppendFormat(&out, "tfd: %8d events: %8x data: %16x  pos:0 ino:%x sdev:%x\n", key.second,
-                          events, data, attributes.ok() ? attributes->ino : 0,
+    absl::StrAppendFormat(&out, "tfd: %8d events: %8x data: %16x  pos:0 ino:%x sdev:%x\n",
+                          key.second, events, data, attributes.ok() ? attributes->ino : 0,
                           attributes.ok() ? attributes->dev : 0);
   }
   return out;

@@ -31,13 +31,14 @@ class EpollFile final : public File {
   explicit EpollFile(OpenFlags flags);
   ~EpollFile() override;
 
-  // One operation of epoll_ctl(2) on `file`, which the application calls `fd`. EEXIST, ENOENT, EINVAL
-  // (EPOLLEXCLUSIVE misused), ELOOP, ENOSPC. EpollControl has checked the rest.
+  // One operation of epoll_ctl(2) on `file`, which the application calls `fd`. EEXIST, ENOENT,
+  // EINVAL (EPOLLEXCLUSIVE misused), ELOOP, ENOSPC. EpollControl has checked the rest.
   Status Add(Fd fd, Ref<File> file, const epoll_event& event) ABSL_LOCKS_EXCLUDED(control_mu_);
   Status Modify(Fd fd, File& file, const epoll_event& event) ABSL_LOCKS_EXCLUDED(control_mu_);
   Status Delete(Fd fd, File& file) ABSL_LOCKS_EXCLUDED(control_mu_);
 
-  // What is ready now, at most `max` events. EAGAIN when nothing is: wait for POLLIN on wait_queue().
+  // What is ready now, at most `max` events. EAGAIN when nothing is: wait for POLLIN on
+  // wait_queue().
   struct Report {
     epoll_event event;
     std::pair<const File*, int> entry;  // Which it is about; only to give back.
@@ -62,8 +63,9 @@ class EpollFile final : public File {
 
   // Appends and tells whoever waits.
   void MarkReady(Item& item) ABSL_LOCKS_EXCLUDED(ready_mu_);
-  // Appends to the ready list; false when it was there.
-  bool PutReady(Item& item) ABSL_LOCKS_EXCLUDED(ready_mu_);
+  // Puts it into the ready list; false when it was there.
+  enum class Place : uint8_t { kFirst, kLast };
+  bool PutReady(Item& item, Place place = Place::kLast) ABSL_LOCKS_EXCLUDED(ready_mu_);
   void UnmarkReady(Item& item) ABSL_LOCKS_EXCLUDED(ready_mu_);
   // Takes the first of the ready list, nullptr when it is empty.
   Item* TakeReady() ABSL_LOCKS_EXCLUDED(ready_mu_);
@@ -80,8 +82,9 @@ class EpollFile final : public File {
   WaitQueue queue_;
 };
 
-// epoll_ctl(2) with its checks in Linux's order: EPERM when `file` cannot be waited for, EINVAL when
-// `epoll` is no epoll instance or watches itself or `op` is unknown, then those of the operation.
+// epoll_ctl(2) with its checks in Linux's order: EPERM when `file` cannot be waited for, EINVAL
+// when `epoll` is no epoll instance or watches itself or `op` is unknown, then those of the
+// operation.
 Status EpollControl(File& epoll, int op, Fd fd, Ref<File> file, const epoll_event& event);
 
 // epoll_create1(2). `flags`: EPOLL_CLOEXEC; EINVAL otherwise.
