@@ -71,7 +71,8 @@ absl::Status Join(Vfs& vfs, const WalkContext& ctx, const FreshMount& mount) {
 absl::Status JoinFresh(sentry::Kernel& kernel, const WalkContext& ctx, sentry::Devpts& terminals) {
   const FreshMount mounts[] = {
       {"/proc", "proc", sentry::CreateProc(kernel), MS_NOSUID | MS_NODEV | MS_NOEXEC},
-      {"/sys", "sysfs", sentry::CreateSys(), MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC},
+      {"/sys", "sysfs", sentry::CreateSys(Ref<sentry::NetworkNamespace>::Share(kernel.network())),
+       MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC},
       {"/dev", "devtmpfs", sentry::CreateDevTree(), MS_NOSUID},
       {"/dev/pts", "devpts", terminals.Root(), MS_NOSUID | MS_NOEXEC},
       {"/dev/mqueue", "mqueue", kernel.ipc().mqueues->Root(), MS_NOSUID | MS_NODEV | MS_NOEXEC},

@@ -95,7 +95,9 @@ class TreeBuilder {
   absl::StatusOr<Ref<Inode>> Fresh(const spec::Mount& mount) {
     const std::string what = absl::StrCat("mounts: ", mount.destination);
     if (mount.type == "proc") return Took(what, sentry::CreateProc(kernel_));
-    if (mount.type == "sysfs") return Took(what, sentry::CreateSys());
+    if (mount.type == "sysfs") {
+      return Took(what, sentry::CreateSys(Ref<sentry::NetworkNamespace>::Share(kernel_.network())));
+    }
     if (mount.type == "mqueue") return kernel_.ipc().mqueues->Root();
     if (mount.type == "tmpfs" || mount.type == "shm") {
       Tmpfs::Options options{.mode = 01777};

@@ -154,6 +154,15 @@ void PutSystemFiles(Kernel& kernel, Builder& builder);
 void PutSysctls(Kernel& kernel, Builder& builder);
 // Those that bound IPC (sysctl_ipc.cc).
 void PutIpcSysctls(Kernel& kernel, Builder& builder);
+// A row of a constexpr table: a value without its newline, as sysctl(8) shows it.
+struct Sysctl {
+  std::string_view directory, name, value;
+  uint32_t mode = 0644;
+};
+// In another directory than the row's, where it is the same in several.
+void PutSysctl(std::string_view directory, const Sysctl& row, Builder& builder);
+// /proc/sys/net (sysctl_net.cc).
+void PutNetSysctls(Kernel& kernel, Builder& builder);
 
 }  // namespace sentry::proc
 

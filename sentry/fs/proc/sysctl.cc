@@ -26,11 +26,6 @@ std::string RandomUuid() {
   return out + "\n";
 }
 
-// Rows without a newline, as sysctl(8) shows them.
-struct Sysctl {
-  std::string_view directory, name, value;
-  uint32_t mode = 0644;
-};
 constexpr Sysctl kSysctls[] = {
     {"sys/fs", "aio-max-nr", "65536"},
     {"sys/fs", "aio-nr", "0", 0444},
@@ -91,11 +86,6 @@ constexpr Sysctl kSysctls[] = {
     {"sys/kernel/seccomp", "actions_avail",
      "kill_process kill_thread trap errno user_notif trace log allow", 0444},
     {"sys/kernel/yama", "ptrace_scope", "0"},
-    {"sys/net/core", "somaxconn", "4096"},
-    {"sys/net/core", "rmem_max", "212992"},
-    {"sys/net/core", "wmem_max", "212992"},
-    {"sys/net/ipv4", "ip_local_port_range", "32768\t60999"},
-    {"sys/net/unix", "max_dgram_qlen", "10"},
     {"sys/vm", "dirty_background_ratio", "10"},
     {"sys/vm", "dirty_ratio", "20"},
     {"sys/vm", "legacy_va_layout", "0"},
@@ -151,14 +141,17 @@ Result<std::string> FileCount(Kernel& kernel) {
 
 }  // namespace
 
+void PutSysctl(std::string_view directory, const Sysctl& row, Builder& builder) {
+  builder.Text(
+      directory, row.name, [&row] { return Result<std::string>(std::string(row.value) + "\n"); },
+      row.mode, [&row](std::string_view text) { return StoreSame(row, text); });
+}
+
 void PutSysctls(Kernel& kernel, Builder& builder) {
   using Text = Result<std::string>;
-  for (const Sysctl& row : kSysctls) {
-    builder.Text(
-        row.directory, row.name, [&row] { return Text(std::string(row.value) + "\n"); }, row.mode,
-        [&row](std::string_view text) { return StoreSame(row, text); });
-  }
+  for (const Sysctl& row : kSysctls) PutSysctl(row.directory, row, builder);
   PutIpcSysctls(kernel, builder);
+  PutNetSysctls(kernel, builder);
   Kernel* const k = &kernel;
   builder.Text(
       "sys/kernel", "hostname", [k] { return Text(k->hostname() + "\n"); }, 0644,

@@ -8,11 +8,10 @@
 #include "absl/strings/str_format.h"
 #include "sentry/fs/proc/host_info.h"
 #include "sentry/fs/proc/pseudo.h"
+#include "sentry/fs/sys/net.h"
 
 namespace sentry {
 namespace {
-
-constexpr uint64_t kSysDevice = 20;
 
 // Puts a tree together from paths.
 class TreeBuilder {
@@ -37,18 +36,16 @@ class TreeBuilder {
   }
   void Text(std::string_view directory, std::string name, std::string text) {
     const PseudoNode node{.dev = kSysDevice, .ino = ++ino_, .mode = S_IFREG | 0444};
-    Directory(directory)->Put(std::move(name),
-                              MakeRef<FunctionText>(node, [text = std::move(text)] {
-                                return Result<std::string>(text);
-                              }));
+    Directory(directory)->Put(
+        std::move(name), MakeRef<FunctionText>(
+                             node, [text = std::move(text)] { return Result<std::string>(text); }));
   }
   Ref<Inode> root() const { return root_; }
 
  private:
   Ref<FixedDirectory> NewDirectory() {
-    return MakeRef<FixedDirectory>(
-        PseudoNode{
-            .dev = kSysDevice, .ino = ++ino_, .mode = S_IFDIR | 0555, .creation_error = EPERM});
+    return MakeRef<FixedDirectory>(PseudoNode{
+        .dev = kSysDevice, .ino = ++ino_, .mode = S_IFDIR | 0555, .creation_error = EPERM});
   }
   uint64_t ino_ = 0;
   Ref<FixedDirectory> root_;
@@ -56,11 +53,11 @@ class TreeBuilder {
 
 }  // namespace
 
-Result<Ref<Inode>> CreateSys() {
+Result<Ref<Inode>> CreateSys(Ref<NetworkNamespace> network) {
   TreeBuilder tree;
   for (const std::string_view path :
-       {"block", "bus", "class/net", "class/tty", "dev/block", "dev/char", "firmware", "fs/cgroup",
-        "kernel/mm/transparent_hugepage", "module", "power", "devices/virtual"}) {
+       {"block", "bus", "class/tty", "dev/block", "dev/char", "firmware", "fs/cgroup",
+        "kernel/mm/transparent_hugepage", "module", "power"}) {
     tree.Directory(path);
   }
   tree.Text("kernel/mm/transparent_hugepage", "enabled", "always [madvise] never\n");
@@ -77,6 +74,9 @@ Result<Ref<Inode>> CreateSys() {
   tree.Text("devices/system/node", "online", "0\n");
   tree.Text("devices/system/node", "possible", "0\n");
   tree.Text("devices/system/node/node0", "cpulist", range);
+  const NetTree net = CreateNetTree(std::move(network));
+  tree.Directory("class")->Put("net", net.links);
+  tree.Directory("devices/virtual")->Put("net", net.devices);
   return tree.root();
 }
 

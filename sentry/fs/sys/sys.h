@@ -5,11 +5,12 @@
 #include "base/ref.h"
 #include "base/result.h"
 #include "sentry/fs/inode.h"
+#include "sentry/net/namespace.h"
 
 namespace sentry {
 
-// The root of a fresh tree. Read-only, without state.
-Result<Ref<Inode>> CreateSys();
+// The root of a fresh tree. Read-only, without state; shows the devices of `network`.
+Result<Ref<Inode>> CreateSys(Ref<NetworkNamespace> network);
 
 }  // namespace sentry
 
