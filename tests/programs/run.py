@@ -5,7 +5,7 @@
 
 Names are regular expressions. One line for each failing case, with the difference; the last line
 is 'N passed, N failed'. The rows are in table.py, the command line in flags.py, death and
-ordinary users in life.py, terminals in terminals.py, crowds in scale.py.
+ordinary users in life.py, networks in network.py, terminals in terminals.py, crowds in scale.py.
 """
 import argparse
 import os
@@ -18,6 +18,7 @@ import time
 
 import flags
 import harness
+import host_network
 import life
 import network
 import scale
@@ -83,7 +84,7 @@ def main():
     box = Sandbox(os.path.abspath(args.sandbox), args.platform) if args.sandbox else None
     cases = [(row[0], lambda row=row: run_program(box, row[1], row[2] if len(row) > 2 else {}))
              for row in PROGRAMS]
-    scripted = flags.CASES + life.CASES + terminals.CASES + scale.CASES
+    scripted = flags.CASES + life.CASES + host_network.CASES + terminals.CASES + scale.CASES
     cases += [(f.__name__, lambda f=f: f(box)) for f in scripted]
     if args.native_only:
         cases = [(row[0], lambda row=row: compare_native(row)) for row in PROGRAMS]

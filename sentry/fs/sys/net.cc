@@ -71,7 +71,7 @@ class DevicesDirectory final : public PseudoDirectory {
 
   Result<Ref<Inode>> Find(std::string_view name) override {
     const auto tables = network_->devices().Tables();
-    const Link* const link = tables->FindLink(name);
+    const sentry::Link* const link = tables->FindLink(name);
     if (link == nullptr) return Errno(ENOENT);
     if (kind_ == Kind::kDevices) return NewDevice(network_, link->index);
     return Ref<Inode>(MakeRef<PseudoLink>(Node(link->index, kLink, S_IFLNK | 0777),
@@ -80,7 +80,7 @@ class DevicesDirectory final : public PseudoDirectory {
 
   Status List(std::vector<DirEntry>& entries) override {
     const bool links = kind_ == Kind::kLinks;
-    for (const Link& link : network_->devices().Tables()->links) {
+    for (const sentry::Link& link : network_->devices().Tables()->links) {
       const PseudoNode node = Node(link.index, links ? kLink : kDirectory, 0);
       entries.push_back({.name = link.name,
                          .ino = node.ino,

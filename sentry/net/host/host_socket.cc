@@ -172,13 +172,20 @@ InetRow HostSocket::Describe() {
   const Result<SocketAddress> peer = PeerAddress();
   fill(peer, row.remote, row.remote_port);
   row.state = peer.ok() ? TCP_ESTABLISHED : is_listening() ? TCP_LISTEN : TCP_CLOSE;
-  const auto info = client_.GetOption(fd_.get(), IPPROTO_TCP, TCP_INFO, sizeof(tcp_info));
-  if (what().type == SOCK_STREAM && info.ok() && !info->empty()) {
-    row.state = static_cast<uint8_t>((*info)[0]);  // tcpi_state
-  }
   int32_t count = 0;
   if (ioctl(fd_.get(), FIONREAD, &count) == 0) row.receive_queue = static_cast<uint32_t>(count);
   if (ioctl(fd_.get(), TIOCOUTQ, &count) == 0) row.send_queue = static_cast<uint32_t>(count);
+  if (what().type != SOCK_STREAM) return row;
+  const auto bytes = client_.GetOption(fd_.get(), IPPROTO_TCP, TCP_INFO, sizeof(tcp_info));
+  tcp_info info{};
+  if (!bytes.ok() || bytes->empty()) return row;
+  memcpy(&info, bytes->data(), std::min(bytes->size(), sizeof(info)));
+  row.state = info.tcpi_state;
+  if (row.state == TCP_LISTEN) {
+    // Who waits to be accepted, and how many may (tcp_get_info() of Linux).
+    row.receive_queue = info.tcpi_unacked;
+    row.send_queue = info.tcpi_sacked;
+  }
   return row;
 }
 

@@ -54,15 +54,18 @@ Result<InterfaceAddress> ReadAddress(const NlRequest& request) {
   return address;
 }
 
-Status ChangeAddress(NetworkDevices& devices, const NlRequest& request) {
+Status ChangeAddress(NetworkDevices& devices, const NlRequest& request, NlReply& reply) {
   InterfaceAddress address = TRY(ReadAddress(request));
   if (request.header.nlmsg_type == RTM_DELADDR) return devices.RemoveAddress(address);
   const auto tables = devices.Tables();
   const Link* const link = tables->FindLink(address.index);
   if (link == nullptr) return Errno(ENODEV);
   if (address.family == AF_INET && address.label.empty()) address.label = link->name;
+  const bool v4 = address.family == AF_INET;
   const Status added = devices.AddAddress(std::move(address));
-  if (!added.ok() && added.error() == Errno(EEXIST) && request.has(NLM_F_REPLACE)) return kOk;
+  if (added.ok() || added.error() != Errno(EEXIST)) return added;
+  if (request.has(NLM_F_REPLACE)) return kOk;
+  reply.Explain(v4 ? "ipv4: Address already assigned" : "ipv6: address already assigned");
   return added;
 }
 
@@ -76,7 +79,7 @@ Status ChangeRoute(NetworkDevices& devices, const NlRequest& request, NlReply& r
       return ChangeLink(devices, request, reply);
     case RTM_NEWADDR:
     case RTM_DELADDR:
-      return ChangeAddress(devices, request);
+      return ChangeAddress(devices, request, reply);
     default:
       return Errno(EOPNOTSUPP);
   }

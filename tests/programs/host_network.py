@@ -1,0 +1,315 @@
+"""Interfaces as programs see them, and sockets of the host. Servers are threads of the test, on the
+loopback interface."""
+import http.server
+import os
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import threading
+
+from harness import Failure, Skip, await_line, descendants, execute, finish
+
+CASES = []
+HOST = "--network=host"
+PYTHON = "/usr/bin/python3"
+
+
+def case(function):
+    CASES.append(function)
+    return function
+
+
+def needs(*programs):
+    for program in programs:
+        if shutil.which(program) is None:
+            raise Skip(f"no {program}")
+
+
+def in_a_new_namespace(script):
+    """What Linux says in a namespace with nothing but lo."""
+    outcome = execute(["unshare", "-n", "/bin/sh", "-c", "ip link set lo up && " + script])
+    if outcome.status != 0 and "unshare" in outcome.err:
+        raise Skip("no rights to make a network namespace")
+    return outcome
+
+
+@case
+def ip_shows_the_loopback_interface(box):
+    needs("ip", "unshare")
+    script = ("ip addr; ip -br link; ip -s link; ip -4 route show table all; ip -6 route show table local;"
+              "ip rule; ip -6 rule; ip neigh; ip route get 127.0.0.1; ip route get 127.4.5.6; ip route;"
+              "ip addr show dev nope0; ip route get 192.0.2.77")
+    outside = in_a_new_namespace(script)
+    box.bash(script).expect(status=outside.status, out=outside.out, err=outside.err)
+
+
+@case
+def ip_changes_the_loopback_interface(box):
+    needs("ip", "unshare")
+    script = ("ip addr add 10.1.2.3/24 dev lo; ip addr add 10.1.2.3/24 dev lo; ip -4 addr;"
+              "ip route show table local; ip addr del 10.1.2.3/24 dev lo; ip link set lo mtu 1400;"
+              "ip link; ip link set lo down; ip addr; ip link set lo up; ip addr;"
+              "ip link add d0 type nosuchkind 2>/dev/null; echo $?")
+    outside = in_a_new_namespace(script)
+    box.bash(script).expect(status=outside.status, out=outside.out, err=outside.err)
+
+
+@case
+def ip_shows_the_hosts_network(box):
+    needs("ip")
+    script = "ip addr; ip -4 route show table all; ip rule; ip route get 127.0.0.1"
+    outside = execute(["/bin/bash", "-c", script])
+    box.bash(script, HOST).expect(status=outside.status, out=outside.out)
+
+
+@case
+def ss_lists_sockets(box):
+    needs("ss")
+    script = r"""
+import os, socket, subprocess
+a, b = socket.socketpair()
+u = socket.socket(socket.AF_UNIX); u.bind("\0named"); u.listen(3)
+lines = subprocess.run(["ss", "-xlpH"], capture_output=True, text=True).stdout.splitlines()
+print(len(lines), lines[0].split()[:5], f"pid={os.getpid()}" in lines[0])
+t = socket.socket(); t.bind(("127.0.0.1", 0)); t.listen(5); port = t.getsockname()[1]
+d = socket.socket(type=socket.SOCK_DGRAM); d.bind(("0.0.0.0", 0)); udp = d.getsockname()[1]
+c = socket.create_connection(("127.0.0.1", port)); s, peer = t.accept()
+out = subprocess.run(["ss", "-tunlpH"], capture_output=True, text=True).stdout
+print(f"127.0.0.1:{port}" in out, f"0.0.0.0:{udp}" in out, out.count(f"pid={os.getpid()}"))
+out = subprocess.run(["ss", "-tnH"], capture_output=True, text=True).stdout
+print(f"127.0.0.1:{peer[1]}" in out, out.count("ESTAB"))
+"""
+    box.do(PYTHON, "-c", script).expect(
+        status=0, out="1 ['u_str', 'LISTEN', '0', '3', '@named'] True\nTrue True 2\nTrue 2\n")
+
+
+@case
+def python_lists_interfaces(box):
+    box.do(PYTHON, "-c", "import socket; print(socket.if_nameindex())").expect(
+        status=0, out="[(1, 'lo')]\n")
+    names = str(socket.if_nameindex())
+    box.do(HOST, PYTHON, "-c", "import socket; print(socket.if_nameindex())").expect(
+        status=0, out=names + "\n")
+
+
+@case
+def a_bare_dump_as_go_makes_it(box):
+    # syscall.NetlinkRIB of Go: RTM_GETLINK and RTM_GETADDR with a family byte alone, page-sized reads.
+    script = r"""
+import os, socket, struct
+def rib(kind, answer):
+    s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
+    s.bind((0, 0))
+    s.send(struct.pack("=IHHIIB", 17, kind, 0x301, 1, 0, 0))
+    pid, count = s.getsockname()[0], 0
+    while True:
+        data = s.recv(os.sysconf("SC_PAGESIZE"))
+        while data:
+            size, kind, flags, seq, to = struct.unpack_from("=IHHII", data)
+            assert seq == 1 and to == pid, (seq, to)
+            if kind == 3: return count
+            assert kind == answer, kind
+            count, data = count + 1, data[(size + 3) & ~3:]
+print(rib(18, 16), rib(22, 20))
+"""
+    box.do(PYTHON, "-c", script).expect(status=0, out="1 2\n")
+    outside = execute([PYTHON, "-c", script])
+    box.do(HOST, PYTHON, "-c", script).expect(status=0, out=outside.out)
+
+
+class Quiet(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = b"x" * int(self.path[1:])
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments):
+        pass
+
+
+@case
+def curl_reaches_the_hosts_servers(box):
+    needs("curl")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        box.do(HOST, "curl", "-sS", f"{url}/5").expect(status=0, out="xxxxx", err="")
+        box.bash(f"curl -sS {url}/20000000 | wc -c", HOST).expect(status=0, out="20000000\n", err="")
+        box.do("curl", "-s", f"{url}/5").expect(status=7, out="")  # Without the host's network.
+        server.shutdown()
+
+
+@case
+def curl_reaches_other_addresses(box):
+    needs("curl", "ip")
+    addresses = execute(["ip", "-4", "-br", "addr", "show", "up", "scope", "global"]).out.split()
+    if len(addresses) < 3:
+        raise Skip("no interface but lo")
+    address = addresses[2].split("/")[0]
+    with http.server.ThreadingHTTPServer((address, 0), Quiet) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        box.do(HOST, "curl", "-sS", f"http://{address}:{server.server_address[1]}/7").expect(
+            status=0, out="xxxxxxx", err="")
+        server.shutdown()
+
+
+@case
+def a_listener_is_reachable_from_the_host(box):
+    script = r"""
+import socket
+s = socket.socket(); s.bind(("0.0.0.0", 0)); s.listen(5)
+print(s.getsockname()[1], flush=True)
+c, peer = s.accept()
+assert c.getpeername() == peer
+data = b""
+while len(data) < 3000000: data += c.recv(1 << 16)
+c.sendall(data[::-1]); c.shutdown(socket.SHUT_WR); assert c.recv(1) == b""
+print("done")
+"""
+    process = box.start(HOST, PYTHON, "-c", script)
+    port = b""
+    while not port.endswith(b"\n"):
+        byte = os.read(process.stdout.fileno(), 1)
+        if not byte:
+            raise Failure(f"no port: {finish(process).err}")
+        port += byte
+    data = os.urandom(1000) * 3000
+    with socket.create_connection(("127.0.0.1", int(port)), timeout=20) as client:
+        sender = threading.Thread(target=client.sendall, args=(data,))
+        sender.start()
+        answer = b""
+        while chunk := client.recv(1 << 16):
+            answer += chunk
+        sender.join()
+    finish(process).expect(status=0, out="done\n", err="")
+    if answer != data[::-1]:
+        raise Failure(f"{len(answer)} bytes came back, not what was sent")
+
+
+def answer_dns(server):
+    """One A record, 192.0.2.53, to every question."""
+    while True:
+        query, client = server.recvfrom(512)
+        if not query:
+            return
+        question = query[12:query.index(b"\0", 12) + 5]
+        server.sendto(query[:2] + struct.pack(">HHHHH", 0x8180, 1, 1, 0, 0) + question +
+                      struct.pack(">HHHIH4s", 0xc00c, 1, 1, 60, 4, bytes([192, 0, 2, 53])), client)
+
+
+@case
+def names_are_asked_for_over_udp(box):
+    script = r"""
+import select, socket, struct, sys
+s = socket.socket(type=socket.SOCK_DGRAM); s.setblocking(False)
+s.connect(("127.0.0.1", int(sys.argv[1])))
+s.send(struct.pack(">HHHHHH", 77, 0x100, 1, 0, 0, 0) + b"\3www\7example\0" + struct.pack(">HH", 1, 1))
+select.select([s], [], [])
+answer = s.recv(512)
+print(struct.unpack(">H", answer[:2])[0], socket.inet_ntoa(answer[-4:]))
+"""
+    with socket.socket(type=socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        thread = threading.Thread(target=answer_dns, args=(server,), daemon=True)
+        thread.start()
+        port = server.getsockname()[1]
+        box.do(HOST, PYTHON, "-c", script, str(port)).expect(status=0, out="77 192.0.2.53\n")
+        with socket.socket(type=socket.SOCK_DGRAM) as end:
+            end.sendto(b"", ("127.0.0.1", port))
+        thread.join(10)
+
+
+@case
+def options_of_the_hosts_sockets(box):
+    script = r"""
+import errno, socket, struct
+s = socket.socket()
+s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+s.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 33)
+print(s.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY), s.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE),
+      s.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR), s.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8).hex(),
+      len(s.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)), s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+for level, name in ((socket.IPPROTO_IP, 64), (socket.SOL_SOCKET, 26), (socket.IPPROTO_TCP, 31)):
+    try: s.setsockopt(level, name, b"\0" * 16)  # IPT_SO_SET_REPLACE, SO_ATTACH_FILTER, TCP_ULP
+    except OSError as e: print(errno.errorcode[e.errno])
+u = socket.socket(type=socket.SOCK_DGRAM); u.bind(("127.0.0.1", 0))
+u.setsockopt(socket.IPPROTO_IP, socket.IP_PKTINFO if hasattr(socket, "IP_PKTINFO") else 8, 1)
+u.sendto(b"abc", u.getsockname())
+data, control, flags, name = u.recvmsg(2, 100)
+print(data, control[0][:2], bool(flags & socket.MSG_TRUNC), name == u.getsockname())
+s.setblocking(False)
+print(errno.errorcode[s.connect_ex(("127.0.0.1", u.getsockname()[1]))])
+"""
+    box.do(HOST, PYTHON, "-c", script).expect(
+        status=0, out="1 33 1 0100000000000000 104 0\nENOPROTOOPT\nENOPROTOOPT\nENOPROTOOPT\n"
+        "b'ab' (0, 8) True True\nEINPROGRESS\n")
+
+
+@case
+def a_dead_network_gofer_is_no_network(box):
+    script = r"""
+import errno, socket, sys
+a = socket.socket(); a.bind(("127.0.0.1", 0)); a.listen(1)
+b = socket.socket(); b.connect(a.getsockname()); c, _ = a.accept()
+print("ready", flush=True)
+sys.stdin.readline()
+b.send(b"x"); print(c.recv(1))  # What is open goes on.
+try: socket.socket()
+except OSError as e: print(errno.errorcode[e.errno])
+"""
+    process = box.start(HOST, PYTHON, "-c", script, stdin=subprocess.PIPE)
+    await_line(process)
+    found = [pid for pid, name in descendants(process.pid).items() if name == "sandbox-net"]
+    if len(found) != 1:
+        raise Failure(f"{len(found)} network gofers")
+    os.kill(found[0], signal.SIGKILL)
+    finish(process, b"\n").expect(status=0, out="b'x'\nENETDOWN\n")
+
+
+@case
+def without_a_network_there_is_no_gofer_for_it(box):
+    process = box.start("/bin/sh", "-c", "echo ready; read x", stdin=subprocess.PIPE)
+    await_line(process)
+    if "sandbox-net" in descendants(process.pid).values():
+        raise Failure("a network gofer was started")
+    finish(process, b"\n").expect(status=0)
+
+
+@case
+def ordinary_users_use_the_hosts_network(box):
+    if os.geteuid() != 0:
+        raise Skip("needs root to become somebody else")
+    script = r"""
+import errno, socket
+s = socket.socket(); s.bind(("127.0.0.1", 0)); s.listen(1)
+c = socket.create_connection(s.getsockname()); d, _ = s.accept()
+d.sendall(b"hello"); print(c.recv(5))
+try: socket.socket().bind(("127.0.0.1", 7))
+except OSError as e: print(errno.errorcode[e.errno])
+"""
+    command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--",
+               *box.command(HOST, PYTHON, "-c", script)]
+    execute(command, cwd="/").expect(status=0, out="b'hello'\nEACCES\n")
+
+
+@case
+def privileged_ports_of_the_host(box):
+    script = r"""
+import errno, os, socket
+s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.bind(("127.0.0.53", 1019)); print(s.getsockname()[1])
+os.setresuid(65534, 65534, 65534)
+try: socket.socket().bind(("127.0.0.53", 1018))
+except OSError as e: print(errno.errorcode[e.errno])
+try: socket.socket(type=socket.SOCK_RAW, proto=socket.IPPROTO_ICMP)
+except OSError as e: print(errno.errorcode[e.errno])
+"""
+    if os.geteuid() != 0:
+        raise Skip("needs root")
+    box.do(HOST, PYTHON, "-c", script).expect(status=0, out="1019\nEACCES\nEPERM\n")
