@@ -161,6 +161,12 @@ void RebuildLoopbackRoutes(DeviceTables& tables) {
     const Link* const link = tables.FindLink(address.index);
     if (link != nullptr && (link->flags & IFF_UP) != 0) AddRoutes(address, tables.routes);
   }
+  // As Linux walks its tries.
+  std::stable_sort(
+      tables.routes.begin(), tables.routes.end(), [](const RouteEntry& a, const RouteEntry& b) {
+        return a.body.rtm_family != b.body.rtm_family ? a.body.rtm_family < b.body.rtm_family
+                                                      : a.destination < b.destination;
+      });
 }
 
 DeviceTables DeviceTables::Loopback() {
