@@ -44,8 +44,10 @@ Result<Ref<Socket>> CreateInetSocket(Task& task, const SocketKind& what, OpenFla
         if (!MayPing(task, space->inet())) return Errno(EACCES);
         return Ref<Socket>(MakeRef<PingSocket>(std::move(space), kind, flags, uid));
       }
-      if (what.protocol != 0 && what.protocol != IPPROTO_UDP) return Errno(EPROTONOSUPPORT);
-      kind.protocol = IPPROTO_UDP;
+      if (what.protocol == 0) kind.protocol = IPPROTO_UDP;
+      if (kind.protocol != IPPROTO_UDP && kind.protocol != IPPROTO_UDPLITE) {
+        return Errno(EPROTONOSUPPORT);
+      }
       return Ref<Socket>(MakeRef<UdpSocket>(std::move(space), kind, flags, uid));
     case SOCK_RAW:
       if (what.protocol == 0) return Errno(EPROTONOSUPPORT);

@@ -176,7 +176,8 @@ Result<DatagramOptions> DatagramSocket::OptionsFor(const OutgoingMessage& messag
       TRY(ApplyIpControl(control, options));
     } else if (control.level == IPPROTO_IPV6 && domain() == AF_INET6) {
       TRY(ApplyIp6Control(control, options));
-    } else if (control.level == IPPROTO_UDP && control.type == kUdpSegment) {
+    } else if (control.level == IPPROTO_UDP && transport_ == Transport::kUdp &&
+               control.type == kUdpSegment) {
       options.segment = TRY(ReadControl<uint16_t>(control.data));
     }
   }
@@ -325,7 +326,10 @@ uint32_t DatagramSocket::Poll() {
 
 Result<size_t> DatagramSocket::Receive(IoDst& dst, IncomingMessage& message) {
   if ((message.flags & MSG_ERRQUEUE) != 0) return ReceiveError(dst, message);
-  if ((message.flags & MSG_OOB) != 0 && transport_ != Transport::kUdp) return Errno(EOPNOTSUPP);
+  if ((message.flags & MSG_OOB) != 0 && transport_ != Transport::kUdp &&
+      transport_ != Transport::kUdpLite) {
+    return Errno(EOPNOTSUPP);
+  }
   TRY(TakeError());
   Queued queued;
   {

@@ -26,7 +26,7 @@ class InetStack;
 class TcpConnection;
 
 // Port numbers of one transport are another's affair. A ping socket's port is its echo identifier.
-enum class Transport : uint8_t { kTcp, kUdp, kPing, kRaw };
+enum class Transport : uint8_t { kTcp, kUdp, kUdpLite, kPing, kRaw };
 
 // A port in use: by a socket, by a connection that has none (not accepted yet, or closed), or by
 // what remembers one (TIME_WAIT). Held by them; leaves the table with its last reference, so that

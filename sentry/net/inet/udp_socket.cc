@@ -4,6 +4,7 @@
 #include <netinet/udp.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -12,7 +13,8 @@ namespace {
 
 // Options that older headers lack.
 constexpr int kUdpNoCheck6Send = 101, kUdpNoCheck6Receive = 102, kUdpSegment = 103, kUdpGro = 104;
-constexpr size_t kMaxSegments = 128;  // UDP_MAX_SEGMENTS.
+constexpr int kSendCoverage = 10, kReceiveCoverage = 11;  // UDPLITE_*_CSCOV.
+constexpr size_t kMaxSegments = 128;                      // UDP_MAX_SEGMENTS.
 
 // What is left of 65535 bytes by the header of UDP and, within IPv4, that of IP.
 size_t MaxPayload(const Endpoint& to) { return to.address.is_v4() ? 65507 : 65527; }
@@ -21,7 +23,9 @@ size_t MaxPayload(const Endpoint& to) { return to.address.is_v4() ? 65507 : 6552
 
 UdpSocket::UdpSocket(Ref<NetworkNamespace> space, const SocketKind& what, OpenFlags flags,
                      uint32_t uid)
-    : DatagramSocket(std::move(space), what, flags, MakeRef<WaitPoint>(), Transport::kUdp, uid) {}
+    : DatagramSocket(std::move(space), what, flags, MakeRef<WaitPoint>(),
+                     what.protocol == IPPROTO_UDPLITE ? Transport::kUdpLite : Transport::kUdp,
+                     uid) {}
 
 Result<size_t> UdpSocket::Send(IoSrc& src, OutgoingMessage& message) {
   if ((message.flags & MSG_OOB) != 0 && domain() == AF_INET) return Errno(EOPNOTSUPP);
@@ -103,7 +107,7 @@ void UdpSocket::TransmitOne(const Datagram& datagram) {
     TransmitToGroup(datagram);
     return;
   }
-  const Ref<InetSocket> receiver = stack_.FindDatagram(Transport::kUdp, datagram.to, datagram.from);
+  const Ref<InetSocket> receiver = stack_.FindDatagram(transport_, datagram.to, datagram.from);
   if (receiver) {
     static_cast<DatagramSocket&>(*receiver).Deliver(datagram);
   } else {
@@ -115,7 +119,7 @@ void UdpSocket::TransmitToGroup(const Datagram& datagram) {
   const bool group = datagram.to.address.is_multicast();
   if (group && !ip_.has(IpOptions::kMulticastLoop)) return;
   const std::vector<Ref<InetSocket>> candidates =
-      stack_.FindMembers(Transport::kUdp, datagram.to, datagram.from);
+      stack_.FindMembers(transport_, datagram.to, datagram.from);
   std::vector<DatagramSocket*> receivers;
   bool joined = !group;  // The host takes messages to a group that somebody has joined.
   for (const Ref<InetSocket>& candidate : candidates) {
@@ -131,7 +135,7 @@ void UdpSocket::TransmitToGroup(const Datagram& datagram) {
 }
 
 Result<std::string> UdpSocket::GetOption(Task& task, int level, int name, size_t room) {
-  if (level != IPPROTO_UDP) return DatagramSocket::GetOption(task, level, name, room);
+  if (level != what().protocol) return DatagramSocket::GetOption(task, level, name, room);
   switch (name) {
     case UDP_CORK:
       return OptionBytes(corked_ ? 1 : 0);
@@ -145,13 +149,17 @@ Result<std::string> UdpSocket::GetOption(Task& task, int level, int name, size_t
       return OptionBytes(segment_.load());
     case kUdpGro:
       return OptionBytes(gro_.load());
+    case kSendCoverage:
+    case kReceiveCoverage:
+      if (!is_lite()) return Errno(ENOPROTOOPT);
+      return OptionBytes((name == kSendCoverage ? send_coverage_ : receive_coverage_).load());
     default:
       return Errno(ENOPROTOOPT);
   }
 }
 
 Status UdpSocket::SetOption(Task& task, int level, int name, std::span<const std::byte> value) {
-  if (level != IPPROTO_UDP) return DatagramSocket::SetOption(task, level, name, value);
+  if (level != what().protocol) return DatagramSocket::SetOption(task, level, name, value);
   const int number = TRY(ReadIntOption(value));
   switch (name) {
     case UDP_CORK:
@@ -169,6 +177,13 @@ Status UdpSocket::SetOption(Task& task, int level, int name, std::span<const std
       return kOk;
     case kUdpGro:
       gro_ = number != 0;  // Nothing is ever joined, which a receiver has to expect.
+      return kOk;
+    case kSendCoverage:
+    case kReceiveCoverage:
+      if (!is_lite()) return Errno(ENOPROTOOPT);
+      // The header is covered, 8 bytes; 0 stands for all.
+      (name == kSendCoverage ? send_coverage_ : receive_coverage_) =
+          number != 0 ? std::clamp(number, 8, 0xffff) : 0;
       return kOk;
     default:
       return Errno(ENOPROTOOPT);

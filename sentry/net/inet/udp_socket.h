@@ -1,4 +1,4 @@
-// UDP sockets: udp(7), RFC 768.
+// UDP sockets: udp(7), RFC 768; those of UDP-Lite, udplite(7), RFC 3828.
 #ifndef SENTRY_NET_INET_UDP_SOCKET_H_
 #define SENTRY_NET_INET_UDP_SOCKET_H_
 
@@ -12,6 +12,7 @@ namespace sentry {
 
 class UdpSocket final : public DatagramSocket {
  public:
+  // `what.protocol`: IPPROTO_UDP or IPPROTO_UDPLITE, which differ in their ports and options only.
   UdpSocket(Ref<NetworkNamespace> space, const SocketKind& what, OpenFlags flags, uint32_t uid);
   ~UdpSocket() override { DropBinding(); }
 
@@ -20,6 +21,7 @@ class UdpSocket final : public DatagramSocket {
   Status SetOption(Task& task, int level, int name, std::span<const std::byte> value) override;
 
  private:
+  bool is_lite() const { return transport_ == Transport::kUdpLite; }
   // UDP_CORK, MSG_MORE: what has been gathered for one datagram.
   struct Pending {
     Endpoint to;
@@ -36,6 +38,8 @@ class UdpSocket final : public DatagramSocket {
   Status Push() ABSL_LOCKS_EXCLUDED(cork_mu_);
 
   std::atomic<bool> corked_{false};
+  // UDPLITE_SEND_CSCOV, UDPLITE_RECV_CSCOV: bytes that a checksum would cover.
+  std::atomic<int> send_coverage_{0}, receive_coverage_{0};
   std::atomic<int> segment_{0}, gro_{0}, no_check6_send_{0}, no_check6_receive_{0};
   std::atomic<bool> gathering_{false};  // Whether pending_ is set.
   absl::Mutex cork_mu_ ABSL_ACQUIRED_BEFORE(mu_);
