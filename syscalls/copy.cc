@@ -53,8 +53,8 @@ Result<int64_t> Fill(Task& task, Side& in, std::span<std::byte> buffer, Wait wai
 }
 
 // Writes what was read, all of it: bytes that came out of a pipe cannot go back, so that a full
-// nonblocking target is waited for.
-Result<int64_t> Drain(Task& task, Side& out, std::span<const std::byte> bytes) {
+// nonblocking target is waited for, unless `may_go_back`.
+Result<int64_t> Drain(Task& task, Side& out, std::span<const std::byte> bytes, bool may_go_back) {
   sentry::IoSrc src(bytes);
   int64_t total = 0;
   while (src.remaining() != 0) {
@@ -66,7 +66,7 @@ Result<int64_t> Drain(Task& task, Side& out, std::span<const std::byte> bytes) {
       total += *written;
       continue;
     }
-    if (written.error() != Errno(EAGAIN)) {
+    if (written.error() != Errno(EAGAIN) || (may_go_back && out.file->nonblocking())) {
       if (total != 0) return total;
       return written.error();
     }
@@ -94,7 +94,7 @@ Result<int64_t> Copy(Task& task, Side& in, Side& out, uint64_t count, Wait wait)
     if (!got.ok() && total == 0) return got.error();
     if (!got.ok() || *got == 0) break;
     const std::span<const std::byte> bytes(buffer.get(), static_cast<size_t>(*got));
-    const Result<int64_t> put = Drain(task, out, bytes);
+    const Result<int64_t> put = Drain(task, out, bytes, in.offset || in.file->seekable());
     const int64_t moved = put.ok() ? *put : 0;
     // A source with a position takes back what found no place.
     if (moved < *got && !in.offset && in.file->seekable()) {
@@ -113,16 +113,14 @@ Result<uint32_t> TypeOf(File& file) { return TRY(file.inode().GetAttributes()).m
 
 }  // namespace
 
-Result<int64_t> Sendfile(Task& task, Fd out_fd, Fd in_fd, UserPtr<int64_t> offset,
-                         uint64_t count) {
+Result<int64_t> Sendfile(Task& task, Fd out_fd, Fd in_fd, UserPtr<int64_t> offset, uint64_t count) {
   Side in{.file = TRY(GetReadable(task, in_fd)), .user = offset};
   TRY(in.ReadOffset(task));
   Side out{.file = TRY(GetWritable(task, out_fd))};
   if (!in.file->seekable()) return Errno(EINVAL);
   if (TRY(TypeOf(*in.file)) == S_IFDIR) return Errno(EINVAL);
   if (out.file->flags().has(O_APPEND)) return Errno(EINVAL);
-  const int64_t total =
-      TRY(Copy(task, in, out, std::min(count, kMaxIo), Wait::kAsFilesSay));
+  const int64_t total = TRY(Copy(task, in, out, std::min(count, kMaxIo), Wait::kAsFilesSay));
   TRY(in.WriteOffset(task));
   return total;
 }
@@ -206,8 +204,7 @@ Result<int64_t> Tee(Task& task, Fd in_fd, Fd out_fd, uint64_t count, uint32_t fl
   auto* const from = sentry::FileCast<sentry::PipeFile>(*in);
   auto* const to = sentry::FileCast<sentry::PipeFile>(*out);
   if (from == nullptr || to == nullptr || &from->pipe() == &to->pipe()) return Errno(EINVAL);
-  const bool waits =
-      (flags & SPLICE_F_NONBLOCK) == 0 && !in->nonblocking() && !out->nonblocking();
+  const bool waits = (flags & SPLICE_F_NONBLOCK) == 0 && !in->nonblocking() && !out->nonblocking();
   const size_t size = std::min<uint64_t>(count, kChunk);
   const auto buffer = std::make_unique<std::byte[]>(size);
   sentry::Waiter waiter(task);

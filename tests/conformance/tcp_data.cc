@@ -294,6 +294,17 @@ TEST_P(TcpData, SendFile) {
   EXPECT_EQ(Receive(pair.server, 6, MSG_WAITALL), "a file");
 }
 
+TEST_P(TcpLimits, SendFileStopsAtAFullBuffer) {
+  const TcpPair pair(GetParam(), SOCK_NONBLOCK);
+  const UniqueFd file = OpenTemp();
+  ASSERT_THAT(ftruncate(file.get(), 64 << 20), Returns(0));
+  off_t offset = 0;
+  const ssize_t sent = sendfile(pair.client.get(), file.get(), &offset, 64 << 20);
+  EXPECT_GT(sent, 0);
+  EXPECT_LT(sent, 64 << 20);
+  EXPECT_EQ(offset, sent);
+}
+
 TEST_P(TcpLimits, FullBufferAnswersEagain) {
   const TcpPair pair(GetParam(), SOCK_NONBLOCK);
   const std::string block(1 << 16, 'x');
