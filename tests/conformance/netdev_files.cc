@@ -2,6 +2,7 @@
 #include <arpa/inet.h>
 #include <linux/netlink.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -340,6 +341,58 @@ TEST(SysctlNet, Ipv6) {
   EXPECT_EQ(Sysctl("ipv6/conf/lo/disable_ipv6"), "0\n");
   EXPECT_EQ(Sysctl("ipv6/conf/all/disable_ipv6"), "0\n");
   EXPECT_EQ(Sysctl("ipv6/conf/lo/mtu"), "65536\n");
+}
+
+// In a network namespace of its own, or else with what was there before put back.
+TEST(SysctlNet, WhatIsWrittenIsHeeded) {
+  EXPECT_THAT(
+      InChild([] {
+        if (unshare(CLONE_NEWNET) != 0 && getuid() != 0) return 0;
+        const std::string range = Sysctl("ipv4/ip_local_port_range");
+        const auto write_to = [](const char* name, const std::string& text) {
+          UniqueFd fd(open((std::string("/proc/sys/net/") + name).c_str(), O_WRONLY));
+          return write(fd.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());
+        };
+        CHILD_CHECK(write_to("ipv4/ip_local_port_range", "40000 40003"));
+        CHILD_CHECK(write_to("ipv4/ip_unprivileged_port_start", "90"));
+        CHILD_CHECK(!write_to("ipv4/ip_local_port_range", "50000 40000") && errno == EINVAL);
+        CHILD_CHECK(Sysctl("ipv4/ip_local_port_range") == "40000\t40003\n");
+        const int bound = InChild([] {
+          sockaddr_in name{};
+          name.sin_family = AF_INET;
+          socklen_t size = sizeof(name);
+          UniqueFd any(socket(AF_INET, SOCK_STREAM, 0)), low(socket(AF_INET, SOCK_STREAM, 0));
+          CHILD_CHECK(bind(any.get(), reinterpret_cast<sockaddr*>(&name), size) == 0);
+          CHILD_CHECK(getsockname(any.get(), reinterpret_cast<sockaddr*>(&name), &size) == 0);
+          CHILD_CHECK(ntohs(name.sin_port) >= 40000 && ntohs(name.sin_port) <= 40003);
+          CHILD_CHECK(setresuid(65534, 65534, 65534) == 0);
+          name.sin_port = htons(90);
+          CHILD_CHECK(bind(low.get(), reinterpret_cast<sockaddr*>(&name), size) == 0);
+          UniqueFd lower(socket(AF_INET, SOCK_STREAM, 0));
+          name.sin_port = htons(89);
+          CHILD_CHECK(bind(lower.get(), reinterpret_cast<sockaddr*>(&name), size) == -1 &&
+                      errno == EACCES);
+          return 0;
+        });
+        CHILD_CHECK(write_to("ipv4/ip_local_port_range", range));
+        CHILD_CHECK(write_to("ipv4/ip_unprivileged_port_start", "1024"));
+        CHILD_CHECK(bound == 0);
+        return 0;
+      }),
+      Exited(0));
+}
+
+TEST(SysctlNet, OthersAreKept) {
+  EXPECT_THAT(InChild([] {
+                if (unshare(CLONE_NEWNET) != 0 && getuid() != 0) return 0;
+                UniqueFd fd(open("/proc/sys/net/core/somaxconn", O_WRONLY));
+                CHILD_CHECK(pwrite(fd.get(), "1000\n", 5, 0) == 5);
+                CHILD_CHECK(Sysctl("core/somaxconn") == "1000\n");
+                CHILD_CHECK(pwrite(fd.get(), "many", 4, 0) == -1 && errno == EINVAL);
+                CHILD_CHECK(pwrite(fd.get(), "4096\n", 5, 0) == 5);
+                return 0;
+              }),
+              Exited(0));
 }
 
 TEST(SysctlNet, OrdinaryUsersChangeNothing) {

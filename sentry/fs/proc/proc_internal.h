@@ -137,16 +137,17 @@ std::string_view FirstLine(std::string_view text);
 // Puts files into a tree by their paths, and makes the directories on the way.
 class Builder {
  public:
-  explicit Builder(FixedDirectory& root) : root_(root) {}
+  explicit Builder(FixedDirectory& root, uint64_t first_ino = 16) : root_(root), ino_(first_ino) {}
   using Store = std::function<Status(std::string_view)>;
   void Text(std::string_view directory, std::string_view name, FunctionText::Function function,
             uint32_t mode = 0444, Store store = nullptr);
+  void Put(std::string_view directory, std::string_view name, Ref<Inode> inode);
 
  private:
   FixedDirectory& Directory(std::string_view path);
 
   FixedDirectory& root_;
-  uint64_t ino_ = 16;
+  uint64_t ino_;
 };
 
 // The files about the whole system (system.cc), and /proc/sys (sysctl.cc).
@@ -159,8 +160,6 @@ struct Sysctl {
   std::string_view directory, name, value;
   uint32_t mode = 0644;
 };
-// In another directory than the row's, where it is the same in several.
-void PutSysctl(std::string_view directory, const Sysctl& row, Builder& builder);
 // /proc/sys/net (sysctl_net.cc).
 void PutNetSysctls(Kernel& kernel, Builder& builder);
 

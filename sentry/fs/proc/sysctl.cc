@@ -141,15 +141,13 @@ Result<std::string> FileCount(Kernel& kernel) {
 
 }  // namespace
 
-void PutSysctl(std::string_view directory, const Sysctl& row, Builder& builder) {
-  builder.Text(
-      directory, row.name, [&row] { return Result<std::string>(std::string(row.value) + "\n"); },
-      row.mode, [&row](std::string_view text) { return StoreSame(row, text); });
-}
-
 void PutSysctls(Kernel& kernel, Builder& builder) {
   using Text = Result<std::string>;
-  for (const Sysctl& row : kSysctls) PutSysctl(row.directory, row, builder);
+  for (const Sysctl& row : kSysctls) {
+    builder.Text(
+        row.directory, row.name, [&row] { return Text(std::string(row.value) + "\n"); }, row.mode,
+        [&row](std::string_view text) { return StoreSame(row, text); });
+  }
   PutIpcSysctls(kernel, builder);
   PutNetSysctls(kernel, builder);
   Kernel* const k = &kernel;

@@ -197,6 +197,10 @@ void Builder::Text(std::string_view directory, std::string_view name,
                            MakeRef<FunctionText>(node, std::move(function), std::move(store)));
 }
 
+void Builder::Put(std::string_view directory, std::string_view name, Ref<Inode> inode) {
+  Directory(directory).Put(std::string(name), std::move(inode));
+}
+
 // Makes what is missing of the path.
 FixedDirectory& Builder::Directory(std::string_view path) {
   FixedDirectory* at = &root_;

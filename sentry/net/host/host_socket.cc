@@ -15,13 +15,12 @@
 
 #include "sentry/fs/host/host_poller.h"
 #include "sentry/net/devices/ioctl.h"
+#include "sentry/net/inet/inet_stack.h"
 #include "sentry/task/kernel.h"
 #include "sentry/task/task.h"
 
 namespace sentry {
 namespace {
-
-constexpr uint16_t kFirstFreePort = 1024;  // ip_unprivileged_port_start
 
 uint16_t PortOf(const SocketAddress& address) {
   // Of both families at the same place.
@@ -70,7 +69,7 @@ Errno HostSocket::WouldBlock(uint32_t events) {
 Status HostSocket::Bind(Task& task, const SocketAddress& address) {
   // inet_bind() of Linux looks at the family first; the gofer checks the rest.
   const uint16_t port = PortOf(address);
-  const bool privileged = port != 0 && port < kFirstFreePort && what().type != SOCK_RAW;
+  const bool privileged = port != 0 && port < space_->inet().first_unprivileged && what().type != SOCK_RAW;
   const bool inet = address.family() == AF_INET || address.family() == AF_INET6;
   if (inet && privileged && !task.creds().HasCapability(CAP_NET_BIND_SERVICE)) {
     return Errno(EACCES);
