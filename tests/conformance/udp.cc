@@ -255,6 +255,27 @@ TEST_P(UdpData, CorkJoins) {
   EXPECT_EQ(Receive(fd), "efgh");
 }
 
+TEST_P(UdpData, CorkIsLimited) {
+  const UniqueFd fd = NewUdp(GetParam());
+  ASSERT_THAT(Connect(fd, NameOf(fd.get())), Returns(0));
+  const std::string half(40'000, 'h');
+  EXPECT_THAT(Send(fd, half, MSG_MORE), Returns(40'000));
+  EXPECT_THAT(Send(fd, half, MSG_MORE), FailsWith(EMSGSIZE));
+  EXPECT_THAT(Send(fd, "alone"), Returns(5));
+  EXPECT_EQ(Receive(fd), "alone");
+}
+
+TEST_P(UdpData, LiteIsAnotherProtocol) {
+  const UniqueFd lite(socket(GetParam(), SOCK_DGRAM, IPPROTO_UDPLITE));
+  if (lite.get() < 0 && errno == EPROTONOSUPPORT) GTEST_SKIP();  // Gone from Linux 7.
+  const UniqueFd udp = NewUdp(GetParam());
+  ASSERT_THAT(Bind(lite, NameOf(udp.get())), Returns(0));
+  EXPECT_THAT(SendTo(lite, "lite", NameOf(lite.get())), Returns(4));
+  EXPECT_EQ(Receive(lite), "lite");
+  EXPECT_EQ(Receive(udp, 4, MSG_DONTWAIT), "<EAGAIN>");
+  EXPECT_EQ(GetInt(lite, SOL_SOCKET, SO_PROTOCOL), IPPROTO_UDPLITE);
+}
+
 TEST_P(UdpConnect, DefaultDestination) {
   const UniqueFd receiver = NewUdp(GetParam());
   const UniqueFd sender = NewSocket(GetParam(), SOCK_DGRAM);

@@ -32,13 +32,10 @@ Result<size_t> UdpSocket::Send(IoSrc& src, OutgoingMessage& message) {
   if (src.remaining() > 0xffff) return Errno(EMSGSIZE);
   const bool more = corked_ || (message.flags & MSG_MORE) != 0;
   if (more || gathering_) {
-    size_t taken;
-    {
-      absl::MutexLock lock(&cork_mu_);
-      taken = TRY(Gather(src, message, more));
-    }
+    const auto bytes = TRY(CopyIn(src, 0xffff));
+    TRY(Gather(*bytes, message));
     if (!more) TRY(Push());
-    return taken;
+    return bytes->size();
   }
   const Endpoint to = TRY(Destination(message));
   DatagramOptions options = TRY(OptionsFor(message, to));
@@ -49,27 +46,24 @@ Result<size_t> UdpSocket::Send(IoSrc& src, OutgoingMessage& message) {
   return size;
 }
 
-Result<size_t> UdpSocket::Gather(IoSrc& src, OutgoingMessage& message, bool more) {
-  std::unique_ptr<Pending> fresh;
-  Pending* pending = pending_.get();
-  if (pending == nullptr) {
-    fresh = std::make_unique<Pending>();
-    pending = fresh.get();
+Status UdpSocket::Gather(const std::string& bytes, OutgoingMessage& message) {
+  absl::MutexLock lock(&cork_mu_);
+  if (pending_ == nullptr) {
+    auto pending = std::make_unique<Pending>();
     pending->to = TRY(Destination(message));
     pending->options = TRY(OptionsFor(message, pending->to));
+    if (pending->options.segment == 0) pending->options.segment = segment_;
+    pending_ = std::move(pending);
   }
-  const size_t room = MaxPayload(pending->to) - pending->bytes.size();
-  // Copying from the application does not block others: the lock is this socket's alone.
-  const auto bytes = CopyIn(src, room);
-  if (!bytes.ok()) {
-    if (pending_ != nullptr && bytes.error() == Errno(EMSGSIZE)) pending_ = nullptr;
-    gathering_ = pending_ != nullptr;
-    return bytes.error();
+  if (bytes.size() > MaxPayload(pending_->to) - pending_->bytes.size()) {
+    // What has been gathered is lost with it (udp_flush_pending_frames()).
+    pending_ = nullptr;
+    gathering_ = false;
+    return Errno(EMSGSIZE);
   }
-  pending->bytes += **bytes;
-  if (fresh != nullptr) pending_ = std::move(fresh);
+  pending_->bytes += bytes;
   gathering_ = true;
-  return (*bytes)->size();
+  return kOk;
 }
 
 Status UdpSocket::Push() {

@@ -33,8 +33,7 @@ class UdpSocket final : public DatagramSocket {
                   std::shared_ptr<const std::string> bytes);
   void TransmitOne(const Datagram& datagram);
   void TransmitToGroup(const Datagram& datagram);
-  Result<size_t> Gather(IoSrc& src, OutgoingMessage& message, bool more)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(cork_mu_);
+  Status Gather(const std::string& bytes, OutgoingMessage& message) ABSL_LOCKS_EXCLUDED(cork_mu_);
   Status Push() ABSL_LOCKS_EXCLUDED(cork_mu_);
 
   std::atomic<bool> corked_{false};
