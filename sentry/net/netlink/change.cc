@@ -4,6 +4,8 @@
 #include <linux/rtnetlink.h>
 #include <sys/socket.h>
 
+#include <algorithm>
+
 #include "sentry/net/netlink/route.h"
 
 namespace sentry {
@@ -48,7 +50,10 @@ Result<InterfaceAddress> ReadAddress(const NlRequest& request) {
   if (body.ifa_prefixlen > size * 8 || (!local && (!remote || body.ifa_family == AF_INET))) {
     return Errno(EINVAL);
   }
+  // IFNAMSIZ, as Linux's policy has it. Addresses beyond their size are cut.
+  if (attributes.String(IFA_LABEL).size() >= 16) return Errno(ERANGE);
   InterfaceAddress address = InterfaceAddress::Parse(request.payload);
+  address.broadcast.resize(std::min(address.broadcast.size(), size));
   if (!remote) address.remote = address.local;
   address.flags |= IFA_F_PERMANENT;
   return address;

@@ -73,7 +73,8 @@ std::string DescribePath(const RouteResult& found, const std::string& destinatio
   NlPayload payload(body);
   payload.Put(RTA_DST, destination);
   if (body.rtm_family == AF_INET6) {
-    payload.Put(RTA_SRC, asked.Find(RTA_SRC).value_or(std::string_view(kAnyAddress, 16)));
+    payload.Put(RTA_SRC,
+                asked.Find(RTA_SRC).value_or(std::string_view(kAnyAddress, 16)).substr(0, 16));
   }
   payload.PutNumber(RTA_TABLE, body.rtm_family == AF_INET6 ? route.table : number)
       .PutNumber(RTA_OIF, local ? kLoopback : route.out);
