@@ -31,9 +31,6 @@ Status Chroot(Task& task, UserCString path);
 Result<int64_t> Getcwd(Task& task, UserAddr buffer, uint64_t size);
 Result<int64_t> Umask(Task& task, uint32_t mask);
 
-Status Mount(Task& task, UserCString source, UserCString target, UserCString type, uint64_t flags,
-             UserAddr data);
-Status Umount2(Task& task, UserCString target, uint32_t flags);
 
 }  // namespace syscalls
 

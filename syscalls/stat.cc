@@ -40,7 +40,7 @@ abi::Stat ToStat(const Attributes& from) {
           .ctime = ToAbi(from.ctime)};
 }
 
-abi::Statx ToStatx(const Target& target, const Attributes& from) {
+abi::Statx ToStatx(const Target& target, const Attributes& from, uint32_t asked) {
   abi::Statx out{.mask = STATX_BASIC_STATS,
                  .blksize = from.blksize,
                  .nlink = from.nlink,
@@ -61,8 +61,11 @@ abi::Statx ToStatx(const Target& target, const Attributes& from) {
                  .dev_minor = minor(from.dev)};
   if (from.btime.tv_sec != 0) out.mask |= STATX_BTIME;
   if (target.path.mount) {
-    out.mask |= STATX_MNT_ID;
-    out.mnt_id = static_cast<uint64_t>(target.path.mount->id());
+    constexpr uint32_t kUniqueId = 0x4000;  // STATX_MNT_ID_UNIQUE.
+    const sentry::Mount& mount = *target.path.mount;
+    const bool unique = (asked & kUniqueId) != 0;
+    out.mask |= unique ? kUniqueId : STATX_MNT_ID;
+    out.mnt_id = unique ? mount.unique_id() : static_cast<uint64_t>(mount.id());
     if (target.path.dentry == target.path.mount->root()) out.attributes |= STATX_ATTR_MOUNT_ROOT;
   }
   return out;
@@ -72,10 +75,22 @@ Status WriteStat(Task& task, sentry::Inode& inode, UserPtr<abi::Stat> out) {
   return task.mem().Write(out, ToStat(TRY(inode.GetAttributes())));
 }
 
+// ST_* of statfs(2).
+uint64_t StatfsFlags(const sentry::Mount& mount) {
+  constexpr uint64_t kNoAtime = 1024, kNoDirAtime = 2048, kRelatime = 4096, kNoSymfollow = 8192;
+  const uint64_t flags = mount.flags();
+  // MS_RDONLY, MS_NOSUID, MS_NODEV and MS_NOEXEC have the same numbers.
+  uint64_t out = (flags & 0xf) | (mount.read_only() ? uint64_t{MS_RDONLY} : 0);
+  if ((flags & MS_NOATIME) != 0) out |= kNoAtime;
+  if ((flags & MS_NODIRATIME) != 0) out |= kNoDirAtime;
+  if ((flags & MS_RELATIME) != 0) out |= kRelatime;
+  if ((flags & sentry::Mount::kNoSymfollow) != 0) out |= kNoSymfollow;
+  return out;
+}
+
 Status WriteStatfs(Task& task, const Target& target, UserPtr<abi::Statfs> out) {
   const sentry::FilesystemStats from = TRY(target.inode->StatFs());
-  // MS_RDONLY, MS_NOSUID, MS_NODEV and MS_NOEXEC are ST_RDONLY and so on.
-  const uint64_t mount = target.path.mount ? target.path.mount->flags() & 0xf : 0;
+  const uint64_t mount = target.path.mount ? StatfsFlags(*target.path.mount) : 0;
   const abi::Statfs stats{.type = static_cast<int64_t>(from.type),
                           .bsize = static_cast<int64_t>(from.bsize),
                           .blocks = from.blocks,
@@ -120,7 +135,7 @@ Status Statx(Task& task, Fd dirfd, UserCString path, uint32_t flags, uint32_t ma
   if ((mask & STATX__RESERVED) != 0) return Errno(EINVAL);
   if ((flags & ~kKnown) != 0 || (flags & kStatxSyncType) == kStatxSyncType) return Errno(EINVAL);
   const Target target = TRY(ResolveAt(task, dirfd, path, flags, Follow::kYes));
-  return task.mem().Write(out, ToStatx(target, TRY(target.inode->GetAttributes())));
+  return task.mem().Write(out, ToStatx(target, TRY(target.inode->GetAttributes()), mask));
 }
 
 Status Statfs(Task& task, UserCString path, UserPtr<abi::Statfs> out) {

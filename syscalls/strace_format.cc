@@ -226,6 +226,17 @@ constexpr Row kRows[] = {
     ROW(unshare, kCloneFlags),
     ROW(set_robust_list, kHex, kUnsigned),
     ROW(get_robust_list, kInt, kHex, kHex),
+    ROW(open_tree, kDirFd, kPath, kHex),
+    ROW(move_mount, kDirFd, kPath, kDirFd, kPath, kHex),
+    ROW(fsopen, kPath, kHex),
+    ROW(fsconfig, kFd, kUnsigned, kPath, kHex, kInt),
+    ROW(fsmount, kFd, kHex, kHex),
+    ROW(fspick, kDirFd, kPath, kHex),
+    ROW(mount_setattr, kDirFd, kPath, kHex, kHex, kUnsigned),
+    NUMBER_ROW(457, kHex, kHex, kUnsigned, kHex),                    // statmount.
+    NUMBER_ROW(458, kHex, kHex, kUnsigned, kHex),                    // listmount.
+    NUMBER_ROW(467, kDirFd, kPath, kHex, kHex, kUnsigned),           // open_tree_attr.
+    ROW(pivot_root, kPath, kPath),
     ROW(inotify_init),
     ROW(inotify_init1, kHex),
     ROW(inotify_add_watch, kFd, kPath, kHex),

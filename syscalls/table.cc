@@ -19,6 +19,7 @@
 #include "syscalls/memory.h"
 #include "syscalls/memory_advice.h"
 #include "syscalls/mempolicy.h"
+#include "syscalls/mount.h"
 #include "syscalls/open.h"
 #include "syscalls/path.h"
 #include "syscalls/poll.h"
@@ -78,11 +79,11 @@ constexpr Binding kBindings[] = {
     On<Getresuid>(118), On<Setresgid>(119), On<Getresgid>(120), On<Getpgid>(121), On<Setfsuid>(122),
     On<Setfsgid>(123), On<Getsid>(124), On<Capget>(125), On<Capset>(126), On<RtSigpending>(127),
     On<RtSigtimedwait>(128), On<RtSigqueueinfo>(129), On<RtSigsuspend>(130), On<Sigaltstack>(131),
-    On<Utime>(132), On<Mknod>(133), On<Personality>(135), On<Statfs>(137), On<Fstatfs>(138),
+    On<Utime>(132), On<Mknod>(133), On<Personality>(135), On<Statfs>(137), On<Fstatfs>(138), On<Sysfs>(139),
     On<Getpriority>(140), On<Setpriority>(141), On<SchedSetparam>(142), On<SchedGetparam>(143),
     On<SchedSetscheduler>(144), On<SchedGetscheduler>(145), On<SchedGetPriorityMax>(146),
     On<SchedGetPriorityMin>(147), On<SchedRrGetInterval>(148), On<Mlock>(149), On<Munlock>(150),
-    On<Mlockall>(151), On<Munlockall>(152), On<Vhangup>(153), On<Prctl>(157), On<ArchPrctl>(158),
+    On<Mlockall>(151), On<Munlockall>(152), On<Vhangup>(153), On<PivotRoot>(155), On<Prctl>(157), On<ArchPrctl>(158),
     On<Adjtimex>(159), On<Setrlimit>(160), On<Chroot>(161), On<Sync>(162), On<Settimeofday>(164),
     On<Mount>(165), On<Umount2>(166), On<Sethostname>(170),
     On<Setdomainname>(171), On<Gettid>(186), On<Readahead>(187), On<Setxattr>(188),
@@ -109,17 +110,18 @@ constexpr Binding kBindings[] = {
     On<TimerfdGettime>(287), On<Accept4>(288), On<Signalfd4>(289), On<Eventfd2>(290), On<EpollCreate1>(291),
     On<Dup3>(292), On<Pipe2>(293), On<InotifyInit1>(294), On<Preadv>(295), On<Pwritev>(296), On<RtTgsigqueueinfo>(297),
     On<Recvmmsg>(299), On<Prlimit64>(302), On<ClockAdjtime>(305), On<Syncfs>(306),
-    On<Sendmmsg>(307), On<Getcpu>(309),
+    On<Sendmmsg>(307), On<Setns>(308), On<Getcpu>(309),
     On<ProcessVmReadv>(310), On<ProcessVmWritev>(311), On<SchedSetattr>(314), On<SchedGetattr>(315),
     On<Renameat2>(316), On<Getrandom>(318), On<MemfdCreate>(319), On<Execveat>(322),
     On<Membarrier>(324), On<Mlock2>(325), On<CopyFileRange>(326), On<Preadv2>(327),
     On<Pwritev2>(328), On<PkeyMprotect>(329), On<PkeyAlloc>(330), On<PkeyFree>(331), On<Statx>(332),
-    On<Rseq>(334), On<PidfdSendSignal>(424), On<PidfdOpen>(434), On<Clone3>(435),
+    On<Rseq>(334), On<PidfdSendSignal>(424), On<OpenTree>(428), On<MoveMount>(429),
+    On<Fsopen>(430), On<Fsconfig>(431), On<Fsmount>(432), On<Fspick>(433), On<PidfdOpen>(434), On<Clone3>(435),
     On<CloseRange>(436), On<Openat2>(437), On<PidfdGetfd>(438), On<Faccessat2>(439),
-    On<ProcessMadvise>(440), On<EpollPwait2>(441), On<ProcessMrelease>(448), On<FutexWaitv>(449),
+    On<ProcessMadvise>(440), On<EpollPwait2>(441), On<MountSetattr>(442), On<ProcessMrelease>(448), On<FutexWaitv>(449),
     On<SetMempolicyHomeNode>(450), On<Cachestat>(451), On<Fchmodat2>(452), On<FutexWake>(454), On<FutexWait>(455),
-    On<FutexRequeue>(456), On<Mseal>(462), On<Setxattrat>(463), On<Getxattrat>(464), On<Listxattrat>(465),
-    On<Removexattrat>(466),
+    On<FutexRequeue>(456), On<Statmount>(457), On<Listmount>(458), On<Mseal>(462), On<Setxattrat>(463), On<Getxattrat>(464), On<Listxattrat>(465),
+    On<Removexattrat>(466), On<OpenTreeAttr>(467),
     // clang-format on
 };
 

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
@@ -46,6 +47,7 @@ class Dentry final : public RefCounted {
   friend class Vfs;
   friend class Walker;
   friend class DentryCache;
+  friend class MountTable;
 
   bool IsAncestorOfLocked(const Dentry& other) const ABSL_SHARED_LOCKS_REQUIRED(internal::tree_mu);
 
@@ -65,31 +67,82 @@ class Dentry final : public RefCounted {
   std::string name_ ABSL_GUARDED_BY(internal::tree_mu);
 };
 
-// A filesystem joined to the tree.
-class Mount final : public RefCounted {
+// An instance of a filesystem, shared by all its mounts.
+class Superblock final : public RefCounted {
  public:
-  Mount(Ref<Dentry> root, std::string fs_type, std::string source, uint64_t flags);
+  // `root`: without a parent. `dev`: what stat(2) says of it.
+  Superblock(Ref<Dentry> root, std::string fs_type, uint64_t dev);
+  // Tells who watches its inodes.
+  ~Superblock() override;
 
   const Ref<Dentry>& root() const { return root_; }
-  // MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC.
-  uint64_t flags() const { return flags_.load(std::memory_order_relaxed); }
-  void set_flags(uint64_t flags) { flags_.store(flags, std::memory_order_relaxed); }
-  bool read_only() const;
   const std::string& fs_type() const { return fs_type_; }
+  uint64_t dev() const { return dev_; }
+  bool read_only() const { return read_only_.load(std::memory_order_relaxed); }
+  // Files open for writing through any mount.
+  int writers() const { return writers_.load(std::memory_order_relaxed); }
+  void AddWriter(int by) { writers_.fetch_add(by, std::memory_order_relaxed); }
+  void set_read_only(bool on) { read_only_.store(on, std::memory_order_relaxed); }
+
+ private:
+  const Ref<Dentry> root_;
+  const std::string fs_type_;
+  const uint64_t dev_;
+  std::atomic<bool> read_only_{false};
+  std::atomic<int> writers_{0};
+};
+
+class MountNamespace;
+
+// A filesystem, or a part of it, joined to the tree. Held by its namespace while it is in one.
+class Mount final : public RefCounted {
+ public:
+  // The flags that a mount has of its own.
+  static constexpr uint64_t kNoSymfollow = 256;  // MS_NOSYMFOLLOW.
+  static constexpr uint64_t kFlags = 1 | 2 | 4 | 8 | kNoSymfollow | 1024 | 2048 | (1 << 21);
+
+  Mount(Ref<Superblock> superblock, Ref<Dentry> root, std::string source, uint64_t flags);
+
+  const Ref<Dentry>& root() const { return root_; }
+  Superblock& superblock() const { return *superblock_; }
+  // MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_NOSYMFOLLOW, MS_NOATIME, MS_NODIRATIME,
+  // MS_RELATIME.
+  uint64_t flags() const { return flags_.load(std::memory_order_relaxed); }
+  // During set-up; processes change them through Vfs::SetMountFlags.
+  void set_flags(uint64_t flags) { flags_.store(flags & kFlags, std::memory_order_relaxed); }
+  // By itself or because the filesystem is.
+  bool read_only() const { return (flags() & 1) != 0 || superblock_->read_only(); }
+  const std::string& fs_type() const { return superblock_->fs_type(); }
   const std::string& source() const { return source_; }
   int id() const { return id_; }
+  // Of statmount(2) and STATX_MNT_ID_UNIQUE: never used again.
+  uint64_t unique_id() const { return (uint64_t{1} << 31) + static_cast<uint64_t>(id_); }
+  // Files open for writing, which keep it from becoming read-only.
+  void AddWriter(int by) {
+    writers_.fetch_add(by, std::memory_order_relaxed);
+    superblock_->AddWriter(by);
+  }
 
  private:
   friend class Vfs;
   friend class Walker;
+  friend class MountTable;
+  friend class MountNamespace;
+  const Ref<Superblock> superblock_;
   const Ref<Dentry> root_;
-  const std::string fs_type_;
   const std::string source_;
   std::atomic<uint64_t> flags_;
+  std::atomic<int> writers_{0};
   const int id_;
   // Empty for the root mount and for one that was taken off.
   Ref<Mount> parent_ ABSL_GUARDED_BY(internal::tree_mu);
   Ref<Dentry> mount_point_ ABSL_GUARDED_BY(internal::tree_mu);
+  std::vector<Mount*> children_ ABSL_GUARDED_BY(internal::tree_mu);
+  MountNamespace* ns_ ABSL_GUARDED_BY(internal::tree_mu) = nullptr;
+  int group_ ABSL_GUARDED_BY(internal::tree_mu) = 0;   // Of peers; 0: not shared.
+  int master_ ABSL_GUARDED_BY(internal::tree_mu) = 0;  // The group it receives from.
+  bool unbindable_ ABSL_GUARDED_BY(internal::tree_mu) = false;
+  bool expiring_ ABSL_GUARDED_BY(internal::tree_mu) = false;  // MNT_EXPIRE, once.
 };
 
 // A place in the tree.

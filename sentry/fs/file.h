@@ -123,6 +123,14 @@ class File : public RefCounted {
   void SetStatusFlags(OpenFlags flags);
   // Writes clear the set-user-id and set-group-id bits: the opener lacks CAP_FSETID.
   void set_clears_set_id() { clears_set_id_ = true; }
+  // Keeps its mount from becoming read-only. Once, after set_path.
+  void HoldMountAsWriter() {
+    writes_mount_ = true;
+    path_.mount->AddWriter(1);
+  }
+  // Something that lives as long as this file: the detached mounts that it stands for. Before the file
+  // is shared.
+  void set_companion(Ref<RefCounted> companion) { companion_ = std::move(companion); }
   // open(2) made the file (F_CREATED_QUERY).
   void set_created() { created_ = true; }
   bool created() const { return created_; }
@@ -158,8 +166,10 @@ class File : public RefCounted {
   Ref<Inode> inode_;
   Path path_;
   std::atomic<uint32_t> flags_;
+  Ref<RefCounted> companion_;
   bool clears_set_id_ = false;  // Set before the file is shared.
   bool created_ = false;        // Likewise.
+  bool writes_mount_ = false;   // Likewise.
   int8_t hold_ = 0;             // 1: a writer, -1: an executable.
   std::atomic<uint32_t> descriptors_{0};
   absl::Mutex watchers_mu_;  // Leaf.
@@ -177,6 +187,7 @@ T* FileCast(File& file) {
 
 inline File::~File() {
   EndHold();
+  if (writes_mount_) path_.mount->AddWriter(-1);
   if (path_.dentry) notify::OnRelease(*path_.dentry, 1);
 }
 

@@ -9,6 +9,7 @@
 
 #include "base/ref.h"
 #include "base/result.h"
+#include "sentry/fs/mount_options.h"
 #include "sentry/fs/types.h"
 
 namespace sentry {
@@ -82,6 +83,13 @@ class Inode : public RefCounted {
   virtual Status RemoveXattr(std::string_view name) { return Errno(EOPNOTSUPP); }
   virtual Result<std::vector<std::string>> ListXattr() { return Errno(EOPNOTSUPP); }
   virtual Result<FilesystemStats> StatFs() { return FilesystemStats{}; }
+
+  // Of the filesystem, asked of its root. What /proc/PID/mounts shows of its own options, with a comma
+  // in front of each; and mount(MS_REMOUNT), EINVAL for what it does not know or cannot change.
+  virtual std::string ShowMountOptions() { return {}; }
+  virtual Status Remount(const MountOptions& options) {
+    return options.empty() ? Status(kOk) : Errno(EINVAL);
+  }
 
   // False when names below this directory may change without the VFS (procfs, shared host mounts):
   // each walk asks Lookup again, without a lock of the VFS held. Never changes.

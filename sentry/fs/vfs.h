@@ -10,17 +10,18 @@
 #include <utility>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/synchronization/mutex.h"
 #include "base/ref.h"
 #include "base/result.h"
 #include "sentry/fs/dentry.h"
 #include "sentry/fs/file.h"
+#include "sentry/fs/mount.h"
 #include "sentry/task/credentials.h"
 
 namespace sentry {
 
 class DentryCache;
+class MountTable;
 class Task;
 
 // Who walks: where absolute paths start, where relative ones do, and with whose rights.
@@ -63,22 +64,62 @@ class Vfs {
   // Call before guests run. Without openers such files are ENXIO.
   void set_special_openers(FifoOpener fifo, DeviceOpener device);
 
-  // Joins the first filesystem.
+  // The root of a new mount namespace, which lives as long as a FsContext or somebody else holds it
+  // (NamespaceOf); the first one stays.
   Path MountRoot(Ref<Inode> root, std::string fs_type, std::string source, uint64_t flags);
   // Joins a filesystem (its root inode; a directory or, for bind mounts of files, any type) at
-  // `at`. ENOTDIR when only one of both is a directory.
+  // `at`. ENOTDIR when only one of both is a directory. `flags`: MS_RDONLY (also of the filesystem),
+  // MS_NOSUID and so on, see Mount::flags.
   Result<Ref<Mount>> MountAt(const Path& at, Ref<Inode> root, std::string fs_type,
                              std::string source, uint64_t flags);
+  // The same with an instance that may be mounted already.
+  Result<Ref<Mount>> MountAt(const Path& at, Ref<Superblock> superblock, std::string source,
+                             uint64_t flags);
+  Result<Ref<Superblock>> NewSuperblock(Ref<Inode> root, std::string fs_type);
+  // Each place must be in `ns` (EINVAL), as for all that follows. MS_BIND, with MS_REC for `recursive`:
+  // EINVAL for unbindable mounts.
+  Status Bind(MountNamespace& ns, const Path& from, const Path& at, bool recursive);
+  // MS_MOVE: EINVAL below a shared mount, ELOOP into itself.
+  Status Move(MountNamespace& ns, const Path& from, const Path& at);
+  // MS_BIND|MS_REMOUNT. EINVAL where `at` is no mount, EBUSY for read-only with writers.
+  Status SetMountFlags(MountNamespace& ns, const Path& at, uint64_t set, uint64_t clear,
+                       bool recursive);
+  // MS_REMOUNT: the filesystem itself as well.
+  Status SetReadOnly(MountNamespace& ns, const Path& at, bool read_only);
+  Status SetPropagation(MountNamespace& ns, const Path& at, Propagation type, bool recursive);
   // Takes off the mount whose root `at` is: EINVAL if it is none, EBUSY for the root mount and when
-  // something is mounted below, unless `flags` has MNT_DETACH.
-  Status Unmount(const Path& at, int flags);
-  // Every mount with its path below `root`, for /proc/PID/mounts and mountinfo.
+  // it is in use or something is mounted below, unless `flags` has MNT_DETACH. MNT_EXPIRE: EAGAIN at
+  // first. Requires: the caller holds one reference to at.mount.
+  Status Unmount(MountNamespace& ns, const Path& at, int flags);
+  // pivot_root(2) for a process with `root`. The caller moves what stands in the old root.
+  Status PivotRoot(MountNamespace& ns, const Path& root, const Path& new_root, const Path& put_old);
+  // unshare(CLONE_NEWNS): a copy; `places` are moved to it.
+  Result<Ref<MountNamespace>> CopyNamespace(MountNamespace& ns, std::vector<Path*> places);
+  // A tree that nobody sees but who holds the result: open_tree(OPEN_TREE_CLONE) of `from`, or a mount
+  // of a fresh filesystem.
+  Result<Path> CloneDetached(MountNamespace& ns, const Path& from, bool recursive,
+                             Ref<MountNamespace>& holder);
+  Path MountDetached(Ref<Superblock> superblock, std::string source, uint64_t flags,
+                     Ref<MountNamespace>& holder);
+  // move_mount(2) of the root of a detached tree.
+  Status AttachDetached(MountNamespace& ns, MountNamespace& detached, const Path& at);
+  // That of a mount; empty when it was taken off.
+  Ref<MountNamespace> NamespaceOf(const Mount& mount);
+  // The root of a namespace, topmost.
+  Result<Path> RootOf(MountNamespace& ns);
+  // Every mount with its path below `root`, for /proc/PID/mounts and mountinfo: of the namespace that
+  // `root` is in.
   struct MountInfo {
     Ref<Mount> mount;
-    std::string path;
-    int parent_id;
+    std::string path;  // Empty if it is not below `root`.
+    std::string root;  // Of the mount in its filesystem.
+    int parent_id = 0;
+    uint64_t parent_unique_id = 0;
+    int group = 0, master = 0;  // 0: none.
+    bool unbindable = false;
   };
   std::vector<MountInfo> Mounts(const Path& root);
+  std::vector<MountInfo> AllMounts(MountNamespace& ns, const Path& root);
 
   Result<Path> Walk(const WalkContext& ctx, std::string_view path, const WalkOptions& options);
   // open(2) with everything but the descriptor: permissions, O_CREAT, O_EXCL, O_TRUNC, O_PATH,
@@ -157,7 +198,10 @@ class Vfs {
   Result<NewNode> MakeNode(const WalkContext& ctx, const Path& parent, uint32_t mode);
   Status Remove(const WalkContext& ctx, const Place& place, bool directory);
   Status CheckRemovable(const WalkContext& ctx, const Path& parent, Dentry& victim, bool directory);
-  bool IsMountPoint(const Dentry& dentry) const;
+  // Something is mounted there in the namespace of `parent`.
+  bool IsMountPoint(const Mount& parent, const Dentry& dentry) const;
+  // What others have mounted there goes with the name.
+  void DetachMounts(const Dentry& dentry);
   Status CheckRename(const WalkContext& ctx, const Place& from, const Place& to, Dentry& source,
                      Dentry& target, uint32_t flags);
   Status RenameLocked(const WalkContext& ctx, const Place& from, const Place& to, uint32_t flags);
@@ -171,8 +215,16 @@ class Vfs {
                               bool created);
   Result<Ref<File>> OpenInode(const WalkContext& ctx, const Path& path, OpenFlags flags);
 
+  friend class MountNamespace;
   Mount* MountedOn(const Mount& mount, const Dentry& dentry) const
       ABSL_SHARED_LOCKS_REQUIRED(internal::tree_mu);
+  bool IsReachableLocked(const Path& path, const Path& from) const
+      ABSL_SHARED_LOCKS_REQUIRED(internal::tree_mu);
+  bool SeesLocked(const MountNamespace& ns, const Path& path) const
+      ABSL_SHARED_LOCKS_REQUIRED(internal::tree_mu);
+  MountInfo DescribeLocked(const Mount& mount, const Path& root) const
+      ABSL_SHARED_LOCKS_REQUIRED(internal::tree_mu);
+  void Dissolve(MountNamespace& ns);
   std::string PathStringLocked(const Path& root, const Path& path) const
       ABSL_SHARED_LOCKS_REQUIRED(internal::tree_mu);
 
@@ -182,9 +234,9 @@ class Vfs {
   absl::Mutex rename_mu_;  // Serialises renames between directories.
   mutable std::array<absl::Mutex, kDirectoryLocks> directory_locks_;
   std::unique_ptr<DentryCache> names_;  // Its contents are guarded by internal::tree_mu.
-  std::vector<Ref<Mount>> mounts_ ABSL_GUARDED_BY(internal::tree_mu);  // In the order of mounting.
-  absl::flat_hash_map<std::pair<const Mount*, const Dentry*>, Mount*> mounted_on_
-      ABSL_GUARDED_BY(internal::tree_mu);
+  std::unique_ptr<MountTable> mounts_;  // Its contents are guarded by internal::tree_mu.
+  // Of MountRoot; in front of all that they need when they go.
+  std::vector<Ref<MountNamespace>> root_namespaces_;
 };
 
 }  // namespace sentry

@@ -22,13 +22,14 @@
 namespace sentry {
 namespace {
 
-constexpr uint64_t kNamespaces = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER |
+constexpr uint64_t kNamespaces = CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER |
                                  CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWCGROUP;
+constexpr int kCapSysAdmin = 21;
 // More tasks than this the sandbox does not hold, whatever RLIMIT_NPROC says.
 constexpr size_t kMaxTasks = 32768;
 
 // copy_process()'s rules, in its order.
-Status CheckFlags(const CloneArgs& args) {
+Status CheckFlags(const CloneArgs& args, const Credentials& creds) {
   const uint64_t flags = args.flags;
   const auto has = [flags](uint64_t flag) { return (flags & flag) != 0; };
   if (has(CLONE_FS) && (has(CLONE_NEWNS) || has(CLONE_NEWUSER))) return Errno(EINVAL);
@@ -41,6 +42,7 @@ Status CheckFlags(const CloneArgs& args) {
   }
   // Namespaces are the sandbox's own and come later: as for a user who may not make any.
   if (has(kNamespaces)) return Errno(EPERM);
+  if (has(CLONE_NEWNS) && !creds.HasCapability(kCapSysAdmin)) return Errno(EPERM);
   // There are no control groups, so no descriptor is one.
   if (has(CLONE_INTO_CGROUP)) return Errno(EBADF);
   return kOk;
@@ -53,7 +55,7 @@ Result<Pid> CloneTask(Task& parent, platform::Context& context, const CloneArgs&
 }
 
 Result<Pid> TaskBuilder::Clone(Task& parent, platform::Context& context, const CloneArgs& args) {
-  TRY(CheckFlags(args));
+  TRY(CheckFlags(args, parent.creds()));
   const uint64_t flags = args.flags;
   const Ref<Task> child = TRY(NewTask(parent, args));
   Result<Pid> result = [&]() -> Result<Pid> {
@@ -204,6 +206,7 @@ Result<Ref<Task>> TaskBuilder::NewTask(Task& parent, const CloneArgs& args) {
 Status TaskBuilder::InheritResources(Task& parent, Task& child, const CloneArgs& args) {
   child.fds_ = (args.flags & CLONE_FILES) != 0 ? parent.fds_ : parent.fds_->Copy();
   child.fs_ = (args.flags & CLONE_FS) != 0 ? parent.fs_ : parent.fs_->Copy();
+  if ((args.flags & CLONE_NEWNS) != 0) TRY(child.fs_->CopyMounts(parent.kernel().vfs()));
   if ((args.flags & CLONE_SYSVSEM) != 0) ShareSemUndo(parent, child);
   return kOk;
 }

@@ -144,8 +144,10 @@ void Kernel::ReleaseResources(Task& task) {
   ExitIpc(task);
   Ref<FdTable> fds = MakeRef<FdTable>();
   Ref<Mm> mm = no_memory_;
+  Ref<FsContext> fs = no_place_;
   {
     absl::MutexLock lock(&task.refs_mu_);
+    if (fs) std::swap(task.fs_, fs);
     std::swap(task.fds_, fds);
     std::swap(task.mm_, mm);
   }

@@ -7,12 +7,22 @@
 #include "absl/synchronization/mutex.h"
 #include "base/ref.h"
 #include "sentry/fs/file.h"
+#include "sentry/fs/mount.h"
 
 namespace sentry {
 
 class FsContext : public RefCounted {
  public:
-  FsContext(Path root, Path cwd, uint32_t umask);
+  // `mounts`: what `root` and `cwd` are in.
+  FsContext(Ref<MountNamespace> mounts, Path root, Path cwd, uint32_t umask);
+
+  Ref<MountNamespace> mounts() const;
+  // setns(2), unshare(2): into another namespace.
+  void EnterMounts(Ref<MountNamespace> mounts, Path root, Path cwd);
+  // Into a copy of its own (CLONE_NEWNS). EINVAL when it has none any more.
+  Status CopyMounts(Vfs& vfs);
+  // pivot_root(2): whoever stands in `from` stands in `to` now.
+  void Replace(const Path& from, const Path& to);
 
   Path root() const;
   Path cwd() const;
@@ -25,6 +35,7 @@ class FsContext : public RefCounted {
 
  private:
   mutable absl::Mutex mu_;  // Leaf.
+  Ref<MountNamespace> mounts_ ABSL_GUARDED_BY(mu_);
   Path root_ ABSL_GUARDED_BY(mu_);
   Path cwd_ ABSL_GUARDED_BY(mu_);
   uint32_t umask_ ABSL_GUARDED_BY(mu_);

@@ -62,7 +62,8 @@ Result<Ref<Task>> TaskBuilder::NewInitTask(Kernel& kernel, const Kernel::InitPro
   Ref<Task> task = MakeRef<Task>(kernel, std::move(group), pid);
   task->creds_ = init.creds;
   task->fds_ = MakeRef<FdTable>();
-  task->fs_ = MakeRef<FsContext>(init.root, init.cwd, init.umask);
+  task->fs_ = MakeRef<FsContext>(kernel.vfs().NamespaceOf(*init.root.mount), init.root, init.cwd,
+                                 init.umask);
   task->comm = CommOf(init.path);
   return task;
 }
@@ -92,6 +93,9 @@ Result<Ref<Task>> TaskBuilder::Prepare(Kernel& kernel, const Kernel::InitProcess
   Status adopted = kOk;
   {
     absl::MutexLock lock(&kernel.mu());
+    if (!kernel.no_place_) {
+      kernel.no_place_ = MakeRef<FsContext>(task->fs_->mounts(), init.root, init.root, 022);
+    }
     adopted = Adopt(kernel, *task, init, thread);
   }
   if (!adopted.ok()) thread->KillProcess();

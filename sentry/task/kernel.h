@@ -210,6 +210,7 @@ class Kernel {
   const Ref<IpcNamespace> ipc_;
   WaitQueue signal_events_;
   const Ref<Mm> no_memory_;  // Of tasks that have exited.
+  Ref<FsContext> no_place_;  // Likewise, at the first root; set before there are any.
   PiFutexes pi_futexes_;
   Ref<NetworkNamespace> network_;
   mutable absl::Mutex mu_;

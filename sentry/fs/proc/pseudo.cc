@@ -14,7 +14,18 @@ constexpr size_t kMaxStore = 4096;
 
 class TextFile final : public SeekableFile {
  public:
-  TextFile(Ref<Inode> inode, OpenFlags flags) : SeekableFile(std::move(inode), flags) {}
+  TextFile(Ref<Inode> inode, OpenFlags flags, Ref<MountNamespace> watched)
+      : SeekableFile(std::move(inode), flags), watched_(std::move(watched)) {
+    if (watched_) seen_ = watched_->events().load();
+  }
+
+  WaitQueue* wait_queue() override { return watched_ ? &watched_->changed() : nullptr; }
+  uint32_t Poll() override {
+    if (!watched_) return SeekableFile::Poll();
+    const uint64_t events = watched_->events().load();
+    const bool changed = seen_.exchange(events) != events;
+    return POLLIN | POLLRDNORM | (changed ? POLLERR | POLLPRI : 0);
+  }
 
   Result<size_t> ReadAt(IoDst& dst, int64_t offset) override ABSL_LOCKS_EXCLUDED(text_mu_) {
     if (offset < 0) return Errno(EINVAL);
@@ -48,6 +59,8 @@ class TextFile final : public SeekableFile {
     return text;
   }
 
+  const Ref<MountNamespace> watched_;
+  std::atomic<uint64_t> seen_{0};
   absl::Mutex text_mu_;
   bool generated_ ABSL_GUARDED_BY(text_mu_) = false;
   std::string text_ ABSL_GUARDED_BY(text_mu_);
@@ -106,7 +119,7 @@ Status PseudoInode::SetAttributes(const AttributeChange& change) {
 Result<FilesystemStats> PseudoInode::StatFs() { return FilesystemStats{.type = PROC_SUPER_MAGIC}; }
 
 Result<Ref<File>> TextInode::Open(OpenFlags flags) {
-  return Ref<File>(MakeRef<TextFile>(Ref<Inode>::Share(*this), flags));
+  return Ref<File>(MakeRef<TextFile>(Ref<Inode>::Share(*this), flags, Watched()));
 }
 
 Result<Ref<File>> PseudoDirectory::Open(OpenFlags flags) {

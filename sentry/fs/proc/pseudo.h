@@ -14,6 +14,7 @@
 #include "absl/synchronization/mutex.h"
 #include "sentry/fs/file.h"
 #include "sentry/fs/inode.h"
+#include "sentry/fs/mount.h"
 
 namespace sentry {
 
@@ -49,6 +50,8 @@ class TextInode : public PseudoInode {
   using PseudoInode::PseudoInode;
   Result<Ref<File>> Open(OpenFlags flags) override;
   virtual Result<std::string> Generate() = 0;
+  // The namespace of which a change makes the file ready for POLLPRI; empty for most.
+  virtual Ref<MountNamespace> Watched() { return {}; }
   // What one write(2) says; at most a page.
   virtual Status Store(std::string_view text) { return Errno(EINVAL); }
 };

@@ -73,6 +73,11 @@ class TaskTextInode final : public TextInode {
     if (row_.guard == kRead) TRY(CheckReaderMayInspect(subject_));
     return row_.text(subject_);
   }
+  Ref<MountNamespace> Watched() override {
+    if (row_.text != &MountInfoText && row_.text != &MountsText) return {};
+    const auto task = subject_.AnyTask();
+    return task.ok() ? (*task)->fs_ref()->mounts() : Ref<MountNamespace>();
+  }
   Status Store(std::string_view text) override {
     return row_.store != nullptr ? row_.store(subject_, text) : Errno(EINVAL);
   }

@@ -1,5 +1,6 @@
-// /proc/PID/ns: links to the only namespace of each kind that there is.
+// /proc/PID/ns: links to the mount namespace, and to the only one of each other kind.
 #include "absl/strings/str_format.h"
+#include "sentry/fs/proc/namespace_file.h"
 #include "sentry/fs/proc/proc_internal.h"
 #include "sentry/task/task.h"
 
@@ -44,23 +45,49 @@ class NamespaceInode final : public PseudoInode {
   const NamespaceRow& row_;
 };
 
+class MountNamespaceInode final : public PseudoInode {
+ public:
+  explicit MountNamespaceInode(Ref<MountNamespace> mounts)
+      : PseudoInode({.dev = kNsfsDevice, .ino = mounts->ino(), .mode = S_IFREG | 0444}),
+        mounts_(std::move(mounts)) {}
+  Result<Ref<File>> Open(OpenFlags flags) override {
+    if (flags.writable()) return Errno(EPERM);
+    return Ref<File>(MakeRef<MountNamespaceFile>(Ref<Inode>::Share(*this), flags, mounts_));
+  }
+
+ private:
+  const Ref<MountNamespace> mounts_;
+};
+
 class NamespaceLink final : public PseudoInode {
  public:
   NamespaceLink(const PseudoNode& node, const Subject& subject, const NamespaceRow& row)
       : PseudoInode(node), subject_(subject), row_(row) {}
   Result<std::string> ReadLink() override {
     TRY(CheckReaderMayInspect(subject_));
-    return NameOf(row_);
+    if (row_.kind != "mnt") return NameOf(row_);
+    return absl::StrFormat("mnt:[%u]", TRY(Mounts())->ino());
   }
   Status MagicLink(Task& task, Path& target) override {
     TRY(CheckMayInspect(task, subject_));
-    const Ref<NamespaceInode> inode = MakeRef<NamespaceInode>(row_);
+    Ref<Inode> inode;
+    if (row_.kind == "mnt") {
+      inode = MakeRef<MountNamespaceInode>(TRY(Mounts()));
+    } else {
+      inode = MakeRef<NamespaceInode>(row_);
+    }
     const Ref<File> file = TRY(inode->Open(OpenFlags(O_RDONLY)));
     target = task.vfs().AnonymousPath(*file);
     return kOk;
   }
 
  private:
+  Result<Ref<MountNamespace>> Mounts() {
+    Ref<MountNamespace> mounts = TRY(subject_.AnyTask())->fs_ref()->mounts();
+    if (!mounts) return Errno(ENOENT);
+    return mounts;
+  }
+
   const Subject subject_;
   const NamespaceRow& row_;
 };

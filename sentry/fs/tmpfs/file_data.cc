@@ -111,9 +111,17 @@ Result<size_t> FileData::StoreLocked(std::span<const std::byte> bytes, uint64_t 
   TRY(MoveToMemfdLocked());
   // What a write adds at most; RechargeLocked corrects it to what it really added.
   const bool grows = end > RoundUp(size());
-  const uint64_t most = charged_ + RoundUp(bytes.size()) + kPage;
+  uint64_t most = charged_ + RoundUp(bytes.size()) + kPage;
   if (grows) {
-    TRY(fs_.Charge(charged_, most));
+    if (!fs_.Charge(charged_, most).ok()) {
+      // What is left, and the rest of the last page, which has been paid for.
+      const uint64_t free = fs_.FreeBytes();
+      const uint64_t rest = offset < RoundUp(size()) ? RoundUp(offset) - offset : 0;
+      bytes = bytes.first(std::min<uint64_t>(bytes.size(), free / kPage * kPage + rest));
+      if (bytes.empty()) return Errno(ENOSPC);
+      most = charged_ + free / kPage * kPage;
+      TRY(fs_.Charge(charged_, most));
+    }
     charged_ = most;
   }
   const ssize_t n = pwrite(memfd_.get(), bytes.data(), bytes.size(), static_cast<off_t>(offset));

@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "sentry/fs/tmpfs/tmpfs_inode.h"
 
 namespace sentry {
@@ -28,14 +30,19 @@ uint64_t HalfOfMemory() {
   return uint64_t{info.totalram} * info.mem_unit / 2;
 }
 
+uint64_t DefaultInodes(uint64_t bytes) {
+  return std::clamp<uint64_t>(bytes / kPage, 1024, kMaxInodes);
+}
+
 }  // namespace
 
 Tmpfs::Tmpfs(const Options& options)
     : dev_(NextDev()),
+      options_(options),
       bytes_limit_(options.size != 0 ? options.size : HalfOfMemory()),
       inodes_limit_(options.inodes != 0
                         ? options.inodes
-                        : std::clamp<uint64_t>(bytes_limit_ / kPage, 1024, kMaxInodes)) {}
+                        : DefaultInodes(bytes_limit_.load())) {}
 
 Ref<Tmpfs> NewTmpfs(const TmpfsOptions& options) { return Ref<Tmpfs>::Adopt(new Tmpfs(options)); }
 
@@ -50,7 +57,7 @@ Ref<Inode> Tmpfs::Create(const Options& options) {
 }
 
 Status Tmpfs::TakeInode() {
-  if (inodes_used_.fetch_add(1, std::memory_order_relaxed) < inodes_limit_) return kOk;
+  if (inodes_used_.fetch_add(1, std::memory_order_relaxed) < inodes_limit_.load()) return kOk;
   ReturnInode();
   return Errno(ENOSPC);
 }
@@ -62,22 +69,70 @@ Status Tmpfs::Charge(uint64_t before, uint64_t after) {
   }
   const uint64_t more = after - before;
   const uint64_t used = bytes_used_.fetch_add(more, std::memory_order_relaxed);
-  if (more <= bytes_limit_ && used <= bytes_limit_ - more) return kOk;
+  const uint64_t limit = bytes_limit_.load(std::memory_order_relaxed);
+  if (more <= limit && used <= limit - more) return kOk;
   bytes_used_.fetch_sub(more, std::memory_order_relaxed);
   return Errno(ENOSPC);
 }
 
+Result<TmpfsOptions> Tmpfs::Parse(const MountOptions& words, Options options) {
+  // Without meaning where nothing is swapped and no page is huge.
+  constexpr std::string_view kIgnored[] = {"huge", "mpol", "noswap", "inode64", "inode32"};
+  for (const MountOption& word : words) {
+    if (word.name == "size") {
+      options.size = TRY(ParseMountSize(word, 2 * HalfOfMemory()));
+      options.size = (options.size + kPage - 1) / kPage * kPage;
+    } else if (word.name == "nr_blocks") {
+      options.size = TRY(ParseMountSize(word)) * kPage;
+    } else if (word.name == "nr_inodes") {
+      options.inodes = TRY(ParseMountSize(word));
+    } else if (word.name == "mode") {
+      options.mode = TRY(ParseMountNumber(word, 8)) & 07777;
+    } else if (word.name == "uid") {
+      options.uid = TRY(ParseMountNumber(word, 10));
+    } else if (word.name == "gid") {
+      options.gid = TRY(ParseMountNumber(word, 10));
+    } else if (std::find(std::begin(kIgnored), std::end(kIgnored), word.name) ==
+               std::end(kIgnored)) {
+      return Errno(EINVAL);
+    }
+  }
+  return options;
+}
+
+Status Tmpfs::Remount(const MountOptions& words) {
+  const Options options = TRY(Parse(words, {}));
+  if (options.size != 0 && options.size < bytes_used_.load()) return Errno(EINVAL);
+  if (options.inodes != 0 && options.inodes < inodes_used_.load()) return Errno(EINVAL);
+  if (options.size != 0) bytes_limit_.store(options.size);
+  if (options.inodes != 0) inodes_limit_.store(options.inodes);
+  return kOk;
+}
+
+std::string Tmpfs::ShowOptions() const {
+  std::string text;
+  const uint64_t bytes = bytes_limit_.load(), inodes = inodes_limit_.load();
+  if (bytes != HalfOfMemory()) absl::StrAppend(&text, ",size=", bytes / 1024, "k");
+  if (inodes != DefaultInodes(HalfOfMemory())) absl::StrAppend(&text, ",nr_inodes=", inodes);
+  if (options_.mode != 01777) absl::StrAppendFormat(&text, ",mode=%03o", options_.mode);
+  if (options_.uid != 0) absl::StrAppend(&text, ",uid=", options_.uid);
+  if (options_.gid != 0) absl::StrAppend(&text, ",gid=", options_.gid);
+  return text;
+}
+
 FilesystemStats Tmpfs::Stats() const {
-  const uint64_t bytes = std::min(bytes_used_.load(std::memory_order_relaxed), bytes_limit_);
-  const uint64_t inodes = std::min(inodes_used_.load(std::memory_order_relaxed), inodes_limit_);
-  const uint64_t free = (bytes_limit_ - bytes) / kPage;
+  const uint64_t bytes_limit = bytes_limit_.load(std::memory_order_relaxed);
+  const uint64_t inodes_limit = inodes_limit_.load(std::memory_order_relaxed);
+  const uint64_t bytes = std::min(bytes_used_.load(std::memory_order_relaxed), bytes_limit);
+  const uint64_t inodes = std::min(inodes_used_.load(std::memory_order_relaxed), inodes_limit);
+  const uint64_t free = (bytes_limit - bytes) / kPage;
   return {.type = TMPFS_MAGIC,
           .bsize = kPage,
-          .blocks = bytes_limit_ / kPage,
+          .blocks = bytes_limit / kPage,
           .bfree = free,
           .bavail = free,
-          .files = inodes_limit_,
-          .ffree = inodes_limit_ - inodes};
+          .files = inodes_limit,
+          .ffree = inodes_limit - inodes};
 }
 
 }  // namespace sentry

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 #include "base/ref.h"
@@ -28,11 +29,24 @@ class Tmpfs : public RefCounted {
   // The root directory of a new instance.
   static Ref<Inode> Create(const Options& options = {});
 
+  // From mount(8)'s words; `options` has the defaults. EINVAL for what tmpfs does not know.
+  static Result<Options> Parse(const MountOptions& words, Options options);
+  // Changes the limits; EINVAL below what is used.
+  Status Remount(const MountOptions& words);
+  std::string ShowOptions() const;
+
   // Charges; ENOSPC when there is no more.
   Status TakeInode();
   void ReturnInode() { inodes_used_.fetch_sub(1, std::memory_order_relaxed); }
   // Changes the charge of a file from `before` to `after` bytes, rounded up to pages by the caller.
   Status Charge(uint64_t before, uint64_t after);
+
+  // What the limit leaves, in bytes.
+  uint64_t FreeBytes() const {
+    const uint64_t used = bytes_used_.load(std::memory_order_relaxed);
+    const uint64_t limit = bytes_limit_.load(std::memory_order_relaxed);
+    return used < limit ? limit - used : 0;
+  }
 
   uint64_t NextIno() { return next_ino_.fetch_add(1, std::memory_order_relaxed); }
   uint64_t dev() const { return dev_; }
@@ -43,8 +57,9 @@ class Tmpfs : public RefCounted {
   explicit Tmpfs(const Options& options);
 
   const uint64_t dev_;
-  const uint64_t bytes_limit_;
-  const uint64_t inodes_limit_;
+  const Options options_;
+  std::atomic<uint64_t> bytes_limit_;
+  std::atomic<uint64_t> inodes_limit_;
   std::atomic<uint64_t> bytes_used_{0};
   std::atomic<uint64_t> inodes_used_{0};
   std::atomic<uint64_t> next_ino_{1};

@@ -29,6 +29,8 @@ class TmpfsInode : public Inode {
   Status RemoveXattr(std::string_view name) override;
   Result<std::vector<std::string>> ListXattr() override;
   Result<FilesystemStats> StatFs() override { return fs_->Stats(); }
+  std::string ShowMountOptions() override { return fs_->ShowOptions(); }
+  Status Remount(const MountOptions& options) override { return fs_->Remount(options); }
   bool AnyoneMaySearch() const override {
     return (mode_.load(std::memory_order_relaxed) & 0111) == 0111;
   }

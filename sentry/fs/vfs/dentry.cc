@@ -1,8 +1,8 @@
 #include "sentry/fs/dentry.h"
 
-#include <sys/mount.h>
-
 #include <utility>
+
+#include "sentry/fs/notify.h"
 
 namespace sentry {
 
@@ -58,13 +58,18 @@ bool Dentry::unhashed() const {
   return deleted_;
 }
 
-Mount::Mount(Ref<Dentry> root, std::string fs_type, std::string source, uint64_t flags)
-    : root_(std::move(root)),
-      fs_type_(std::move(fs_type)),
-      source_(std::move(source)),
-      flags_(flags),
-      id_(NextMountId()) {}
+Superblock::Superblock(Ref<Dentry> root, std::string fs_type, uint64_t dev)
+    : root_(std::move(root)), fs_type_(std::move(fs_type)), dev_(dev) {}
 
-bool Mount::read_only() const { return (flags_ & MS_RDONLY) != 0; }
+Superblock::~Superblock() {
+  if (notify::AnyMarks()) notify::Table::Get().Unmounted(dev_);
+}
+
+Mount::Mount(Ref<Superblock> superblock, Ref<Dentry> root, std::string source, uint64_t flags)
+    : superblock_(std::move(superblock)),
+      root_(std::move(root)),
+      source_(std::move(source)),
+      flags_(flags & kFlags),
+      id_(NextMountId()) {}
 
 }  // namespace sentry

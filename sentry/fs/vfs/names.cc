@@ -127,7 +127,7 @@ Status Vfs::CheckRemovable(const WalkContext& ctx, const Path& parent, Dentry& v
   }
   if (directory && !victim.is_directory()) return Errno(ENOTDIR);
   if (!directory && victim.is_directory()) return Errno(EISDIR);
-  if (IsMountPoint(victim)) return Errno(EBUSY);
+  if (IsMountPoint(*parent.mount, victim)) return Errno(EBUSY);
   return kOk;
 }
 
@@ -145,6 +145,7 @@ Status Vfs::Remove(const WalkContext& ctx, const Place& place, bool directory) {
   TRY(directory ? parent->inode().Rmdir(place.name) : parent->inode().Unlink(place.name));
   victim->inode().InvalidateAttributes();
   Forget(*victim);
+  DetachMounts(*victim);
   if (!directory) notify::OnInode(victim->inode(), IN_ATTRIB);
   notify::OnRelease(*victim, 1);
   notify::OnEntry(parent->inode(), place.name,

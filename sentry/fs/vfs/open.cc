@@ -210,6 +210,7 @@ Result<Ref<File>> Vfs::OpenInode(const WalkContext& ctx, const Path& path, OpenF
       if (flags.writable()) TRY(file->HoldAsWriter());
   }
   if (!anonymous) file->set_path(path);
+  if (!anonymous && flags.writable() && path.dentry->type() == S_IFREG) file->HoldMountAsWriter();
   notify::OnFile(*file, IN_OPEN);
   if (flags.writable() && !ctx.creds.HasCapability(CAP_FSETID)) file->set_clears_set_id();
   return file;

@@ -111,6 +111,7 @@ Status Vfs::RenameLocked(const WalkContext& ctx, const Place& from, const Place&
   if (!target->negative()) target->inode().InvalidateAttributes();
   source->inode().InvalidateAttributes();
   MoveNames(*source, to.parent.dentry, to.name, target.get(), flags);
+  if (!target->negative() && !exchange) DetachMounts(*target);
   if (notify::AnyMarks()) TellMoves(from, to, *source, *target, exchange);
   return kOk;
 }

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "sentry/fs/vfs/dentry_cache.h"
+#include "sentry/fs/vfs/mount_table.h"
 
 namespace sentry {
 
@@ -19,23 +20,19 @@ class NothingInode final : public Inode {
   Result<Ref<File>> Open(OpenFlags flags) override { return Errno(ENXIO); }
 };
 
+Ref<Dentry> NothingRoot() {
+  return MakeRef<Dentry>(Ref<Dentry>(), "", MakeRef<NothingInode>(), uint32_t{S_IFDIR});
+}
+
 }  // namespace
 
 Vfs::Vfs()
     : anonymous_mount_(MakeRef<Mount>(
-          MakeRef<Dentry>(Ref<Dentry>(), "", MakeRef<NothingInode>(), uint32_t{S_IFDIR}),
-          "anon_inodefs", "none", 0)),
-      names_(std::make_unique<DentryCache>()) {}
+          MakeRef<Superblock>(NothingRoot(), "anon_inodefs", 0), NothingRoot(), "none", 0)),
+      names_(std::make_unique<DentryCache>()),
+      mounts_(std::make_unique<MountTable>()) {}
 
-Vfs::~Vfs() {
-  std::vector<Ref<Mount>> mounts;
-  absl::WriterMutexLock lock(&internal::tree_mu);
-  mounts.swap(mounts_);
-  mounted_on_.clear();
-  for (const Ref<Mount>& mount : mounts) {
-    if (mount->mount_point_) --mount->mount_point_->mounts_;
-  }
-}
+Vfs::~Vfs() = default;
 
 void Vfs::set_special_openers(FifoOpener fifo, DeviceOpener device) {
   open_fifo_ = std::move(fifo);

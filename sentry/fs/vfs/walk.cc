@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "sentry/fs/vfs/dentry_cache.h"
+#include "sentry/fs/vfs/mount_table.h"
 
 namespace sentry {
 
@@ -153,6 +154,7 @@ Status Walker::Handle(Stop stop) {
 Status Walker::FollowLink() {
   const Ref<Dentry> link = std::exchange(child_, nullptr);
   if (++links_ > kMaxLinks || resolves(RESOLVE_NO_SYMLINKS)) return Errno(ELOOP);
+  if ((mount_->flags() & Mount::kNoSymfollow) != 0) return Errno(ELOOP);
   if (ctx_.task != nullptr) {
     Path target;
     const Status magic = link->inode().MagicLink(*ctx_.task, target);

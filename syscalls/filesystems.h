@@ -1,0 +1,41 @@
+// The filesystems that can be mounted.
+#ifndef SYSCALLS_FILESYSTEMS_H_
+#define SYSCALLS_FILESYSTEMS_H_
+
+#include <string_view>
+
+#include "base/ref.h"
+#include "base/result.h"
+#include "sentry/fs/inode.h"
+#include "sentry/fs/mount_options.h"
+#include "sentry/task/credentials.h"
+#include "sentry/task/kernel.h"
+
+namespace syscalls {
+
+// What a new instance is made of.
+struct FilesystemRequest {
+  sentry::Kernel& kernel;
+  const sentry::Credentials& creds;  // Owner of what the options leave open.
+  const sentry::MountOptions& options;
+};
+
+struct FilesystemType {
+  std::string_view name;
+  // EINVAL for an option that it does not know.
+  Status (*check)(const sentry::MountOption& option);
+  // The root of a new instance, with options that have been checked one by one.
+  Result<Ref<sentry::Inode>> (*create)(const FilesystemRequest& request);
+};
+
+// The root of a new instance; EINVAL for unknown options.
+Result<Ref<sentry::Inode>> CreateFilesystem(const FilesystemType& type,
+                                            const FilesystemRequest& request);
+// nullptr for those that are not there.
+const FilesystemType* FindFilesystem(std::string_view name);
+// sysfs(2): by their order; nullptr behind the last.
+const FilesystemType* FilesystemAt(size_t index);
+
+}  // namespace syscalls
+
+#endif  // SYSCALLS_FILESYSTEMS_H_
