@@ -30,7 +30,8 @@ Status CheckRamfs(const MountOption& option) { return kOk; }
 
 // A tmpfs of which only the mode can be said.
 Result<Ref<Inode>> CreateRamfs(const FilesystemRequest& request) {
-  sentry::TmpfsOptions options{.mode = 0755, .uid = request.creds.fsuid, .gid = request.creds.fsgid};
+  sentry::TmpfsOptions options{
+      .mode = 0755, .uid = request.creds.fsuid, .gid = request.creds.fsgid};
   for (const MountOption& option : request.options) {
     if (option.name == "mode") options.mode = TRY(sentry::ParseMountNumber(option, 8)) & 07777;
   }
@@ -91,9 +92,10 @@ Result<Ref<Inode>> CreateDevtmpfs(const FilesystemRequest& request) {
 }
 
 constexpr FilesystemType kFilesystems[] = {
-    {"mqueue", &RefuseOption, &CreateMqueue},    {"sysfs", &RefuseOption, &CreateSysfs},      {"tmpfs", &CheckTmpfs, &CreateTmpfs},
-    {"proc", &CheckProc, &CreateProc},           {"devtmpfs", &CheckTmpfs, &CreateDevtmpfs},
-    {"devpts", &CheckDevpts, &CreateDevpts},     {"ramfs", &CheckRamfs, &CreateRamfs},
+    {"mqueue", &RefuseOption, &CreateMqueue},   {"sysfs", &RefuseOption, &CreateSysfs},
+    {"tmpfs", &CheckTmpfs, &CreateTmpfs},       {"proc", &CheckProc, &CreateProc},
+    {"devtmpfs", &CheckTmpfs, &CreateDevtmpfs}, {"devpts", &CheckDevpts, &CreateDevpts},
+    {"ramfs", &CheckRamfs, &CreateRamfs},
 };
 
 }  // namespace
@@ -104,9 +106,9 @@ Result<Ref<Inode>> CreateFilesystem(const FilesystemType& type, const Filesystem
 }
 
 const FilesystemType* FindFilesystem(std::string_view name) {
-  const auto* const found = std::find_if(
-      std::begin(kFilesystems), std::end(kFilesystems),
-      [name](const FilesystemType& filesystem) { return filesystem.name == name; });
+  const auto* const found =
+      std::find_if(std::begin(kFilesystems), std::end(kFilesystems),
+                   [name](const FilesystemType& filesystem) { return filesystem.name == name; });
   return found == std::end(kFilesystems) ? nullptr : found;
 }
 

@@ -76,7 +76,7 @@ Status MountNew(Task& task, const Path& at, uint64_t flags, const NewMount& requ
 }
 
 Status CheckInNamespace(Task& task, MountNamespace& ns, const Path& at) {
-  return task.vfs().NamespaceOf(*at.mount).get() == &ns ? Status(kOk) : Errno(EINVAL);
+  return task.vfs().NamespaceOf(*at.mount).get() == &ns ? Status(kOk) : Errno(ENOENT);
 }
 
 }  // namespace
@@ -119,7 +119,6 @@ Status Umount2(Task& task, UserCString target, uint32_t flags) {
                     (flags & UMOUNT_NOFOLLOW) != 0 ? AT_SYMLINK_NOFOLLOW : 0, Follow::kYes));
   if (!HasCapability(task, CAP_SYS_ADMIN)) return Errno(EPERM);
   const Ref<MountNamespace> ns = TRY(MountsOf(task));
-  if (at.path.dentry != at.path.mount->root()) return Errno(EINVAL);
   if ((flags & MNT_EXPIRE) != 0) {
     if ((flags & (MNT_FORCE | MNT_DETACH)) != 0) return Errno(EINVAL);
     if (task.fs().root().mount == at.path.mount) return Errno(EINVAL);

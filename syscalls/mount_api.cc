@@ -1,5 +1,5 @@
-// Mounts by descriptors: fsopen(2), fsconfig(2), fsmount(2), fspick(2), open_tree(2), move_mount(2),
-// mount_setattr(2).
+// Mounts by descriptors: fsopen(2), fsconfig(2), fsmount(2), fspick(2), open_tree(2),
+// move_mount(2), mount_setattr(2).
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <sys/mount.h>
@@ -24,9 +24,9 @@ using sentry::MountOption;
 using sentry::Superblock;
 
 // Numbers of linux/mount.h, some newer than the build's headers.
-constexpr uint32_t kRecursive = 0x8000;      // AT_RECURSIVE.
-constexpr uint32_t kTreeClone = 1;           // OPEN_TREE_CLONE.
-constexpr uint32_t kNoAutomount = 0x800;     // AT_NO_AUTOMOUNT.
+constexpr uint32_t kRecursive = 0x8000;   // AT_RECURSIVE.
+constexpr uint32_t kTreeClone = 1;        // OPEN_TREE_CLONE.
+constexpr uint32_t kNoAutomount = 0x800;  // AT_NO_AUTOMOUNT.
 enum Attr : uint64_t {
   kAttrReadOnly = 1,
   kAttrNoSuid = 2,
@@ -38,8 +38,8 @@ enum Attr : uint64_t {
   kAttrNoDirAtime = 0x80,
   kAttrNoSymfollow = 0x200000,
 };
-constexpr uint64_t kAttrPlain = kAttrReadOnly | kAttrNoSuid | kAttrNoDev | kAttrNoExec |
-                                kAttrNoDirAtime | kAttrNoSymfollow;
+constexpr uint64_t kAttrPlain =
+    kAttrReadOnly | kAttrNoSuid | kAttrNoDev | kAttrNoExec | kAttrNoDirAtime | kAttrNoSymfollow;
 constexpr uint64_t kAttrKnown = kAttrPlain | kAttrAtime;
 
 // MS_* of MOUNT_ATTR_* without access times.
@@ -89,7 +89,7 @@ class FsContextFile final : public File {
   Result<Ref<Superblock>> Take(std::string& source);
 
  private:
-  enum class Phase : uint8_t { kCollect, kCreated, kChange, kFailed };
+  enum class Phase : uint8_t { kCollect, kCreated, kTaken, kChange, kFailed };
 
   const FilesystemType* const type_ = nullptr;  // Of fsopen(2).
   const Path picked_;                           // Of fspick(2).
@@ -131,8 +131,7 @@ Status FsContextFile::Create(Task& task) {
   }
   Ref<sentry::Inode> root = TRY(CreateFilesystem(
       *type_, {.kernel = task.kernel(), .creds = task.creds(), .options = options}));
-  Ref<Superblock> made =
-      TRY(task.vfs().NewSuperblock(std::move(root), std::string(type_->name)));
+  Ref<Superblock> made = TRY(task.vfs().NewSuperblock(std::move(root), std::string(type_->name)));
   absl::MutexLock lock(&mu_);
   made->set_read_only(read_only_.value_or(false));
   made_ = std::move(made);
@@ -156,8 +155,9 @@ Status FsContextFile::Change(Task& task) {
 
 Result<Ref<Superblock>> FsContextFile::Take(std::string& source) {
   absl::MutexLock lock(&mu_);
-  if (!made_) return Errno(EINVAL);
-  if (phase_ != Phase::kCreated) return Errno(EBUSY);
+  if (phase_ == Phase::kTaken) return Errno(EBUSY);
+  if (phase_ != Phase::kCreated) return Errno(EINVAL);
+  phase_ = Phase::kTaken;
   source = source_.value_or("none");
   return std::exchange(made_, {});
 }
@@ -175,8 +175,7 @@ Result<std::string> ReadWord(Task& task, UserCString user) {
 
 // An O_PATH descriptor of a place, which keeps `holder`.
 Result<Fd> AddPath(Task& task, const Path& path, Ref<RefCounted> holder, bool close_on_exec) {
-  const Ref<File> file =
-      TRY(task.vfs().OpenPath(task.walk_context(), path, OpenFlags(O_PATH)));
+  const Ref<File> file = TRY(task.vfs().OpenPath(task.walk_context(), path, OpenFlags(O_PATH)));
   if (holder) file->set_companion(std::move(holder));
   return AddFile(task, file, close_on_exec);
 }
@@ -293,11 +292,10 @@ Status MoveMount(Task& task, Fd from_dir, UserCString from, Fd to_dir, UserCStri
   const auto follow = [flags](uint32_t flag) {
     return (flags & flag) != 0 ? Follow::kYes : Follow::kNo;
   };
-  const Target source =
-      TRY(ResolveAt(task, from_dir, from, (flags & kEmptyFrom) != 0 ? AT_EMPTY_PATH : 0,
-                    follow(kFollowFrom)));
-  const Target at = TRY(ResolveAt(
-      task, to_dir, to, (flags & kEmptyTo) != 0 ? AT_EMPTY_PATH : 0, follow(kFollowTo)));
+  const Target source = TRY(ResolveAt(
+      task, from_dir, from, (flags & kEmptyFrom) != 0 ? AT_EMPTY_PATH : 0, follow(kFollowFrom)));
+  const Target at = TRY(
+      ResolveAt(task, to_dir, to, (flags & kEmptyTo) != 0 ? AT_EMPTY_PATH : 0, follow(kFollowTo)));
   if (!source.path.dentry || !at.path.dentry) return Errno(EINVAL);
   if (source.path.dentry != source.path.mount->root()) return Errno(EINVAL);
   const Ref<MountNamespace> ns = TRY(MountsOf(task));

@@ -169,8 +169,8 @@ Status Statmount(Task& task, UserAddr user_request, UserAddr buffer, uint64_t si
 
 Result<int64_t> Listmount(Task& task, UserAddr user_request, UserAddr ids, uint64_t count,
                           uint32_t flags) {
-  constexpr uint32_t kReverse = 1;          // LISTMOUNT_REVERSE.
-  constexpr uint64_t kRoot = UINT64_MAX;    // LSMT_ROOT.
+  constexpr uint32_t kReverse = 1;        // LISTMOUNT_REVERSE.
+  constexpr uint64_t kRoot = UINT64_MAX;  // LSMT_ROOT.
   constexpr uint64_t kMost = 1'000'000;
   if ((flags & ~kReverse) != 0) return Errno(EINVAL);
   if (count > kMost) return Errno(EOVERFLOW);

@@ -169,7 +169,9 @@ Status FileService::Rename(Operation& op) {
     return Errno(EINVAL);
   }
   const Node* directory = TRY(SecondDirectory(op));
-  return Checked(renameat2(op.node->fd, op.names[0], directory->fd, op.names[1], op.request.flags));
+  // Not through the C library, which makes another call of it when there are no flags.
+  return Checked(static_cast<int>(syscall(SYS_renameat2, op.node->fd, op.names[0], directory->fd,
+                                          op.names[1], op.request.flags)));
 }
 
 Status FileService::SetXattr(Operation& op) {

@@ -1,8 +1,8 @@
 // mount(2) and umount2(2): fresh filesystems, bind mounts, moves, flags.
+#include <linux/magic.h>
 #include <poll.h>
 #include <sys/statfs.h>
 #include <sys/vfs.h>
-#include <linux/magic.h>
 
 #include "tests/conformance/mount_support.h"
 
@@ -41,8 +41,7 @@ TEST_F(Mounts, BadArguments) {
     EXPECT_THAT(mount("x", At("none").c_str(), "tmpfs", 0, nullptr), FailsWith(ENOENT));
     EXPECT_THAT(mount(nullptr, a.c_str(), nullptr, MS_BIND, nullptr), FailsWith(EINVAL));
     EXPECT_THAT(mount("", a.c_str(), nullptr, MS_BIND, nullptr), FailsWith(EINVAL));
-    EXPECT_THAT(mount(At("none").c_str(), a.c_str(), nullptr, MS_BIND, nullptr),
-                FailsWith(ENOENT));
+    EXPECT_THAT(mount(At("none").c_str(), a.c_str(), nullptr, MS_BIND, nullptr), FailsWith(ENOENT));
     EXPECT_THAT(mount(nullptr, a.c_str(), nullptr, MS_MOVE, nullptr), FailsWith(EINVAL));
     EXPECT_THAT(syscall(SYS_mount, "x", 8, "tmpfs", 0, nullptr), FailsWith(EFAULT));
     EXPECT_THAT(syscall(SYS_mount, "x", a.c_str(), 8, 0, nullptr), FailsWith(EFAULT));

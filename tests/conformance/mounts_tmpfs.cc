@@ -75,8 +75,7 @@ TEST_F(Mounts, TmpfsRefusesWhatItDoesNotKnow) {
 TEST_F(Mounts, TmpfsOptionsAreShown) {
   Inside([&] {
     EXPECT_THAT(MountTmpfs("a", 0, "size=1m,nr_inodes=10,mode=700,uid=1,gid=2"), Returns(0));
-    EXPECT_EQ(FindMount(At("a"))->super_options,
-              "rw,size=1024k,nr_inodes=10,mode=700,uid=1,gid=2");
+    EXPECT_EQ(FindMount(At("a"))->super_options, "rw,size=1024k,nr_inodes=10,mode=700,uid=1,gid=2");
   });
 }
 

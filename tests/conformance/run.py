@@ -93,12 +93,16 @@ def main():
     parser.add_argument("--sandbox")
     parser.add_argument("--platform", default="native")
     parser.add_argument("--flag", action="append", default=[], help="another one for the sandbox")
+    parser.add_argument("--directory", help="where the cases make their files instead of /tmp")
+    parser.add_argument("--label", help="how lines name this way to run")
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("binary")
     args, extra = parser.parse_known_args()
     binary = os.path.abspath(args.binary)
     family = os.path.basename(binary).removeprefix("conformance_")
-    prefix = f"{family}.{args.platform}: "
+    prefix = f"{family}.{args.label or args.platform}: "
+    if args.directory:
+        os.environ["CONFORMANCE_DIR"] = args.directory
 
     command = []
     if args.sandbox:

@@ -18,9 +18,15 @@ std::vector<char*> Pointers(std::vector<std::string>& strings) {
   return pointers;
 }
 
+// Below CONFORMANCE_DIR, so that the same cases run on several filesystems.
+std::string TempTemplate() {
+  const char* const directory = getenv("CONFORMANCE_DIR");
+  return std::string(directory != nullptr ? directory : "/tmp") + "/conformance.XXXXXX";
+}
+
 }  // namespace
 
-TempDir::TempDir() : path_("/tmp/conformance.XXXXXX") {
+TempDir::TempDir() : path_(TempTemplate()) {
   EXPECT_NE(mkdtemp(path_.data()), nullptr) << "mkdtemp: " << ErrnoName(errno);
   EXPECT_THAT(chmod(path_.c_str(), 0755), Succeeds());
 }
@@ -28,10 +34,10 @@ TempDir::TempDir() : path_("/tmp/conformance.XXXXXX") {
 TempDir::~TempDir() { nftw(path_.c_str(), RemoveEntry, 16, FTW_DEPTH | FTW_PHYS); }
 
 UniqueFd OpenTemp(int flags, std::string_view contents) {
-  char path[] = "/tmp/conformance.XXXXXX";
-  UniqueFd fd(mkostemp(path, flags));
+  std::string path = TempTemplate();
+  UniqueFd fd(mkostemp(path.data(), flags));
   EXPECT_TRUE(fd.valid()) << "mkostemp: " << ErrnoName(errno);
-  unlink(path);
+  unlink(path.c_str());
   if (!contents.empty()) {
     EXPECT_THAT(write(fd.get(), contents.data(), contents.size()), Returns(contents.size()));
     EXPECT_THAT(lseek(fd.get(), 0, SEEK_SET), Returns(0));

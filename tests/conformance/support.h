@@ -19,7 +19,7 @@
 
 namespace conformance {
 
-// A directory below /tmp that any user may enter; removed with its contents.
+// A directory below CONFORMANCE_DIR (otherwise /tmp) that any user may enter; removed with its contents.
 class TempDir {
  public:
   TempDir();

@@ -154,7 +154,8 @@ constexpr ConstantRow kConstants[] = {
     {"", "diskstats", ""},
     {"", "execdomains", "0-0\tLinux           \t[kernel]\n"},
     {"", "filesystems",
-     "nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\tdevtmpfs\nnodev\tdevpts\nnodev\tramfs\n"},
+     "nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\tdevtmpfs\nnodev\tdevpts\nnodev\tramfs\n"
+     "nodev\tmqueue\n"},
     {"", "key-users", ""},
     {"", "keys", ""},
     {"", "misc", ""},

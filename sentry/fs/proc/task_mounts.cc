@@ -30,9 +30,12 @@ std::string MountFlags(const Mount& mount) {
     uint64_t flag;
     std::string_view text;
   };
-  constexpr Word kWords[] = {{MS_NOSUID, ",nosuid"},         {MS_NODEV, ",nodev"},
-                             {MS_NOEXEC, ",noexec"},         {MS_NOATIME, ",noatime"},
-                             {MS_NODIRATIME, ",nodiratime"}, {MS_RELATIME, ",relatime"},
+  constexpr Word kWords[] = {{MS_NOSUID, ",nosuid"},
+                             {MS_NODEV, ",nodev"},
+                             {MS_NOEXEC, ",noexec"},
+                             {MS_NOATIME, ",noatime"},
+                             {MS_NODIRATIME, ",nodiratime"},
+                             {MS_RELATIME, ",relatime"},
                              {Mount::kNoSymfollow, ",nosymfollow"}};
   std::string out;
   for (const Word& word : kWords) {
@@ -84,13 +87,12 @@ Result<std::string> MountInfoText(const Subject& subject) {
   std::string text;
   for (const Vfs::MountInfo& info : MountsOf(subject, *task)) {
     const Superblock& superblock = info.mount->superblock();
-    absl::StrAppendFormat(&text, "%d %d %u:%u %s %s %s%s %s- %s %s %s%s\n", info.mount->id(),
-                          info.parent_id, major(superblock.dev()), minor(superblock.dev()),
-                          Escape(info.root), Escape(info.path),
-                          (info.mount->flags() & MS_RDONLY) != 0 ? "ro" : "rw",
-                          MountFlags(*info.mount), OptionalFields(info), superblock.fs_type(),
-                          SourceOf(*info.mount), superblock.read_only() ? "ro" : "rw",
-                          OwnOptions(*info.mount));
+    absl::StrAppendFormat(
+        &text, "%d %d %u:%u %s %s %s%s %s- %s %s %s%s\n", info.mount->id(), info.parent_id,
+        major(superblock.dev()), minor(superblock.dev()), Escape(info.root), Escape(info.path),
+        (info.mount->flags() & MS_RDONLY) != 0 ? "ro" : "rw", MountFlags(*info.mount),
+        OptionalFields(info), superblock.fs_type(), SourceOf(*info.mount),
+        superblock.read_only() ? "ro" : "rw", OwnOptions(*info.mount));
   }
   return text;
 }

@@ -42,7 +42,7 @@ Tmpfs::Tmpfs(const Options& options)
       bytes_limit_(options.size != 0 ? options.size : HalfOfMemory()),
       inodes_limit_(options.inodes != 0
                         ? options.inodes
-                        : DefaultInodes(bytes_limit_.load())) {}
+                        : DefaultInodes(HalfOfMemory())) {}
 
 Ref<Tmpfs> NewTmpfs(const TmpfsOptions& options) { return Ref<Tmpfs>::Adopt(new Tmpfs(options)); }
 

@@ -37,8 +37,8 @@ MountTable::Tree MountTable::Subtree(Mount& mount) {
 
 // clone_mnt() of Linux.
 Ref<Mount> MountTable::CopyMount(Mount& mount, Dentry& root, const Copy& copy) {
-  Ref<Mount> made = MakeRef<Mount>(mount.superblock_, Ref<Dentry>::Share(root), mount.source_,
-                                   mount.flags());
+  Ref<Mount> made =
+      MakeRef<Mount>(mount.superblock_, Ref<Dentry>::Share(root), mount.source_, mount.flags());
   if (copy.slave) {
     if (mount.group_ != 0) BecomeSlave(*made, mount.group_);
   } else {
@@ -144,8 +144,8 @@ std::vector<Mount*> MountTable::Receivers(const Mount& parent, const Dentry& poi
   return found;
 }
 
-// propagate_mnt() of Linux. Each group of peers among the slaves gets one copy that receives from the
-// original, and copies of that.
+// propagate_mnt() of Linux. Each group of peers among the slaves gets one copy that receives from
+// the original, and copies of that.
 std::vector<MountTable::Placed> MountTable::CopiesFor(const Tree& tree, const Mount& parent,
                                                       const Dentry& point, size_t limit) {
   struct Work {
@@ -159,10 +159,10 @@ std::vector<MountTable::Placed> MountTable::CopiesFor(const Tree& tree, const Mo
   std::vector<Work> works{{parent.group_, tree.front().get(), &parent}};
   const auto place = [&](Mount* at, Mount& origin, const Copy& copy)
                          ABSL_EXCLUSIVE_LOCKS_REQUIRED(internal::tree_mu) {
-    copies.push_back({CopyTree(origin, *origin.root_, copy), at});
-    count += copies.back().tree.size();
-    return copies.back().tree.front().get();
-  };
+                           copies.push_back({CopyTree(origin, *origin.root_, copy), at});
+                           count += copies.back().tree.size();
+                           return copies.back().tree.front().get();
+                         };
   for (size_t i = 0; i < works.size() && count <= limit; ++i) {
     const Work work = works[i];
     const PeerGroup* const group = FindGroup(work.group);
@@ -190,8 +190,8 @@ std::vector<MountTable::Placed> MountTable::CopiesFor(const Tree& tree, const Mo
 Status MountTable::Join(Tree tree, Mount& parent, Dentry& point, Garbage& garbage) {
   std::vector<Placed> copies;
   const size_t room = kMaxMounts - std::min(kMaxMounts, parent.ns_->mounts_.size());
-  Status result = tree.size() <= room && point.mounts_ < UINT16_MAX / 2 ? Status(kOk)
-                                                                        : Status(Errno(ENOSPC));
+  Status result =
+      tree.size() <= room && point.mounts_ < UINT16_MAX / 2 ? Status(kOk) : Status(Errno(ENOSPC));
   if (result.ok() && parent.group_ != 0) {
     for (const Ref<Mount>& mount : tree) {
       if (mount->unbindable_) result = Errno(EINVAL);
@@ -234,8 +234,8 @@ void MountTable::RemoveOne(Mount& mount, Garbage& garbage) {
   ns->Changed();
 }
 
-// umount_tree() and propagate_umount() of Linux: children before parents, so that a copy elsewhere goes
-// exactly when nothing of others hangs on it.
+// umount_tree() and propagate_umount() of Linux: children before parents, so that a copy elsewhere
+// goes exactly when nothing of others hangs on it.
 void MountTable::Remove(Mount& mount, Garbage& garbage) {
   const Tree tree = Subtree(mount);
   for (auto it = tree.rbegin(); it != tree.rend(); ++it) {
@@ -255,7 +255,8 @@ void MountTable::Remove(Mount& mount, Garbage& garbage) {
 }
 
 void MountTable::Dissolve(MountNamespace& ns, Garbage& garbage) {
-  const Tree all = ns.mounts_;
+  // Taken out first: then none is looked for in the list.
+  const Tree all = std::exchange(ns.mounts_, {});
   for (auto it = all.rbegin(); it != all.rend(); ++it) RemoveOne(**it, garbage);
   for (const Ref<Mount>& mount : all) garbage.mounts.push_back(mount);
 }

@@ -12,8 +12,8 @@
 
 namespace sentry {
 
-// Everything under internal::tree_mu. What is let go is handed out as Garbage, which the caller drops
-// without the lock. See Documentation/filesystems/sharedsubtree.rst of Linux.
+// Everything under internal::tree_mu. What is let go is handed out as Garbage, which the caller
+// drops without the lock. See Documentation/filesystems/sharedsubtree.rst of Linux.
 class MountTable {
  public:
   static constexpr size_t kMaxMounts = 100'000;  // Of a namespace, as fs.mount-max.
@@ -25,9 +25,9 @@ class MountTable {
   };
   // How a copy stands to its original in propagation.
   struct Copy {
-    bool slave = false;            // Receives from it; otherwise a peer, if it has any.
-    bool shared = false;           // Has peers of its own from now on.
-    bool leaves_unbindable = true; // As bind mounts do.
+    bool slave = false;             // Receives from it; otherwise a peer, if it has any.
+    bool shared = false;            // Has peers of its own from now on.
+    bool leaves_unbindable = true;  // As bind mounts do.
   };
 
   // nullptr if nothing is.
@@ -50,13 +50,14 @@ class MountTable {
   // All of `mount` with what hangs on it.
   static Tree Subtree(Mount& mount) ABSL_SHARED_LOCKS_REQUIRED(internal::tree_mu);
 
-  // Joins `tree` at a place, and copies of it wherever that propagates to. ENOSPC, EINVAL (unbindable
-  // below a shared mount); then the tree is garbage.
+  // Joins `tree` at a place, and copies of it wherever that propagates to. ENOSPC, EINVAL
+  // (unbindable below a shared mount); then the tree is garbage.
   Status Join(Tree tree, Mount& parent, Dentry& point, Garbage& garbage)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(internal::tree_mu);
   // Without propagation, as the root of a namespace.
   void SetRoot(MountNamespace& ns, Tree tree) ABSL_EXCLUSIVE_LOCKS_REQUIRED(internal::tree_mu);
-  // Takes a mount off its place with all that hangs on it, which stays together and in its namespace.
+  // Takes a mount off its place with all that hangs on it, which stays together and in its
+  // namespace.
   void Lift(Mount& mount, Garbage& garbage) ABSL_EXCLUSIVE_LOCKS_REQUIRED(internal::tree_mu);
   // Puts it on another place in the same or another namespace; no propagation.
   void Put(Mount& mount, Mount& parent, Dentry& point)

@@ -177,18 +177,18 @@ Status Vfs::SetPropagation(MountNamespace& ns, const Path& at, Propagation type,
 }
 
 Status Vfs::Unmount(MountNamespace& ns, const Path& at, int flags) {
-  // The namespace's reference and the caller's.
-  constexpr uint32_t kOwnReferences = 2;
   MountTable::Garbage garbage;
   absl::WriterMutexLock lock(&internal::tree_mu);
-  if (!SeesLocked(ns, at) || at.dentry != at.mount->root_) return Errno(EINVAL);
-  if (!at.mount->parent_) return Errno(EBUSY);
-  const bool busy = !at.mount->children_.empty() || at.mount->ref_count() > kOwnReferences;
+  // "." may have been mounted over since.
+  const auto [mount, dentry] = mounts_->Topmost(*at.mount, *at.dentry);
+  if (mount->ns_ != &ns || dentry != mount->root_.get()) return Errno(EINVAL);
+  if (!mount->parent_) return Errno(EBUSY);
+  // The namespace's reference and, as a rule, the caller's.
+  const uint32_t own_references = mount == at.mount.get() ? 2 : 1;
+  const bool busy = !mount->children_.empty() || mount->ref_count() > own_references;
   if (busy && (flags & MNT_DETACH) == 0) return Errno(EBUSY);
-  if ((flags & MNT_EXPIRE) != 0 && !std::exchange(at.mount->expiring_, true)) {
-    return Errno(EAGAIN);
-  }
-  mounts_->Remove(*at.mount, garbage);
+  if ((flags & MNT_EXPIRE) != 0 && !std::exchange(mount->expiring_, true)) return Errno(EAGAIN);
+  mounts_->Remove(*mount, garbage);
   return kOk;
 }
 
@@ -324,9 +324,8 @@ bool Vfs::IsMountPoint(const Mount& parent, const Dentry& dentry) const {
   absl::ReaderMutexLock lock(&internal::tree_mu);
   if (dentry.mounts_ == 0) return false;
   const std::vector<Mount*> mounts = mounts_->MountsOn(dentry);
-  return std::any_of(mounts.begin(), mounts.end(), [&parent](const Mount* mount) {
-    return mount->ns_ == parent.ns_;
-  });
+  return std::any_of(mounts.begin(), mounts.end(),
+                     [&parent](const Mount* mount) { return mount->ns_ == parent.ns_; });
 }
 
 void Vfs::DetachMounts(const Dentry& dentry) {

@@ -21,8 +21,7 @@ Vfs::MountInfo Vfs::DescribeLocked(const Mount& mount, const Path& root) const {
                  .path = {},
                  .root = {},
                  .parent_id = mount.parent_ ? mount.parent_->id() : mount.id(),
-                 .parent_unique_id =
-                     mount.parent_ ? mount.parent_->unique_id() : mount.unique_id(),
+                 .parent_unique_id = mount.parent_ ? mount.parent_->unique_id() : mount.unique_id(),
                  .group = mount.group_,
                  .master = mount.master_,
                  .unbindable = mount.unbindable_};
@@ -53,9 +52,8 @@ std::vector<Vfs::MountInfo> Vfs::AllMounts(MountNamespace& ns, const Path& root)
     for (const Ref<Mount>& mount : ns.mounts_) infos.push_back(DescribeLocked(*mount, root));
   }
   // As Linux lists them since 6.8: by their unique numbers.
-  std::sort(infos.begin(), infos.end(), [](const MountInfo& a, const MountInfo& b) {
-    return a.mount->id() < b.mount->id();
-  });
+  std::sort(infos.begin(), infos.end(),
+            [](const MountInfo& a, const MountInfo& b) { return a.mount->id() < b.mount->id(); });
   return infos;
 }
 
