@@ -155,7 +155,7 @@ constexpr ConstantRow kConstants[] = {
     {"", "execdomains", "0-0\tLinux           \t[kernel]\n"},
     {"", "filesystems",
      "nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\tdevtmpfs\nnodev\tdevpts\nnodev\tramfs\n"
-     "nodev\tmqueue\n"},
+     "nodev\tmqueue\nnodev\toverlay\n"},
     {"", "key-users", ""},
     {"", "keys", ""},
     {"", "misc", ""},
