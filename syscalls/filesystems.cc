@@ -79,7 +79,9 @@ Result<Ref<Inode>> CreateProc(const FilesystemRequest& request) {
 
 Status RefuseOption(const MountOption& option) { return Errno(EINVAL); }
 
-Result<Ref<Inode>> CreateSysfs(const FilesystemRequest& request) { return sentry::CreateSys(); }
+Result<Ref<Inode>> CreateSysfs(const FilesystemRequest& request) {
+  return sentry::CreateSys(Ref<sentry::NetworkNamespace>::Share(request.kernel.network()));
+}
 
 // The only one of the IPC namespace.
 Result<Ref<Inode>> CreateMqueue(const FilesystemRequest& request) {
