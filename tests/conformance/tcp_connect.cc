@@ -144,6 +144,18 @@ TEST_P(TcpConnect, SendTimeoutBoundsConnect) {
   EXPECT_THAT(Connect(second, NameOf(listener.get())), FailsWith(EINPROGRESS));
 }
 
+TEST_P(TcpConnect, UserTimeoutBoundsConnect) {
+  const UniqueFd listener = NewListener(GetParam(), 0);
+  const UniqueFd first = NewSocket(GetParam(), SOCK_STREAM);
+  ASSERT_THAT(Connect(first, NameOf(listener.get())), Returns(0));
+  const UniqueFd second = NewSocket(GetParam(), SOCK_STREAM | SOCK_NONBLOCK);
+  ASSERT_THAT(SetInt(second, IPPROTO_TCP, TCP_USER_TIMEOUT, 100), Returns(0));
+  EXPECT_THAT(Connect(second, NameOf(listener.get())), FailsWith(EINPROGRESS));
+  ASSERT_TRUE(AwaitEvents(second, POLLOUT));
+  EXPECT_EQ(PollNow(second), kFailedEvents);
+  EXPECT_EQ(ErrorOf(second), ETIMEDOUT);
+}
+
 TEST_P(TcpConnect, OtherFamily) {
   const UniqueFd client = NewSocket(GetParam(), SOCK_STREAM);
   InetAddress address = Loopback(GetParam(), 1);

@@ -8,6 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include "sentry/time/timer_queue.h"
+
 namespace sentry {
 namespace {
 
@@ -15,6 +17,29 @@ constexpr uint32_t kReadable = POLLIN | POLLRDNORM, kWritable = POLLOUT | POLLWR
 constexpr uint32_t kAll = kReadable | kWritable | POLLRDHUP | POLLHUP | POLLERR;
 
 }  // namespace
+
+// What stands for the last retransmission of a SYN.
+class TcpConnection::Expiry final : public Alarm {
+ public:
+  explicit Expiry(TcpConnection& connection) : connection_(&connection) {}
+  void Forget() {
+    absl::MutexLock lock(&mu_);
+    connection_ = nullptr;
+  }
+  void OnAlarm() override {
+    Ref<TcpConnection> connection;
+    {
+      absl::MutexLock lock(&mu_);
+      if (connection_ == nullptr || !connection_->TryAddRef()) return;
+      connection = Ref<TcpConnection>::Adopt(connection_);
+    }
+    connection->Refuse(Errno(ETIMEDOUT));
+  }
+
+ private:
+  absl::Mutex mu_;  // Leaf.
+  TcpConnection* connection_ ABSL_GUARDED_BY(mu_);
+};
 
 // Collected under mu_, done by its destructor, which runs without it.
 struct TcpConnection::Aftermath {
@@ -77,9 +102,24 @@ TcpConnection::~TcpConnection() {
   EndLocked(false, after);
 }
 
+void TcpConnection::ExpireAt(int64_t deadline_ns) {
+  absl::MutexLock lock(&mu_);
+  if (phase_ != Phase::kConnecting || sides_[0].has(kClosed)) return;
+  expiry_ = MakeRef<Expiry>(*this);
+  TimerQueue::Get().Arm(*expiry_, deadline_ns);
+}
+
+void TcpConnection::CancelExpiryLocked() {
+  if (!expiry_) return;
+  expiry_->Forget();
+  TimerQueue::Get().Cancel(*expiry_);
+  expiry_ = nullptr;
+}
+
 bool TcpConnection::Establish() {
   Aftermath after(*this);
   absl::MutexLock lock(&mu_);
+  CancelExpiryLocked();
   if (phase_ != Phase::kConnecting || sides_[0].has(kClosed)) return false;
   phase_.store(Phase::kEstablished, std::memory_order_release);
   after.notify.emplace_back(sides_[0].point, kWritable);
@@ -104,6 +144,7 @@ bool TcpConnection::IsOverLocked(int side) const {
 
 // Gives up the ports: the one that sent its FIN first waits, where there was an orderly end.
 void TcpConnection::EndLocked(bool time_wait, Aftermath& after) {
+  CancelExpiryLocked();
   if (std::exchange(over_, true)) return;
   const int waits = time_wait ? first_fin_ : -1;
   for (int side = 0; side < 2; side++) {

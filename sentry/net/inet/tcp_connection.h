@@ -38,6 +38,8 @@ class TcpConnection final : public RefCounted {
 
   // The listener has room: tells the client. False when the client has gone meanwhile.
   bool Establish() ABSL_LOCKS_EXCLUDED(mu_);
+  // Refuses it with ETIMEDOUT when it has not been established by then (CLOCK_MONOTONIC, ns).
+  void ExpireAt(int64_t deadline_ns) ABSL_LOCKS_EXCLUDED(mu_);
   // The client did not get in: it is told `error`.
   void Refuse(Errno error) ABSL_LOCKS_EXCLUDED(mu_);
   bool established() const { return phase_.load(std::memory_order_acquire) == Phase::kEstablished; }
@@ -116,6 +118,8 @@ class TcpConnection final : public RefCounted {
 
     bool has(uint32_t flag) const { return (flags.load(std::memory_order_acquire) & flag) != 0; }
   };
+  class Expiry;
+  void CancelExpiryLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // What has to be dropped or told once mu_ is free.
   struct Aftermath;
 
@@ -145,6 +149,7 @@ class TcpConnection final : public RefCounted {
   std::atomic<Phase> phase_{Phase::kConnecting};
   mutable absl::Mutex mu_;
   std::array<Side, 2> sides_;
+  Ref<Expiry> expiry_ ABSL_GUARDED_BY(mu_);  // Only where a client has to wait.
   int first_fin_ ABSL_GUARDED_BY(mu_) = -1;
   bool over_ ABSL_GUARDED_BY(mu_) = false;  // Both ports are free, or in TIME_WAIT.
 };

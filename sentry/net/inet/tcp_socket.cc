@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "sentry/task/task.h"
+#include "sentry/task/waiter.h"
 
 namespace sentry {
 namespace {
@@ -22,6 +23,21 @@ constexpr size_t kMaxWaiting = 2048;  // net.ipv4.tcp_max_syn_backlog.
 constexpr int kDefaultSend = 16384, kDefaultReceive = 131072;
 // States of include/net/tcp_states.h.
 constexpr int kSynSent = 2, kClose = 7, kListen = 10;
+
+// When a client that hears nothing gives up: TCP_SYNCNT retries, each after twice the time of the
+// one before (RFC 6298), or TCP_USER_TIMEOUT.
+int64_t ConnectDeadline(const TcpOptions& options) {
+  constexpr int64_t kMs = 1'000'000;
+  const int retries = std::min(options.get(TcpOptions::kSynCount), 6);
+  int64_t wait_ms = ((int64_t{2} << retries) - 1) * 1000;
+  if (options.get(TcpOptions::kSynCount) > retries) {
+    wait_ms += int64_t{120'000} * (options.get(TcpOptions::kSynCount) - retries);
+  }
+  if (const int user = options.get(TcpOptions::kUserTimeout); user > 0) {
+    wait_ms = std::min<int64_t>(wait_ms, user);
+  }
+  return Deadline::After(wait_ms * kMs).ns;
+}
 
 }  // namespace
 
@@ -215,6 +231,7 @@ Status TcpSocket::StartConnect(Task& task, const SocketAddress& address) {
     const Status queued = listener ? static_cast<TcpSocket&>(*listener).Enqueue(connection)
                                    : Status(Errno(ECONNREFUSED));
     if (!queued.ok()) connection->Refuse(queued.error());
+    if (!connection->established()) connection->ExpireAt(ConnectDeadline(tcp_));
   }
   if (nonblocking()) return Errno(EINPROGRESS);
   const Status outcome = FinishConnect();
