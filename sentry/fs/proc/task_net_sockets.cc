@@ -56,7 +56,7 @@ std::string Tcp(NetworkNamespace& space, int domain) {
     if (row.domain != domain) continue;
     const std::string line = absl::StrFormat("%4d: %s %d %s %d %d %d %d %d", number++, Common(row),
                                              1, kPointer, 100, 0, 0, 10, 0);
-    absl::StrAppendFormat(&text, v4 ? "%-149s\n" : "%s\n", line);
+    text += (v4 ? absl::StrFormat("%-149s", line) : line) + "\n";
   }
   return text;
 }
@@ -71,7 +71,7 @@ std::string Datagrams(NetworkNamespace& space, int domain, InetTable table) {
     if (row.domain != domain) continue;
     const std::string line =
         absl::StrFormat("%5d: %s %d %s %u", number++, Common(row), 2, kPointer, row.drops);
-    absl::StrAppendFormat(&text, v4 ? "%-127s\n" : "%s\n", line);
+    text += (v4 ? absl::StrFormat("%-127s", line) : line) + "\n";
   }
   return text;
 }
