@@ -1,5 +1,6 @@
 #include "gofer/net/server.h"
 
+#include <linux/fib_rules.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <netinet/in.h>
@@ -42,6 +43,24 @@ int CheckKind(int domain, int type, int protocol) {
       return protocol == echo ? 0 : EPROTONOSUPPORT;
     default:
       return ESOCKTNOSUPPORT;
+  }
+}
+
+// Of the body that a dump's request has; 0 for those that are not asked for.
+size_t DumpBodySize(int type) {
+  switch (type) {
+    case RTM_GETLINK:
+      return sizeof(ifinfomsg);
+    case RTM_GETADDR:
+      return sizeof(ifaddrmsg);
+    case RTM_GETROUTE:
+      return sizeof(rtmsg);
+    case RTM_GETRULE:
+      return sizeof(fib_rule_hdr);
+    case RTM_GETNEIGH:
+      return sizeof(ndmsg);
+    default:
+      return 0;
   }
 }
 
@@ -176,20 +195,18 @@ class Server {
   bool Fail(int error) { return Send({.error = error}, {}, -1); }
 
   bool Dump(int type) {
-    const bool known = type == RTM_GETLINK || type == RTM_GETADDR || type == RTM_GETROUTE ||
-                       type == RTM_GETRULE || type == RTM_GETNEIGH;
-    if (!known) return Fail(EINVAL);
+    const size_t body = DumpBodySize(type);
+    if (body == 0) return Fail(EINVAL);
     if (!route_.valid()) return Fail(EOPNOTSUPP);
     struct {
       nlmsghdr header;
-      rtgenmsg body;
-      char rest[64];  // Zeroes: whatever body the request has.
+      char body[16];  // Zeroes: everything of the kind.
     } ask{};
-    ask.header.nlmsg_len = sizeof(ask);
+    ask.header.nlmsg_len = static_cast<uint32_t>(sizeof(ask.header) + body);
     ask.header.nlmsg_type = static_cast<uint16_t>(type);
     ask.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
     ask.header.nlmsg_seq = ++sequence_;
-    iovec io{.iov_base = &ask, .iov_len = sizeof(ask)};
+    iovec io{.iov_base = &ask, .iov_len = ask.header.nlmsg_len};
     msghdr header{};
     header.msg_iov = &io;
     header.msg_iovlen = 1;
