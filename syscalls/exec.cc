@@ -243,10 +243,11 @@ Result<int64_t> Vfork(Task& task, Context& context) {
 }
 
 Result<Unit> Unshare(Task& task, uint64_t flags) {
-  constexpr uint64_t kNamespaces = CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER |
-                                   CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWCGROUP | CLONE_NEWTIME;
+  constexpr uint64_t kNamespaces = CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID |
+                                   CLONE_NEWNET | CLONE_NEWCGROUP | CLONE_NEWTIME;
   constexpr uint64_t kProcess = CLONE_THREAD | CLONE_SIGHAND | CLONE_VM;
-  constexpr uint64_t kKnown = kNamespaces | CLONE_NEWNS | kProcess | CLONE_FS | CLONE_FILES | CLONE_SYSVSEM;
+  constexpr uint64_t kKnown =
+      kNamespaces | CLONE_NEWNS | kProcess | CLONE_FS | CLONE_FILES | CLONE_SYSVSEM;
   if ((flags & ~kKnown) != 0) return Errno(EINVAL);
   if ((flags & kNamespaces) != 0) return Errno(EPERM);
   if ((flags & kProcess) != 0) {

@@ -22,8 +22,8 @@
 namespace sentry {
 namespace {
 
-constexpr uint64_t kNamespaces = CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER |
-                                 CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWCGROUP;
+constexpr uint64_t kNamespaces =
+    CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWCGROUP;
 constexpr int kCapSysAdmin = 21;
 // More tasks than this the sandbox does not hold, whatever RLIMIT_NPROC says.
 constexpr size_t kMaxTasks = 32768;

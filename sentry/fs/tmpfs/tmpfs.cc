@@ -40,9 +40,7 @@ Tmpfs::Tmpfs(const Options& options)
     : dev_(NextDev()),
       options_(options),
       bytes_limit_(options.size != 0 ? options.size : HalfOfMemory()),
-      inodes_limit_(options.inodes != 0
-                        ? options.inodes
-                        : DefaultInodes(HalfOfMemory())) {}
+      inodes_limit_(options.inodes != 0 ? options.inodes : DefaultInodes(HalfOfMemory())) {}
 
 Ref<Tmpfs> NewTmpfs(const TmpfsOptions& options) { return Ref<Tmpfs>::Adopt(new Tmpfs(options)); }
 

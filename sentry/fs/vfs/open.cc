@@ -192,16 +192,15 @@ Result<Ref<File>> Vfs::OpenInode(const WalkContext& ctx, const Path& path, OpenF
       break;
     case S_IFCHR:
     case S_IFBLK:
-      // Nodes that are a device themselves, wherever a node of that number would lead. Only terminals
-      // know O_NOCTTY.
+      // Nodes that are a device themselves, wherever a node of that number would lead. Only
+      // terminals know O_NOCTTY.
       if (inode.OpensItself()) {
         file = TRY(inode.Open(kept.With(flags.raw() & O_NOCTTY)));
         break;
       }
       if (!open_device_) return Errno(ENXIO);
-      file = TRY(
-          open_device_(TRY(inode.GetAttributes()).rdev, path.dentry->inode_ref(),
-                       kept.With(flags.raw() & O_NOCTTY), ctx.task));
+      file = TRY(open_device_(TRY(inode.GetAttributes()).rdev, path.dentry->inode_ref(),
+                              kept.With(flags.raw() & O_NOCTTY), ctx.task));
       break;
     case S_IFSOCK:
       return Errno(ENXIO);

@@ -27,8 +27,8 @@ Ref<Dentry> NothingRoot() {
 }  // namespace
 
 Vfs::Vfs()
-    : anonymous_mount_(MakeRef<Mount>(
-          MakeRef<Superblock>(NothingRoot(), "anon_inodefs", 0), NothingRoot(), "none", 0)),
+    : anonymous_mount_(MakeRef<Mount>(MakeRef<Superblock>(NothingRoot(), "anon_inodefs", 0),
+                                      NothingRoot(), "none", 0)),
       names_(std::make_unique<DentryCache>()),
       mounts_(std::make_unique<MountTable>()) {}
 

@@ -128,7 +128,9 @@ TEST_F(VfsTest, CrossesMounts) {
   EXPECT_EQ(t.Rename("/mnt", "/other"), EBUSY);
   EXPECT_EQ(t.vfs.Mounts(t.ctx.root).size(), 2u);
   EXPECT_EQ(t.vfs.Mounts(t.ctx.root)[1].path, "/mnt");
-  EXPECT_EQ(Code(t.vfs.Unmount(*t.vfs.NamespaceOf(*t.ctx.root.mount), *t.vfs.Walk(t.ctx, "/mnt", {}), 0)), 0);
+  EXPECT_EQ(
+      Code(t.vfs.Unmount(*t.vfs.NamespaceOf(*t.ctx.root.mount), *t.vfs.Walk(t.ctx, "/mnt", {}), 0)),
+      0);
   EXPECT_EQ(t.Errors("/mnt/hidden"), 0);
 }
 
