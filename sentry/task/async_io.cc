@@ -114,6 +114,11 @@ void AsyncIo::Tell(uint32_t told) {
 void AsyncIo::OnAlarm() {
   const uint32_t events = pending_.exchange(0, std::memory_order_relaxed);
   if ((events & POLLPRI) != 0) SendToOwner(MakeKernelSignalInfo(SIGURG));
+  {
+    // Closed or switched off since.
+    absl::MutexLock lock(&mu_);
+    if (queue_ == nullptr) return;
+  }
   if ((events & (POLLIN | POLLHUP)) != 0) Send(POLLIN | POLLRDNORM, POLL_IN);
   if ((events & (POLLOUT | POLLERR)) != 0) Send(POLLOUT | POLLWRNORM | POLLWRBAND, POLL_OUT);
 }
