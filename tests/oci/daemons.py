@@ -1,7 +1,7 @@
 """The real callers of a runtime: dockerd with its containerd and shim, ctr, podman.
 
-dockerd runs in namespaces of its own (pids, mounts, network), so that it ends with the test whatever
-happens, and nothing of the host's network or mounts is touched.
+dockerd runs in namespaces of its own (pids, mounts, network), so that it ends with the test
+whatever happens, and nothing of the host's network or mounts is touched.
 """
 import concurrent.futures
 import json
@@ -191,12 +191,14 @@ def exec_(docker):
 def on_terminal(docker, *args):
     """A docker command on a terminal of 24 by 80, as script(1) makes one."""
     command = " ".join("'" + a.replace("'", "'\\''") + "'" for a in docker.command(*args))
-    return harness.execute(["script", "-qec", f"stty rows 24 cols 80; {command}", "/dev/null"], b"", 60)
+    script = f"stty rows 24 cols 80; {command}"
+    return harness.execute(["script", "-qec", script, "/dev/null"], b"", 60)
 
 
 @docker_case
 def run_on_a_terminal(docker):
-    out = on_terminal(docker, "run", "--rm", "-it", "box", "sh", "-c", "test -t 0 && tty; echo $TERM")
+    out = on_terminal(docker, "run", "--rm", "-it", "box", "sh", "-c",
+                      "test -t 0 && tty; echo $TERM")
     want("/dev/pts/0" in out.out or "/dev/console" in out.out, f"output {out.out!r}")
     want("xterm" in out.out, f"output {out.out!r}")
 
@@ -239,7 +241,8 @@ def stats(docker):
 
 @docker_case
 def pause(docker):
-    docker.detached("one", "echo ready; i=0; while :; do i=$((i+1)); echo $i >/tmp/n; sleep 0.02; done")
+    docker.detached("one", "echo ready; i=0; while :; do i=$((i+1)); echo $i >/tmp/n; "
+                           "sleep 0.02; done")
     docker("pause", "one")
     want_equal(docker.inspect("one", ".State.Status"), "paused", "status")
     want(docker.try_run("exec", "one", "true").status != 0, "exec into a paused container succeeds")
@@ -275,8 +278,8 @@ def restart_policy(docker):
 
 @docker_case
 def healthcheck(docker):
-    docker.detached("one", FOREVER, "--health-cmd", "test -e /tmp/well", "--health-interval", "300ms",
-                    "--health-retries", "1")
+    docker.detached("one", FOREVER, "--health-cmd", "test -e /tmp/well", "--health-interval",
+                    "300ms", "--health-retries", "1")
     docker.await_state("one", ".State.Health.Status", "unhealthy")
     docker("exec", "one", "touch", "/tmp/well")
     docker.await_state("one", ".State.Health.Status", "healthy")
@@ -297,8 +300,9 @@ def volumes(docker):
 
 @docker_case
 def read_only_and_tmpfs(docker):
-    docker.shell("touch /x; touch /t/x && echo tmpfs", "--read-only", "--tmpfs", "/t:size=64k").expect(
-        status=0, out="tmpfs\n", err_has="Read-only file system")
+    outcome = docker.shell("touch /x; touch /t/x && echo tmpfs", "--read-only", "--tmpfs",
+                           "/t:size=64k")
+    outcome.expect(status=0, out="tmpfs\n", err_has="Read-only file system")
 
 
 @docker_case
@@ -345,7 +349,8 @@ def memory(docker):
 
 @docker_case
 def pids_limit(docker):
-    outcome = docker.shell("for i in $(seq 80); do sleep 100 & done; echo all", "--pids-limit", "40")
+    outcome = docker.shell("for i in $(seq 80); do sleep 100 & done; echo all",
+                           "--pids-limit", "40")
     outcome.expect(status=2, err_has="can't fork")
 
 
@@ -365,7 +370,8 @@ def names_and_hosts(docker):
 @docker_case
 def default_network(docker):
     """The veth that Docker prepared, with its address."""
-    outcome = docker.shell("cat /proc/net/dev | grep -c eth0; ip addr show eth0 | grep -c 172.31.99.")
+    outcome = docker.shell("cat /proc/net/dev | grep -c eth0; "
+                           "ip addr show eth0 | grep -c 172.31.99.")
     outcome.expect(status=0, out="1\n1\n")
 
 
@@ -376,8 +382,8 @@ def user_network(docker):
     try:
         docker.detached("server", "echo ready; while :; do echo hello | nc -l -p 7000; done",
                         "--network", "net-a")
-        client = docker.shell("for i in $(seq 50); do nc server 7000 </dev/null && exit; sleep 0.1; "
-                              "done; exit 9", "--network", "net-a")
+        client = docker.shell("for i in $(seq 50); do nc server 7000 </dev/null && exit; "
+                              "sleep 0.1; done; exit 9", "--network", "net-a")
         client.expect(status=0, out="hello\n")
     finally:
         docker.remove_all()
@@ -460,7 +466,8 @@ def ctr_run(subject):
     ctr(SESSION, subject, "task", "resume", "c2").expect(status=0)
     ctr(SESSION, subject, "task", "metrics", "c2").expect(status=0)
     ctr(SESSION, subject, "task", "kill", "-s", "SIGKILL", "c2").expect(status=0)
-    want(eventually(lambda: "STOPPED" in ctr(SESSION, subject, "task", "ls").out, 10), "still there")
+    want(eventually(lambda: "STOPPED" in ctr(SESSION, subject, "task", "ls").out, 10),
+         "still there")
     ctr(SESSION, subject, "task", "delete", "c2").expect(status=None)
     ctr(SESSION, subject, "container", "delete", "c2").expect(status=0)
 

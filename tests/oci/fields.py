@@ -86,7 +86,8 @@ TABLE = {
 # name: (destination, type, source, options, script, output)
 MOUNTS = {
     "mount_tmpfs_size": ("/mnt", "tmpfs", "tmpfs", ["size=64k"],
-                         "head -c 100k /dev/zero >/mnt/x 2>/dev/null; stat -c %s /mnt/x", "65536\n"),
+                         "head -c 100k /dev/zero >/mnt/x 2>/dev/null; stat -c %s /mnt/x",
+                         "65536\n"),
     "mount_tmpfs_mode": ("/mnt/new", "tmpfs", "tmpfs", ["mode=700", "uid=3", "gid=4"],
                          "stat -c '%a %u:%g' /mnt/new", "700 3:4\n"),
     "mount_ro": ("/mnt", "tmpfs", "tmpfs", ["ro"],

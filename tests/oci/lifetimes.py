@@ -282,7 +282,8 @@ def start_on_terminal(runtime, script, rows=None):
 @case
 def terminal_over_the_console_socket(runtime):
     bundle, console = start_on_terminal(
-        runtime, "tty; test -t 0 && test -t 1 && test -t 2 && echo all; read x; echo got-$x", (31, 77))
+        runtime, "tty; test -t 0 && test -t 1 && test -t 2 && echo all; read x; echo got-$x",
+        (31, 77))
     console.expect(r"/dev/(pts/\d+|console)\r\n")
     console.expect("all")
     console.send("word\n")
@@ -525,8 +526,8 @@ def update_limits(runtime):
     bundle = runtime.bundle(script=FOREVER)
     bundle.set("linux.cgroupsPath", f"/oci-test/{bundle.id}").create()
     resources = {"memory": {"limit": 134217728}, "pids": {"limit": 77}}
-    bundle.call("update", "--resources", "-", bundle.id, data=json.dumps(resources).encode()).expect(
-        status=0)
+    text = json.dumps(resources).encode()
+    bundle.call("update", "--resources", "-", bundle.id, data=text).expect(status=0)
     with open(os.path.join(bundle.cgroup_of("pids"), "pids.max")) as f:
         want_limit(runtime, f.read(), 77)
     bundle.call("update", "--pids-limit", "66", bundle.id).expect(status=0)

@@ -5,8 +5,9 @@
          [--daemons] [NAME…]
 
 Any runtime with runc's command line can be given; the cases were seen to hold with Debian's
-runc and crun first. Names are regular expressions. The last line is 'N passed, N failed'. The cases are in
-fields.py, lifetimes.py, faults.py; those with the real daemons in daemons.py (--daemons).
+runc and crun first. Names are regular expressions. The last line is 'N passed, N failed'. The
+cases are in fields.py, lifetimes.py, faults.py; those with the real daemons in daemons.py
+(--daemons).
 """
 import argparse
 import os

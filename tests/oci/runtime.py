@@ -32,8 +32,9 @@ def make_rootfs(path):
     shutil.copy("/bin/busybox", os.path.join(path, "bin", "busybox"))
     for applet in APPLETS:
         os.symlink("busybox", os.path.join(path, "bin", applet))
-    for name, text in (("etc/passwd", "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/:/bin/sh\n"),
-                       ("etc/group", "root:x:0:\nuser:x:1000:\n"), ("data/file", "content\n")):
+    users = "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/:/bin/sh\n"
+    for name, text in (("etc/passwd", users), ("etc/group", "root:x:0:\nuser:x:1000:\n"),
+                       ("data/file", "content\n")):
         with open(os.path.join(path, name), "w") as f:
             f.write(text)
 
