@@ -226,6 +226,7 @@ absl::StatusOr<CommandLine> ParseHelp(std::span<char* const> args) {
   const std::string topic = args.empty() ? "" : args[0];
   if (topic.empty() || topic == "help") return Print(GeneralHelp());
   if (topic == "do") return Print(DoHelp());
+  if (topic == "oci") return CommandLine{.action = CommandLine::Action::kOci, .text = "help"};
   if (topic == "syscalls") return Print(SyscallsText());
   return absl::InvalidArgumentError(absl::StrCat("help: there is no topic ", topic));
 }

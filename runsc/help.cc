@@ -16,6 +16,9 @@ std::string VersionText() {
   return "sandbox version " SANDBOX_VERSION "\ncommit: " SANDBOX_COMMIT "\nspec: 1.2.0\n";
 }
 
+std::string Version() { return SANDBOX_VERSION; }
+std::string Commit() { return SANDBOX_COMMIT; }
+
 std::string SyscallsText() { return syscalls::DescribeSyscalls(); }
 
 }  // namespace runsc

@@ -8,6 +8,9 @@ namespace runsc {
 
 // `sandbox --version`, in the form container managers parse.
 std::string VersionText();
+// Of the release, and of the source that it was built from.
+std::string Version();
+std::string Commit();
 // What `sandbox help syscalls` prints: the compatibility table.
 std::string SyscallsText();
 

@@ -10,6 +10,7 @@
 #include "absl/strings/str_format.h"
 #include "base/log.h"
 #include "runsc/do.h"
+#include "runsc/oci/side_commands.h"
 
 namespace runsc::oci {
 
@@ -104,10 +105,6 @@ constexpr Flag kListFlags[] = {
     {"quiet", nullptr, "ids only", Switch<&OciOptions::quiet>},
     {"q", nullptr, "--quiet", Switch<&OciOptions::quiet>},
 };
-constexpr Flag kPsFlags[] = {
-    {"format", "KIND", "table, or json [table]", SetFormat},
-    {"f", "KIND", "--format", SetFormat},
-};
 constexpr Flag kExecFlags[] = {
     kConsole,
     kPidfd,
@@ -145,7 +142,6 @@ constexpr CommandRow kCommands[] = {
     {"kill", "ID [SIGNAL]", "send a signal [TERM]", 1, 2, kKillFlags, RunKill},
     {"delete", "ID", "remove a stopped one", 1, 1, kDeleteFlags, RunDelete},
     {"exec", "ID [CMD...]", "run another process in it", 1, kAny, kExecFlags, RunExec},
-    {"ps", "ID [PS FLAGS...]", "print its processes on the host", 1, kAny, kPsFlags, RunPs},
     {"pause", "ID", "stop all its processes", 1, 1, {}, RunPause},
     {"resume", "ID", "let them go on", 1, 1, {}, RunResume},
     {"wait", "ID", "wait for its end and print the exit status", 1, 1, {}, RunWait},
@@ -167,6 +163,10 @@ int Tell(const absl::Status& failure, const Config& config) {
 
 absl::StatusOr<int> Dispatch(const std::string& command, std::span<char* const> arguments,
                              Config& config) {
+  if (command == "help") return Print(DescribeCommands());
+  for (const SideCommand& side : SideCommands()) {
+    if (command == side.name) return side.run(config, arguments);
+  }
   const CommandRow* const row = Find(command);
   if (row == nullptr) {
     return absl::InvalidArgumentError(
@@ -197,6 +197,9 @@ std::string DescribeCommands() {
   for (const CommandRow& row : kCommands) {
     absl::StrAppendFormat(&text, "sandbox [FLAGS] %s [FLAGS] %s\n    %s\n%s", row.name, row.usage,
                           row.help, DescribeFlags(row.flags));
+  }
+  for (const SideCommand& side : SideCommands()) {
+    absl::StrAppendFormat(&text, "sandbox [FLAGS] %s %s\n", side.name, side.help);
   }
   return text;
 }

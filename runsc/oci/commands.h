@@ -55,7 +55,9 @@ absl::StatusOr<int> RunResume(Config& config, const Arguments& arguments);
 // list.cc
 absl::StatusOr<int> RunState(Config& config, const Arguments& arguments);
 absl::StatusOr<int> RunList(Config& config, const Arguments& arguments);
-absl::StatusOr<int> RunPs(Config& config, const Arguments& arguments);
+
+// To standard output.
+absl::StatusOr<int> Print(const std::string& text);
 
 // The process section of a container, as `exec` wants it: kept in its directory.
 absl::Status SaveProcess(const Entry& entry, const spec::Process& process);

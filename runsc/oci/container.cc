@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/log.h"
 #include "runsc/lockdown.h"
 #include "runsc/spec/parse.h"
 #include "runsc/spec/unsupported.h"
@@ -61,6 +62,10 @@ absl::StatusOr<Container> LoadContainer(const std::string& id, const std::string
   if (!spec.ok()) return spec.status();
   container.spec = *std::move(spec);
   if (absl::Status s = spec::CheckSupported(container.spec); !s.ok()) return s;
+  if (!container.spec.hooks.start_container.empty()) {
+    return absl::UnimplementedError("hooks.startContainer: is not supported");
+  }
+  for (const std::string& remark : spec::Remarks(container.spec)) LOG_INFO("%s", remark);
   if (!container.spec.process) return absl::InvalidArgumentError("process: is missing");
   if (absl::Status s = FindRoot(container); !s.ok()) return s;
   if (absl::Status s = FindMounts(container); !s.ok()) return s;

@@ -20,12 +20,15 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "runsc/cli.h"
+#include "runsc/hooks/hooks.h"
 #include "runsc/lockdown.h"
 #include "runsc/oci/channel.h"
 #include "runsc/oci/commands.h"
 #include "runsc/oci/container.h"
 #include "runsc/oci/enter.h"
 #include "runsc/oci/foreground.h"
+#include "runsc/oci/groups.h"
+#include "runsc/oci/late_hooks.h"
 #include "runsc/oci/monitor.h"
 #include "runsc/oci/record_json.h"
 #include "runsc/oci/terminal.h"
@@ -112,6 +115,18 @@ absl::StatusOr<std::optional<Pty>> MakeConsole(const Config& config, const spec:
   return std::optional<Pty>(*std::move(pty));
 }
 
+// Puts the monitor into its control group. The store knows of it before it exists, so that a crash
+// leaves nothing that `delete` does not find.
+absl::Status EnterGroup(const Config& config, Made& made) {
+  absl::StatusOr<cgroup::Placement> placement = LocateGroup(config, *config.container);
+  if (!placement.ok()) return placement.status();
+  made.record.cgroup = cgroup::Encode(*placement);
+  if (absl::Status s = made.entry.Save(made.record); !s.ok()) return s;
+  absl::Status status = MakeGroup(config, *config.container, made.monitor, *placement);
+  made.record.cgroup = cgroup::Encode(*placement);
+  return status;
+}
+
 // Starts the monitor and waits until the container is set up.
 absl::Status Launch(const Config& config, Made& made, UniqueFd& channel) {
   absl::StatusOr<UniqueFd> listener = ListenIn(made.entry.directory());
@@ -132,6 +147,8 @@ absl::Status Launch(const Config& config, Made& made, UniqueFd& channel) {
   if (!monitor.ok()) return monitor.status();
   made.monitor = *monitor;
   if (console->has_value()) made.console = std::move((*console)->master);
+  if (absl::Status s = EnterGroup(config, made); !s.ok()) return s;
+  if (absl::Status s = Proceed(channel.get()); !s.ok()) return s;
   const absl::StatusOr<Birth> birth = AwaitBirth(channel.get());
   if (!birth.ok()) return birth.status();
   if (birth->failed != 0) {
@@ -160,7 +177,24 @@ std::string NameOfUser() {
   return uid == 0 ? "root" : absl::StrCat(uid);
 }
 
+absl::Status RunHooksOf(const Record& record, const char* kind,
+                        const std::vector<spec::Hook>& hooks, const char* status) {
+  if (hooks.empty()) return absl::OkStatus();
+  return RunHooks(kind, hooks, HookStateOf(record, status));
+}
+
+// The namespaces are there, the process does not run yet.
+absl::Status RunCreateHooks(const Record& record, const spec::Hooks& hooks) {
+  constexpr char kStatus[] = "creating";
+  absl::Status status = RunHooksOf(record, "prestart", hooks.prestart, kStatus);
+  if (status.ok()) status = RunHooksOf(record, "createRuntime", hooks.create_runtime, kStatus);
+  if (status.ok()) status = RunHooksOf(record, "createContainer", hooks.create_container, kStatus);
+  return status;
+}
+
 absl::Status Finish(const Config& config, Made& made, const UniqueFd& channel) {
+  const spec::Hooks& hooks = config.container->spec.hooks;
+  if (absl::Status s = RunCreateHooks(made.record, hooks); !s.ok()) return s;
   if (absl::Status s = made.entry.Save(made.record); !s.ok()) return s;
   if (absl::Status s = WritePidFile(config.oci.pid_file, made.monitor); !s.ok()) return s;
   return Release(channel.get());
@@ -199,10 +233,11 @@ absl::StatusOr<Made> Make(Config& config, const std::string& id, Container& cont
                  .created = Now(),
                  .owner = NameOfUser(),
                  .annotations = container.spec.annotations,
-                 .creator = Identify(getpid())};
+                 .creator = Identify(getpid()),
+                 .has_hooks = HasLateHooks(container.spec.hooks)};
   UniqueFd channel;
-  status = made.entry.Save(made.record);
-  if (status.ok()) status = SaveProcess(made.entry, *container.spec.process);
+  signal(SIGCHLD, SIG_DFL);  // Hooks are waited for.
+  status = SaveProcess(made.entry, *container.spec.process);
   if (status.ok()) status = Launch(config, made, channel);
   if (status.ok()) status = Finish(config, made, channel);
   if (status.ok()) return made;
@@ -227,7 +262,10 @@ absl::Status Start(Entry& entry, Record& record) {
   absl::Status asked = Ask(entry.directory(), {.kind = Request::Kind::kStart});
   if (!asked.ok()) return asked;
   record.started = true;
-  return entry.Save(record);
+  if (absl::Status s = entry.Save(record); !s.ok()) return s;
+  const absl::StatusOr<spec::Hooks> hooks = LoadHooks(record);
+  if (!hooks.ok()) return hooks.status();
+  return RunHooksOf(record, "poststart", hooks->poststart, "running");
 }
 
 }  // namespace

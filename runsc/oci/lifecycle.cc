@@ -12,10 +12,14 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "base/log.h"
+#include "runsc/hooks/hooks.h"
 #include "runsc/lockdown.h"
 #include "runsc/oci/channel.h"
 #include "runsc/oci/commands.h"
 #include "runsc/oci/foreground.h"
+#include "runsc/oci/groups.h"
+#include "runsc/oci/late_hooks.h"
 
 namespace runsc::oci {
 
@@ -83,6 +87,15 @@ absl::Status KillAndWait(const ProcessId& process) {
   return absl::OkStatus();
 }
 
+// A frozen monitor answers later. SIGKILL is not to wait for that, as with runc.
+absl::StatusOr<int> KillPaused(const Entry& entry, const Record& record, const Request& request) {
+  const absl::StatusOr<UniqueFd> connection = ConnectIn(entry.directory());
+  if (!connection.ok() || !SendRequest(connection->get(), request).ok()) return NotRunning();
+  if (request.signal != SIGKILL) return 0;
+  if (absl::Status s = GroupOf(record).Thaw(); !s.ok()) return s;
+  return 0;
+}
+
 }  // namespace
 
 absl::StatusOr<int> RunKill(Config& config, const Arguments& arguments) {
@@ -95,6 +108,7 @@ absl::StatusOr<int> RunKill(Config& config, const Arguments& arguments) {
   if (phase == Phase::kStopped || phase == Phase::kCreating) return NotRunning();
   if (*sig == 0) return 0;
   const auto kind = config.oci.all ? Request::Kind::kSignalAll : Request::Kind::kSignal;
+  if (phase == Phase::kPaused) return KillPaused(*entry, record, {.kind = kind, .signal = *sig});
   const absl::Status asked = Ask(entry->directory(), {.kind = kind, .signal = *sig});
   if (asked.ok()) return 0;
   // It ended on its own at this very moment.
@@ -103,11 +117,25 @@ absl::StatusOr<int> RunKill(Config& config, const Arguments& arguments) {
 }
 
 absl::Status Destroy(Entry& entry, const Record& record) {
+  const cgroup::Manager group = GroupOf(record);
+  // What is frozen does not die with v1's freezer. Without a group there is nothing to thaw.
+  if (record.paused) (void)group.Thaw();
   AskToEnd(entry, record.monitor);
   for (const ProcessId& process : {record.monitor, record.sentry, record.gofer}) {
     if (absl::Status s = KillAndWait(process); !s.ok()) return s;
   }
-  return entry.Remove();
+  // A process that nobody knows of any more, where a command was killed.
+  if (absl::Status s = group.Kill(); !s.ok()) LOG_WARNING("%s", std::string(s.message()));
+  if (absl::Status s = group.Remove(); !s.ok()) return s;
+  const absl::StatusOr<spec::Hooks> hooks = LoadHooks(record);
+  if (absl::Status s = entry.Remove(); !s.ok()) return s;
+  // What these do is no reason not to delete (runtime.md, "Lifecycle").
+  absl::Status told = hooks.status();
+  if (hooks.ok() && !hooks->poststop.empty()) {
+    told = RunHooks("poststop", hooks->poststop, HookStateOf(record, "stopped"));
+  }
+  if (!told.ok()) LOG_WARNING("%s", std::string(told.message()));
+  return absl::OkStatus();
 }
 
 absl::StatusOr<int> RunDelete(Config& config, const Arguments& arguments) {
@@ -145,22 +173,29 @@ absl::StatusOr<int> RunWait(Config& config, const Arguments& arguments) {
 absl::StatusOr<int> RunPause(Config& config, const Arguments& arguments) {
   absl::StatusOr<Entry> entry = StoreOf(config).Open(arguments[0]);
   if (!entry.ok()) return entry.status();
-  const Record record = entry->Load();
+  Record record = entry->Load();
   const Phase phase = PhaseOf(record);
   if (phase != Phase::kRunning && phase != Phase::kCreated) {
     return absl::FailedPreconditionError(
         absl::StrCat("container not running or created: ", NameOf(phase)));
   }
-  return absl::UnimplementedError("pause: there is no control group to freeze");
+  if (absl::Status s = GroupOf(record).Freeze(); !s.ok()) return s;
+  record.paused = true;
+  if (absl::Status s = entry->Save(record); !s.ok()) return s;
+  return 0;
 }
 
 absl::StatusOr<int> RunResume(Config& config, const Arguments& arguments) {
   absl::StatusOr<Entry> entry = StoreOf(config).Open(arguments[0]);
   if (!entry.ok()) return entry.status();
-  if (PhaseOf(entry->Load()) != Phase::kPaused) {
+  Record record = entry->Load();
+  if (PhaseOf(record) != Phase::kPaused) {
     return absl::FailedPreconditionError("container not paused");
   }
-  return absl::UnimplementedError("resume: there is no control group to thaw");
+  if (absl::Status s = GroupOf(record).Thaw(); !s.ok()) return s;
+  record.paused = false;
+  if (absl::Status s = entry->Save(record); !s.ok()) return s;
+  return 0;
 }
 
 }  // namespace runsc::oci

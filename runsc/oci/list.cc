@@ -1,18 +1,12 @@
-// state, list and ps: what there is to see without asking anybody.
-#include <pwd.h>
+// state and list: what there is to see without asking anybody.
 #include <stdio.h>
 #include <unistd.h>
-
-#include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "runsc/oci/commands.h"
-#include "runsc/oci/processes.h"
 
 namespace runsc::oci {
-
-namespace {
 
 absl::StatusOr<int> Print(const std::string& text) {
   if (fwrite(text.data(), 1, text.size(), stdout) != text.size() || fflush(stdout) != 0) {
@@ -20,8 +14,6 @@ absl::StatusOr<int> Print(const std::string& text) {
   }
   return 0;
 }
-
-}  // namespace
 
 absl::StatusOr<int> RunState(Config& config, const Arguments& arguments) {
   const absl::StatusOr<Entry> entry = StoreOf(config).Find(arguments[0]);
@@ -49,18 +41,6 @@ absl::StatusOr<int> RunList(Config& config, const Arguments&) {
   }
   if (config.oci.quiet) return Print(ids);
   return Print(config.oci.format == "json" ? absl::StrCat("[", json, "]\n") : table);
-}
-
-absl::StatusOr<int> RunPs(Config& config, const Arguments& arguments) {
-  const absl::StatusOr<Entry> entry = StoreOf(config).Find(arguments[0]);
-  if (!entry.ok()) return entry.status();
-  const Record record = entry->Load();
-  if (PhaseOf(record) == Phase::kStopped) {
-    return absl::FailedPreconditionError("container not running");
-  }
-  const std::vector<pid_t> pids = ProcessesOf(record);
-  if (config.oci.format == "json") return Print(nlohmann::json(pids).dump() + "\n");
-  return PrintTable(pids, {arguments.begin() + 1, arguments.end()});
 }
 
 }  // namespace runsc::oci

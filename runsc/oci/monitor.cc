@@ -30,7 +30,7 @@ namespace runsc::oci {
 
 namespace {
 
-constexpr char kReleased = 'r';
+constexpr char kProceed = 'p', kReleased = 'r';
 constexpr size_t kMaxClients = 1000;
 
 // A command at the other end of a connection.
@@ -48,6 +48,8 @@ class Monitor {
   [[noreturn]] void Run() {
     TakeSession();
     BlockSignals();
+    char word = 0;
+    if (recv(start_.creator.get(), &word, sizeof(word), 0) != sizeof(word)) _exit(kExitSetUp);
     absl::Status status = start_.enter == nullptr ? absl::OkStatus() : start_.enter(start_.config);
     if (status.ok()) {
       absl::StatusOr<Sandbox> sandbox = Launch(start_.config);
@@ -327,6 +329,11 @@ class Monitor {
   int wait_status_ = 0;
 };
 
+absl::Status Say(int monitor, char word) {
+  if (send(monitor, &word, sizeof(word), MSG_NOSIGNAL) == sizeof(word)) return absl::OkStatus();
+  return absl::InternalError("the container's monitor has died");
+}
+
 }  // namespace
 
 absl::StatusOr<pid_t> ForkMonitor(MonitorStart start) {
@@ -355,11 +362,7 @@ absl::StatusOr<Birth> AwaitBirth(int monitor) {
   return birth;
 }
 
-absl::Status Release(int monitor) {
-  if (send(monitor, &kReleased, sizeof(kReleased), MSG_NOSIGNAL) == sizeof(kReleased)) {
-    return absl::OkStatus();
-  }
-  return absl::InternalError("the container's monitor has died");
-}
+absl::Status Proceed(int monitor) { return Say(monitor, kProceed); }
+absl::Status Release(int monitor) { return Say(monitor, kReleased); }
 
 }  // namespace runsc::oci

@@ -28,8 +28,10 @@ struct Birth {
   char message[512] = {};
 };
 
-// In `create`: forks the monitor. Its pid.
+// In `create`: forks the monitor, which waits for Proceed. Its pid.
 absl::StatusOr<pid_t> ForkMonitor(MonitorStart start);
+// It is in its control group: what it starts will be, too.
+absl::Status Proceed(int monitor);
 // Waits until the container is set up.
 absl::StatusOr<Birth> AwaitBirth(int monitor);
 // Lets the monitor outlive `create`. One that has not heard this ends with `create`.

@@ -63,6 +63,7 @@ std::string RecordToJson(const Record& record) {
                      {"gofer", ToJson(record.gofer)},
                      {"started", record.started},
                      {"paused", record.paused},
+                     {"hasHooks", record.has_hooks},
                      {"cgroup", record.cgroup}};
   return Dump(json, 2) + "\n";
 }
@@ -83,6 +84,7 @@ Record RecordFromJson(std::string_view text) {
   Get(json, "gofer", record.gofer);
   Get(json, "started", record.started);
   Get(json, "paused", record.paused);
+  Get(json, "hasHooks", record.has_hooks);
   Get(json, "cgroup", record.cgroup);
   const auto annotations = json.find("annotations");
   if (annotations != json.end() && annotations->is_object()) {

@@ -38,7 +38,8 @@ struct Record {
   ProcessId monitor, sentry, gofer;
   bool started = false;
   bool paused = false;
-  std::string cgroup;  // What the control group is found by; the cgroup manager's own text.
+  bool has_hooks = false;  // For later: late_hooks.h.
+  std::string cgroup;      // What the control group is found by; the cgroup manager's own text.
 };
 
 enum class Phase : uint8_t { kCreating, kCreated, kRunning, kPaused, kStopped };

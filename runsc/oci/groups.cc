@@ -1,0 +1,34 @@
+#include "runsc/oci/groups.h"
+
+#include <unistd.h>
+
+#include <utility>
+
+namespace runsc::oci {
+
+absl::StatusOr<cgroup::Placement> LocateGroup(const Config& config, const Container& container) {
+  const absl::StatusOr<cgroup::Host> host = cgroup::DetectHost();
+  if (!host.ok()) return host.status();
+  const auto driver =
+      config.oci.systemd_cgroup ? cgroup::Driver::kSystemd : cgroup::Driver::kCgroupfs;
+  return cgroup::Locate(*host, driver, container.spec.linux_.cgroups_path, container.id);
+}
+
+absl::Status MakeGroup(const Config& config, const Container& container, pid_t pid,
+                       cgroup::Placement& placement) {
+  const bool rootless = config.oci.rootless.value_or(geteuid() != 0);
+  cgroup::Manager manager(placement);
+  const auto refusal = rootless ? cgroup::OnRefusal::kGoOn : cgroup::OnRefusal::kFail;
+  if (absl::Status s = manager.Create(refusal, pid); !s.ok()) return s;
+  placement = manager.placement();
+  if (absl::Status s = manager.Enter(pid); !s.ok()) return s;
+  if (!container.spec.linux_.resources) return absl::OkStatus();
+  return manager.Set(*container.spec.linux_.resources);
+}
+
+cgroup::Manager GroupOf(const Record& record) {
+  absl::StatusOr<cgroup::Placement> placement = cgroup::Decode(record.cgroup);
+  return cgroup::Manager(placement.ok() ? *std::move(placement) : cgroup::Placement());
+}
+
+}  // namespace runsc::oci

@@ -1,0 +1,28 @@
+// The control group of a container, by what the store knows of it.
+#ifndef RUNSC_OCI_GROUPS_H_
+#define RUNSC_OCI_GROUPS_H_
+
+#include <sys/types.h>
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "runsc/cgroup/manager.h"
+#include "runsc/config.h"
+#include "runsc/oci/container.h"
+#include "runsc/oci/store.h"
+
+namespace runsc::oci {
+
+// Where it will be: nothing is made yet.
+absl::StatusOr<cgroup::Placement> LocateGroup(const Config& config, const Container& container);
+// Makes it around the process `pid` and sets the limits of the spec. `placement` is what was made.
+absl::Status MakeGroup(const Config& config, const Container& container, pid_t pid,
+                       cgroup::Placement& placement);
+// Of a container that exists; without directories when it has none, or none that is known.
+cgroup::Manager GroupOf(const Record& record);
+
+}  // namespace runsc::oci
+
+#endif  // RUNSC_OCI_GROUPS_H_
