@@ -180,6 +180,7 @@ constexpr Flag kOciFlags[] = {
      SetRootless},
     {"file-access", "KIND", "shared, or exclusive: nobody else changes the root [shared]",
      SetFileAccess},
+    {"version", nullptr, "print the version", SetSwitch<&Config::version>},
     {"host-uds", "KIND", "none: the host's unix sockets cannot be reached [none]", SetHostUds},
 };
 
@@ -267,6 +268,7 @@ absl::StatusOr<CommandLine> ParseCommandLine(int argc, char** argv) {
   const absl::StatusOr<size_t> used = ApplyFlags(flags, args, config);
   if (!used.ok()) return used.status();
   args = args.subspan(*used);
+  if (config.version) return Print(VersionText());
   if (args.empty()) return absl::InvalidArgumentError("no command given; see `sandbox help`");
   const std::string command = args[0];
   args = args.subspan(1);

@@ -84,6 +84,7 @@ struct Config {
   bool patch_eagerly = false;
   bool debug = false;
   bool debug_startup = false;
+  bool version = false;
   std::string log;  // A file; standard error when empty.
   int log_fd = -1;  // Of `log` once it is open; -1 for standard error.
   LogFormat log_format = LogFormat::kText;

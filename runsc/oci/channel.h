@@ -23,6 +23,8 @@ struct Request {
     kSignal,        // `signal` for the first process. kDone.
     kSignalAll,     // For every process. kDone.
     kDestroy,       // End it all, at once. No answer but the end of the connection.
+    kPause,         // Stops sentry and stubs. kDone.
+    kResume,        // The opposite. kDone.
     kWait,          // kExited with the first process's wait status.
     kExec,          // Another process; descriptors as control.h's kExec. kStarted, later kExited.
     kExecSignal,    // On the connection of kExec: `signal` for that process. No answer.

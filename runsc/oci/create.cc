@@ -120,11 +120,11 @@ absl::StatusOr<std::optional<Pty>> MakeConsole(const Config& config, const spec:
 absl::Status EnterGroup(const Config& config, Made& made) {
   absl::StatusOr<cgroup::Placement> placement = LocateGroup(config, *config.container);
   if (!placement.ok()) return placement.status();
-  made.record.cgroup = cgroup::Encode(*placement);
   if (absl::Status s = made.entry.Save(made.record); !s.ok()) return s;
+  if (absl::Status s = SaveGroup(made.entry, *placement); !s.ok()) return s;
   absl::Status status = MakeGroup(config, *config.container, made.monitor, *placement);
-  made.record.cgroup = cgroup::Encode(*placement);
-  return status;
+  if (!status.ok()) return status;
+  return SaveGroup(made.entry, *placement);
 }
 
 // Starts the monitor and waits until the container is set up.

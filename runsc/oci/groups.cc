@@ -4,7 +4,17 @@
 
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+#include "runsc/oci/record_json.h"
+#include "runsc/spec/parse.h"
+
 namespace runsc::oci {
+
+namespace {
+
+std::string PathIn(const Entry& entry) { return absl::StrCat(entry.directory(), "/cgroup"); }
+
+}  // namespace
 
 absl::StatusOr<cgroup::Placement> LocateGroup(const Config& config, const Container& container) {
   const absl::StatusOr<cgroup::Host> host = cgroup::DetectHost();
@@ -26,9 +36,15 @@ absl::Status MakeGroup(const Config& config, const Container& container, pid_t p
   return manager.Set(*container.spec.linux_.resources);
 }
 
-cgroup::Manager GroupOf(const Record& record) {
-  absl::StatusOr<cgroup::Placement> placement = cgroup::Decode(record.cgroup);
+cgroup::Manager GroupOf(const Entry& entry) {
+  const absl::StatusOr<std::string> text = spec::ReadFile(PathIn(entry));
+  if (!text.ok()) return cgroup::Manager(cgroup::Placement());
+  absl::StatusOr<cgroup::Placement> placement = cgroup::Decode(*text);
   return cgroup::Manager(placement.ok() ? *std::move(placement) : cgroup::Placement());
+}
+
+absl::Status SaveGroup(const Entry& entry, const cgroup::Placement& placement) {
+  return WriteFileAtomically(PathIn(entry), cgroup::Encode(placement));
 }
 
 }  // namespace runsc::oci

@@ -21,7 +21,9 @@ absl::StatusOr<cgroup::Placement> LocateGroup(const Config& config, const Contai
 absl::Status MakeGroup(const Config& config, const Container& container, pid_t pid,
                        cgroup::Placement& placement);
 // Of a container that exists; without directories when it has none, or none that is known.
-cgroup::Manager GroupOf(const Record& record);
+cgroup::Manager GroupOf(const Entry& entry);
+// What the store is to know, by a file of its own: it has to be found when state.json is damaged.
+absl::Status SaveGroup(const Entry& entry, const cgroup::Placement& placement);
 
 }  // namespace runsc::oci
 

@@ -58,13 +58,11 @@ absl::StatusOr<int> ParseSignal(const std::string& text) {
 absl::Status NotRunning() { return absl::FailedPreconditionError("container not running"); }
 
 // The monitor ends gofer and sentry and reaps them. Where it does not, it is killed.
-void AskToEnd(const Entry& entry, const ProcessId& monitor) {
-  if (!IsAlive(monitor)) return;
-  const UniqueFd fd(static_cast<int>(syscall(SYS_pidfd_open, monitor.pid, 0)));
+void AskToEnd(const Entry& entry) {
   const absl::StatusOr<UniqueFd> connection = ConnectIn(entry.directory());
-  if (!fd.valid() || !connection.ok()) return;
+  if (!connection.ok()) return;
   if (!SendRequest(connection->get(), {.kind = Request::Kind::kDestroy}).ok()) return;
-  pollfd end{.fd = fd.get(), .events = POLLIN};
+  pollfd end{.fd = connection->get(), .events = POLLIN};
   while (poll(&end, 1, kKindPatienceMs) < 0 && errno == EINTR) {
   }
 }
@@ -87,15 +85,6 @@ absl::Status KillAndWait(const ProcessId& process) {
   return absl::OkStatus();
 }
 
-// A frozen monitor answers later. SIGKILL is not to wait for that, as with runc.
-absl::StatusOr<int> KillPaused(const Entry& entry, const Record& record, const Request& request) {
-  const absl::StatusOr<UniqueFd> connection = ConnectIn(entry.directory());
-  if (!connection.ok() || !SendRequest(connection->get(), request).ok()) return NotRunning();
-  if (request.signal != SIGKILL) return 0;
-  if (absl::Status s = GroupOf(record).Thaw(); !s.ok()) return s;
-  return 0;
-}
-
 }  // namespace
 
 absl::StatusOr<int> RunKill(Config& config, const Arguments& arguments) {
@@ -108,7 +97,6 @@ absl::StatusOr<int> RunKill(Config& config, const Arguments& arguments) {
   if (phase == Phase::kStopped || phase == Phase::kCreating) return NotRunning();
   if (*sig == 0) return 0;
   const auto kind = config.oci.all ? Request::Kind::kSignalAll : Request::Kind::kSignal;
-  if (phase == Phase::kPaused) return KillPaused(*entry, record, {.kind = kind, .signal = *sig});
   const absl::Status asked = Ask(entry->directory(), {.kind = kind, .signal = *sig});
   if (asked.ok()) return 0;
   // It ended on its own at this very moment.
@@ -117,10 +105,8 @@ absl::StatusOr<int> RunKill(Config& config, const Arguments& arguments) {
 }
 
 absl::Status Destroy(Entry& entry, const Record& record) {
-  const cgroup::Manager group = GroupOf(record);
-  // What is frozen does not die with v1's freezer. Without a group there is nothing to thaw.
-  if (record.paused) (void)group.Thaw();
-  AskToEnd(entry, record.monitor);
+  const cgroup::Manager group = GroupOf(entry);
+  AskToEnd(entry);
   for (const ProcessId& process : {record.monitor, record.sentry, record.gofer}) {
     if (absl::Status s = KillAndWait(process); !s.ok()) return s;
   }
@@ -179,7 +165,7 @@ absl::StatusOr<int> RunPause(Config& config, const Arguments& arguments) {
     return absl::FailedPreconditionError(
         absl::StrCat("container not running or created: ", NameOf(phase)));
   }
-  if (absl::Status s = GroupOf(record).Freeze(); !s.ok()) return s;
+  if (absl::Status s = Ask(entry->directory(), {.kind = Request::Kind::kPause}); !s.ok()) return s;
   record.paused = true;
   if (absl::Status s = entry->Save(record); !s.ok()) return s;
   return 0;
@@ -192,7 +178,7 @@ absl::StatusOr<int> RunResume(Config& config, const Arguments& arguments) {
   if (PhaseOf(record) != Phase::kPaused) {
     return absl::FailedPreconditionError("container not paused");
   }
-  if (absl::Status s = GroupOf(record).Thaw(); !s.ok()) return s;
+  if (absl::Status s = Ask(entry->directory(), {.kind = Request::Kind::kResume}); !s.ok()) return s;
   record.paused = false;
   if (absl::Status s = entry->Save(record); !s.ok()) return s;
   return 0;

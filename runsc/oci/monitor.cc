@@ -24,6 +24,7 @@
 #include "runsc/lockdown.h"
 #include "runsc/oci/channel.h"
 #include "runsc/oci/container.h"
+#include "runsc/oci/freeze.h"
 #include "runsc/supervise.h"
 
 namespace runsc::oci {
@@ -131,6 +132,8 @@ class Monitor {
       return;
     }
     (void)SendCommand(sandbox_.sentry.control.get(), {.kind = kind, .signal = sig});
+    // The others wait, as signals of a frozen process do.
+    if (sig == SIGKILL) Resume();
   }
 
   // `create` lets go, or has ended without doing so.
@@ -241,6 +244,15 @@ class Monitor {
                request.signal);
         (void)SendReply(socket, Reply::Kind::kDone, 0);
         return;
+      case Request::Kind::kPause:
+        paused_ = true;
+        StopAll(sandbox_.sentry.pid);
+        (void)SendReply(socket, Reply::Kind::kDone, 0);
+        return;
+      case Request::Kind::kResume:
+        Resume();
+        (void)SendReply(socket, Reply::Kind::kDone, 0);
+        return;
       case Request::Kind::kDestroy:
         Finish(SIGKILL, "");
         return;
@@ -255,6 +267,10 @@ class Monitor {
         return SignalExec(client, Command::Kind::kSignalExecTerminal, request.signal);
     }
     client.gone = true;
+  }
+
+  void Resume() {
+    if (std::exchange(paused_, false)) ContinueAll(sandbox_.sentry.pid);
   }
 
   bool Start() {
@@ -325,6 +341,7 @@ class Monitor {
   uint32_t last_exec_id_ = 0;
   bool born_ = false;
   bool started_ = false;
+  bool paused_ = false;
   bool finished_ = false;
   int wait_status_ = 0;
 };

@@ -63,8 +63,7 @@ std::string RecordToJson(const Record& record) {
                      {"gofer", ToJson(record.gofer)},
                      {"started", record.started},
                      {"paused", record.paused},
-                     {"hasHooks", record.has_hooks},
-                     {"cgroup", record.cgroup}};
+                     {"hasHooks", record.has_hooks}};
   return Dump(json, 2) + "\n";
 }
 
@@ -85,7 +84,6 @@ Record RecordFromJson(std::string_view text) {
   Get(json, "started", record.started);
   Get(json, "paused", record.paused);
   Get(json, "hasHooks", record.has_hooks);
-  Get(json, "cgroup", record.cgroup);
   const auto annotations = json.find("annotations");
   if (annotations != json.end() && annotations->is_object()) {
     for (const auto& [key, value] : annotations->items()) {

@@ -29,7 +29,12 @@ absl::StatusOr<int> Done(const absl::Status& status) {
   return 0;
 }
 
-absl::StatusOr<Record> RunningRecord(const Config& config, const std::string& id) {
+struct Running {
+  Record record;
+  cgroup::Manager group;
+};
+
+absl::StatusOr<Running> FindRunning(const Config& config, const std::string& id) {
   const absl::StatusOr<Entry> entry = StoreOf(config).Find(id);
   if (!entry.ok()) return entry.status();
   Record record = entry->Load();
@@ -37,7 +42,7 @@ absl::StatusOr<Record> RunningRecord(const Config& config, const std::string& id
   if (phase == Phase::kStopped || phase == Phase::kCreating) {
     return absl::FailedPreconditionError("container not running");
   }
-  return record;
+  return Running{std::move(record), GroupOf(*entry)};
 }
 
 absl::StatusOr<int> RunSpec(Config&, RawArguments arguments) {
@@ -57,25 +62,26 @@ absl::StatusOr<int> RunFeatures(Config&, RawArguments) {
 absl::StatusOr<int> RunUpdate(Config& config, RawArguments arguments) {
   const absl::StatusOr<UpdateRequest> request = ParseUpdate(arguments);
   if (!request.ok()) return request.status();
-  const absl::StatusOr<Record> record = RunningRecord(config, request->id);
-  if (!record.ok()) return record.status();
-  return Done(GroupOf(*record).Set(request->resources));
+  const absl::StatusOr<Running> found = FindRunning(config, request->id);
+  if (!found.ok()) return found.status();
+  return Done(found->group.Set(request->resources));
 }
 
 absl::StatusOr<int> RunEvents(Config& config, RawArguments arguments) {
   const absl::StatusOr<EventsRequest> request = ParseEvents(arguments);
   if (!request.ok()) return request.status();
-  const absl::StatusOr<Record> record = RunningRecord(config, request->id);
-  if (!record.ok()) return record.status();
-  const UniqueFd exited(static_cast<int>(syscall(SYS_pidfd_open, record->monitor.pid, 0)));
-  const auto running = [&record] { return IsAlive(record->monitor); };
-  return Done(FollowEvents(*request, GroupOf(*record).placement(), exited.get(), running));
+  const absl::StatusOr<Running> found = FindRunning(config, request->id);
+  if (!found.ok()) return found.status();
+  const UniqueFd exited(static_cast<int>(syscall(SYS_pidfd_open, found->record.monitor.pid, 0)));
+  const auto running = [&found] { return IsAlive(found->record.monitor); };
+  return Done(FollowEvents(*request, found->group.placement(), exited.get(), running));
 }
 
 // Everything in its group but what the sandbox is made of: the monitor stands for the first
 // process.
-std::vector<pid_t> ProcessesOf(const Record& record) {
-  std::vector<pid_t> pids = GroupOf(record).Processes();
+std::vector<pid_t> ProcessesOf(const Running& running) {
+  const Record& record = running.record;
+  std::vector<pid_t> pids = running.group.Processes();
   std::erase_if(pids, [&record](pid_t pid) {
     return pid == record.sentry.pid || pid == record.gofer.pid || pid == record.monitor.pid;
   });
@@ -86,9 +92,9 @@ std::vector<pid_t> ProcessesOf(const Record& record) {
 absl::StatusOr<int> RunPs(Config& config, RawArguments arguments) {
   const absl::StatusOr<PsRequest> request = ParsePs(arguments);
   if (!request.ok()) return request.status();
-  const absl::StatusOr<Record> record = RunningRecord(config, request->id);
-  if (!record.ok()) return record.status();
-  const absl::StatusOr<std::string> text = PsText(*request, ProcessesOf(*record));
+  const absl::StatusOr<Running> found = FindRunning(config, request->id);
+  if (!found.ok()) return found.status();
+  const absl::StatusOr<std::string> text = PsText(*request, ProcessesOf(*found));
   if (!text.ok()) return text.status();
   return Print(text->ends_with('\n') ? *text : absl::StrCat(*text, "\n"));
 }

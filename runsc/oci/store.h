@@ -39,7 +39,6 @@ struct Record {
   bool started = false;
   bool paused = false;
   bool has_hooks = false;  // For later: late_hooks.h.
-  std::string cgroup;      // What the control group is found by; the cgroup manager's own text.
 };
 
 enum class Phase : uint8_t { kCreating, kCreated, kRunning, kPaused, kStopped };
