@@ -3,6 +3,7 @@
 #define RUNSC_CONFIG_H_
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -79,6 +80,8 @@ struct Config {
   std::optional<User> user;        // The caller when absent.
   std::vector<Volume> volumes;
   std::string hostname = "sandbox";
+  std::string domainname = "(none)";
+  std::map<std::string, std::string> sysctls;  // By path below /proc/sys.
   bool strace = false;
   bool no_syscall_patching = false;
   bool patch_eagerly = false;

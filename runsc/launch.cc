@@ -181,12 +181,13 @@ absl::StatusOr<Channels> MakeChannels(bool network) {
   return channels;
 }
 
+// Standard error, but for a container: there it is the program's alone.
+int ComplaintsOf(const Config& config) { return config.container != nullptr ? -1 : STDERR_FILENO; }
+
 pid_t ForkGofer(const Config& config, Channels& channels, const Identity& identity) {
   const pid_t pid = ForkIntoNamespaces();
   if (pid != 0) return pid;
-  // A container's standard error is its program's alone.
-  const int complaints = config.container != nullptr ? -1 : STDERR_FILENO;
-  BecomeChild("sandbox-gofer", {complaints, config.log_fd, channels.gofer_control.second.get(),
+  BecomeChild("sandbox-gofer", {ComplaintsOf(config), config.log_fd, channels.gofer_control.second.get(),
                                 channels.files.second.get(), channels.ring.get()});
   _exit(GoferMain({.config = config,
                    .identity = identity,
@@ -199,7 +200,7 @@ pid_t ForkNetGofer(const Config& config, Channels& channels, bool privileged,
                    const Identity& identity) {
   const pid_t pid = privileged ? ForkIntoNamespaces(CLONE_NEWPID) : ForkIntoNamespaces();
   if (pid != 0) return pid;
-  BecomeChild("sandbox-net", {STDERR_FILENO, config.log_fd, channels.network_control.second.get(),
+  BecomeChild("sandbox-net", {ComplaintsOf(config), config.log_fd, channels.network_control.second.get(),
                               channels.network.second.get()});
   _exit(NetGoferMain({.config = config,
                       .identity = identity,

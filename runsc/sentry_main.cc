@@ -30,7 +30,9 @@
 #include "runsc/control.h"
 #include "runsc/filesystem.h"
 #include "runsc/lockdown.h"
+#include "runsc/oci/container.h"
 #include "runsc/oci/inside.h"
+#include "runsc/oci/seccomp.h"
 #include "runsc/sentry_seccomp.h"
 #include "runsc/startup_trace.h"
 #include "sentry/fs/gofer/gofer_client.h"
@@ -49,6 +51,29 @@ constexpr platform::DispositionTable kDispositions = syscalls::Dispositions();
 // The stubs' seccomp program: made by the compiler.
 constexpr platform::systrap::FilterProgram kStubFilter =
     platform::systrap::BuildFilter(kDispositions);
+
+// For a container whose seccomp profile has something to say about calls that otherwise would not
+// come: all of them do.
+constexpr platform::DispositionTable EveryCall() {
+  platform::DispositionTable table = kDispositions;
+  for (platform::Disposition& disposition : table) {
+    if (disposition == platform::Disposition::kDirect) {
+      disposition = platform::Disposition::kApprove;
+    } else if (disposition == platform::Disposition::kLocal) {
+      disposition = platform::Disposition::kEmulate;
+    }
+  }
+  return table;
+}
+constexpr platform::DispositionTable kEveryCall = EveryCall();
+constexpr platform::systrap::FilterProgram kEveryCallFilter =
+    platform::systrap::BuildFilter(kEveryCall);
+
+bool WantsEveryCall(const Config& config) {
+  if (config.container == nullptr) return false;
+  const auto& seccomp = config.container->spec.linux_.seccomp;
+  return seccomp.has_value() && !oci::AllowsUnseenCalls(*oci::MakeSeccompProgram(*seccomp));
+}
 
 // For PATH, where the environment has none (execvp(3) has the current directory there as well).
 constexpr char kDefaultPath[] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -91,11 +116,12 @@ struct ChosenPlatform {
 };
 
 absl::StatusOr<ChosenPlatform> CreatePlatform(const Config& config, int proc_fd) {
+  const bool every_call = WantsEveryCall(config);
   if (config.platform == PlatformKind::kSystrap) {
     // --strace shows every call; some of the patched ones never get here.
-    const bool patch = !config.no_syscall_patching && !config.strace;
+    const bool patch = !config.no_syscall_patching && !config.strace && !every_call;
     auto systrap =
-        platform::systrap::CreateSystrap({.filter = kStubFilter,
+        platform::systrap::CreateSystrap({.filter = every_call ? kEveryCallFilter : kStubFilter,
                                           .proc_fd = proc_fd,
                                           .patch_calls_of = patch ? &kDispositions : nullptr,
                                           .patch_eagerly = config.patch_eagerly});
@@ -103,7 +129,8 @@ absl::StatusOr<ChosenPlatform> CreatePlatform(const Config& config, int proc_fd)
     LOG_WARNING("platform systrap does not work on this host (%s): using ptrace, which is slower",
                 strerror(systrap.error().code()));
   }
-  auto ptrace = platform::ptrace::CreatePtrace({.dispositions = kDispositions, .proc_fd = proc_fd});
+  auto ptrace = platform::ptrace::CreatePtrace(
+      {.dispositions = every_call ? kEveryCall : kDispositions, .proc_fd = proc_fd});
   if (ptrace.ok()) return ChosenPlatform{PlatformKind::kPtrace, *std::move(ptrace)};
   return absl::InternalError(absl::StrCat("platform ptrace does not work on this host: ",
                                           strerror(ptrace.error().code())));
@@ -306,7 +333,10 @@ Failure RunProgram(SentryStart& start) {
 
   syscalls::LinuxDispatcher dispatcher;
   sentry::Kernel kernel(platform, dispatcher,
-                        {.hostname = start.config.hostname, .strace = start.config.strace});
+                        {.hostname = start.config.hostname,
+                         .domainname = start.config.domainname,
+                         .sysctls = start.config.sysctls,
+                         .strace = start.config.strace});
   Ref<sentry::NetClient> network;
   if (start.network.valid()) network = MakeRef<sentry::NetClient>(std::move(start.network));
   kernel.set_network(MakeRef<sentry::NetworkNamespace>(std::move(network)));

@@ -374,7 +374,7 @@ inline constexpr AbiRow kRows[] = {
     Partial(314, "sched_setattr", "recorded only; no utilization clamps"),
     Full(315, "sched_getattr"),
     Full(316, "renameat2"),
-    Missing(317, "seccomp", "filters come later", EINVAL),
+    Partial(317, "seccomp", "calls that the host executes unasked are allowed; no SECCOMP_FILTER_FLAG_NEW_LISTENER"),
     Full(318, "getrandom"),
     Full(319, "memfd_create"),
     Missing(320, "kexec_file_load", "a privilege of the host", EPERM),

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "sentry/task/kernel.h"
 #include "sentry/task/task.h"
+#include "syscalls/seccomp.h"
 #include "syscalls/strace.h"
 #include "syscalls/strace_names.h"
 #include "syscalls/table.h"
@@ -27,6 +28,9 @@ Verdict LinuxDispatcher::Dispatch(sentry::Task& task, const SyscallArgs& call, C
 }
 
 Verdict LinuxDispatcher::Run(sentry::Task& task, const SyscallArgs& call, Context* context) {
+  if (task.has_seccomp()) [[unlikely]] {
+    if (const std::optional<Verdict> verdict = ApplySeccomp(task, call)) return *verdict;
+  }
   const Handler handler = FindHandler(call.nr);
   if (handler == nullptr) [[unlikely]]
     return Unsupported(call);

@@ -38,7 +38,7 @@ Status Uname(Task& task, UserPtr<abi::Utsname> out) {
   SetField(name.release, "6.18.0");
   SetField(name.version, "#1 SMP PREEMPT_DYNAMIC sandbox");
   SetField(name.machine, "x86_64");
-  SetField(name.domainname, "(none)");
+  SetField(name.domainname, task.kernel().domainname());
   return task.mem().Write(out, name);
 }
 
@@ -53,7 +53,11 @@ Status Sethostname(Task& task, UserAddr name, int length) {
 
 Status Setdomainname(Task& task, UserAddr name, int length) {
   if (!HasCapability(task, CAP_SYS_ADMIN)) return Errno(EPERM);
-  return length < 0 || length > kMaxHostname ? Errno(EINVAL) : Status(kOk);
+  if (length < 0 || length > kMaxHostname) return Errno(EINVAL);
+  std::string text(static_cast<size_t>(length), '\0');
+  TRY(task.mem().ReadBytes(name, std::as_writable_bytes(std::span(text))));
+  task.kernel().set_domainname(text.substr(0, text.find('\0')));
+  return kOk;
 }
 
 Status Sysinfo(Task& task, UserPtr<abi::Sysinfo> out) {

@@ -9,6 +9,7 @@
 
 #include "sentry/task/kernel.h"
 #include "syscalls/process.h"
+#include "syscalls/seccomp.h"
 
 namespace syscalls {
 namespace {
@@ -248,9 +249,12 @@ Result<int64_t> PrctlOption(Task& task, int option, uint64_t arg2, uint64_t arg3
     case PR_SET_TIMING:
       return Timing(option, arg2);
     case PR_GET_SECCOMP:
+      return SeccompMode(task);
+    case PR_SET_SECCOMP:
+      return SetSeccomp(task, arg2, arg3);
     case PR_TASK_PERF_EVENTS_DISABLE:
     case PR_TASK_PERF_EVENTS_ENABLE:
-      return 0;  // There are neither filters nor counters.
+      return 0;  // There are no counters.
     case PR_SET_TIMERSLACK:
     case PR_GET_TIMERSLACK:
       return TimerSlack(task, option, arg2);

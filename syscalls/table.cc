@@ -28,6 +28,7 @@
 #include "syscalls/process_vm.h"
 #include "syscalls/rw.h"
 #include "syscalls/sched.h"
+#include "syscalls/seccomp.h"
 #include "syscalls/signal.h"
 #include "syscalls/socket.h"
 #include "syscalls/socket_message.h"
@@ -112,7 +113,7 @@ constexpr Binding kBindings[] = {
     On<Recvmmsg>(299), On<Prlimit64>(302), On<ClockAdjtime>(305), On<Syncfs>(306),
     On<Sendmmsg>(307), On<Setns>(308), On<Getcpu>(309),
     On<ProcessVmReadv>(310), On<ProcessVmWritev>(311), On<SchedSetattr>(314), On<SchedGetattr>(315),
-    On<Renameat2>(316), On<Getrandom>(318), On<MemfdCreate>(319), On<Execveat>(322),
+    On<Renameat2>(316), On<Seccomp>(317), On<Getrandom>(318), On<MemfdCreate>(319), On<Execveat>(322),
     On<Membarrier>(324), On<Mlock2>(325), On<CopyFileRange>(326), On<Preadv2>(327),
     On<Pwritev2>(328), On<PkeyMprotect>(329), On<PkeyAlloc>(330), On<PkeyFree>(331), On<Statx>(332),
     On<Rseq>(334), On<PidfdSendSignal>(424), On<OpenTree>(428), On<MoveMount>(429),

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
 #include "runsc/lockdown.h"
+#include "runsc/oci/sysctl.h"
 #include "runsc/spec/parse.h"
 #include "runsc/spec/unsupported.h"
 
@@ -67,6 +68,7 @@ absl::StatusOr<Container> LoadContainer(const std::string& id, const std::string
   }
   for (const std::string& remark : spec::Remarks(container.spec)) LOG_INFO("%s", remark);
   if (!container.spec.process) return absl::InvalidArgumentError("process: is missing");
+  if (absl::Status s = CheckSysctls(container.spec.linux_); !s.ok()) return s;
   if (absl::Status s = FindRoot(container); !s.ok()) return s;
   if (absl::Status s = FindMounts(container); !s.ok()) return s;
   return container;

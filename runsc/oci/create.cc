@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -31,6 +32,7 @@
 #include "runsc/oci/late_hooks.h"
 #include "runsc/oci/monitor.h"
 #include "runsc/oci/record_json.h"
+#include "runsc/oci/sysctl.h"
 #include "runsc/oci/terminal.h"
 #include "runsc/spec/parse.h"
 
@@ -85,8 +87,18 @@ absl::Status Complete(Config& config, const Container& container) {
   const bool own = container.spec.linux_.Find(spec::NamespaceType::kNetwork) != nullptr;
   if (geteuid() == 0 || !own) config.network = NetworkKind::kHost;
   config.container = &container;
+  config.sysctls = SysctlPaths(container.spec.linux_);
   config.root = container.rootfs;
-  config.hostname = container.spec.hostname;
+  // A new UTS namespace begins with the names of the caller's.
+  utsname names{};
+  uname(&names);
+  config.hostname = container.spec.hostname.empty() ? names.nodename : container.spec.hostname;
+  if (!container.spec.domainname.empty()) config.domainname = container.spec.domainname;
+  if (config.sysctls.contains("kernel/hostname"))
+    config.hostname = config.sysctls["kernel/hostname"];
+  if (config.sysctls.contains("kernel/domainname")) {
+    config.domainname = config.sysctls["kernel/domainname"];
+  }
   return absl::OkStatus();
 }
 
@@ -157,6 +169,7 @@ absl::Status Launch(const Config& config, Made& made, UniqueFd& channel) {
   made.record.monitor = Identify(made.monitor);
   made.record.sentry = Identify(birth->sentry);
   made.record.gofer = Identify(birth->gofer);
+  if (birth->network > 0) made.record.network = Identify(birth->network);
   return absl::OkStatus();
 }
 

@@ -10,6 +10,7 @@
 #include "base/unique_fd.h"
 #include "runsc/lockdown.h"
 #include "runsc/oci/container.h"
+#include "runsc/oci/sysctl.h"
 
 namespace runsc::oci {
 
@@ -49,7 +50,8 @@ absl::Status AdjustOomScore(const spec::Process& process) {
 absl::Status Enter(const Config& config) {
   const spec::Spec& spec = config.container->spec;
   if (absl::Status s = AdjustOomScore(*spec.process); !s.ok()) return s;
-  return EnterNetwork(config, spec.linux_);
+  if (absl::Status s = EnterNetwork(config, spec.linux_); !s.ok()) return s;
+  return SetNetworkSysctls(spec.linux_);
 }
 
 }  // namespace runsc::oci

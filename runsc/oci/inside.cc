@@ -11,12 +11,16 @@
 #include "absl/strings/str_cat.h"
 #include "runsc/filesystem.h"
 #include "runsc/oci/process_wire.h"
+#include "runsc/oci/seccomp.h"
 #include "runsc/oci/tree.h"
 #include "sentry/fs/host/host_file.h"
 
 namespace runsc::oci {
 
 namespace {
+
+// The source of the mount at /dev/console that names the terminal of an exec.
+constexpr char kExecTerminal[] = "devpts (exec)";
 
 absl::Status Failed(const std::string& what, Errno error) {
   return absl::InternalError(absl::StrCat(what, ": ", strerror(error.code())));
@@ -104,6 +108,11 @@ absl::Status Inside::MakeProcess(const spec::Process& process, std::vector<Uniqu
   for (const spec::Rlimit& limit : process.rlimits) {
     init.limits.emplace_back(limit.resource, rlimit{limit.soft, limit.hard});
   }
+  if (const auto& seccomp = container_.spec.linux_.seccomp; seccomp.has_value()) {
+    const auto filters = sentry::SeccompFilters::With({}, MakeSeccompProgram(*seccomp));
+    if (!filters.ok()) return Failed("linux.seccomp", filters.error());
+    init.seccomp = *filters;
+  }
   // With the rights that the process has before it executes anything.
   ctx.creds = init.creds;
   const Result<sentry::Path> cwd = kernel_.vfs().Walk(ctx, process.cwd, {});
@@ -111,7 +120,8 @@ absl::Status Inside::MakeProcess(const spec::Process& process, std::vector<Uniqu
   if (!cwd->dentry->is_directory()) return Failed("chdir to cwd", Errno(ENOTDIR));
   init.cwd = *cwd;
   for (UniqueFd& fd : fds) {
-    auto file = sentry::HostFile::Create(std::move(fd));
+    auto file = sentry::HostFile::Create(
+        std::move(fd), sentry::HostFile::Owner{process.user.uid, process.user.gid});
     if (!file.ok()) return Failed("standard descriptors", file.error());
     const auto* const host = sentry::FileCast<sentry::HostFile>(**file);
     if (process.terminal && host->is_terminal() && !init.terminal) init.terminal = host->terminal();
@@ -137,12 +147,19 @@ absl::Status Inside::NameTerminal(sentry::Kernel::InitProcess& init) {
   constexpr char kName[] = "/dev/console";
   sentry::Vfs& vfs = kernel_.vfs();
   const sentry::WalkContext ctx = SetUpContext(root_);
-  const Result<sentry::Path> at = MountPoint(vfs, ctx, kName, /*directory=*/false);
+  Result<sentry::Path> at = MountPoint(vfs, ctx, kName, /*directory=*/false);
+  // That of the first process stays; that of an earlier exec gives way.
+  if (at.ok() && at->mount->source() == kExecTerminal) {
+    (void)vfs.Unmount(*at, MNT_DETACH);
+    at = MountPoint(vfs, ctx, kName, /*directory=*/false);
+  }
+  if (at.ok() && at->dentry == at->mount->root()) return absl::OkStatus();
   if (!at.ok()) return absl::OkStatus();  // A read-only /dev: it goes without a name.
   const auto terminal = std::find_if(init.stdio.begin(), init.stdio.end(),
                                      [](const auto& file) { return file->is_terminal(); });
+  const char* source = init.unkillable ? "devpts" : kExecTerminal;
   const auto joined =
-      vfs.MountAt(*at, (*terminal)->inode_ref(), "devpts", "devpts", MS_NOSUID | MS_NOEXEC);
+      vfs.MountAt(*at, (*terminal)->inode_ref(), "devpts", source, MS_NOSUID | MS_NOEXEC);
   if (!joined.ok()) return Failed(kName, joined.error());
   const Result<sentry::Path> named = vfs.Walk(ctx, kName, {});
   if (!named.ok()) return Failed(kName, named.error());
@@ -169,6 +186,9 @@ absl::Status Inside::Exec(uint32_t id, std::vector<UniqueFd> fds) {
   fds.erase(fds.begin());
   sentry::Kernel::InitProcess init;
   if (absl::Status s = MakeProcess(*process, std::move(fds), init); !s.ok()) return s;
+  if (init.terminal) {
+    if (absl::Status s = NameTerminal(init); !s.ok()) return s;
+  }
   init.on_exit = [this, id](int wait_status) {
     {
       absl::MutexLock lock(&mu_);

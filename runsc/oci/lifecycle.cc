@@ -107,7 +107,7 @@ absl::StatusOr<int> RunKill(Config& config, const Arguments& arguments) {
 absl::Status Destroy(Entry& entry, const Record& record) {
   const cgroup::Manager group = GroupOf(entry);
   AskToEnd(entry);
-  for (const ProcessId& process : {record.monitor, record.sentry, record.gofer}) {
+  for (const ProcessId& process : {record.monitor, record.sentry, record.gofer, record.network}) {
     if (absl::Status s = KillAndWait(process); !s.ok()) return s;
   }
   // A process that nobody knows of any more, where a command was killed.

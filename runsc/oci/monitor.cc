@@ -59,7 +59,10 @@ class Monitor {
     }
     if (!status.ok()) Finish(kExitSetUp << 8, std::string(status.message()));
     LetGoOfStdio();
-    while (!finished_ || sandbox_.sentry.pid > 0 || sandbox_.gofer.pid > 0) Turn();
+    while (!finished_ || sandbox_.sentry.pid > 0 || sandbox_.gofer.pid > 0 ||
+           sandbox_.network.pid > 0) {
+      Turn();
+    }
     TellEnd();
     _exit(WIFSIGNALED(wait_status_) ? 128 + WTERMSIG(wait_status_) : WEXITSTATUS(wait_status_));
   }
@@ -96,13 +99,15 @@ class Monitor {
                                {.fd = sandbox_.sentry.control.get(), .events = POLLIN},
                                {.fd = sandbox_.gofer.control.get(), .events = POLLIN},
                                {.fd = start_.creator.get(), .events = POLLIN},
-                               {.fd = start_.listener.get(), .events = POLLIN}};
+                               {.fd = start_.listener.get(), .events = POLLIN},
+                               {.fd = sandbox_.network.control.get(), .events = POLLIN}};
     const size_t first_client = fds.size();
     for (const auto& client : clients_) fds.push_back({client->socket.get(), POLLIN, 0});
     if (poll(fds.data(), fds.size(), -1) < 0) return;
     // Reports first: a child's last words explain its end.
     if (fds[1].revents != 0) OnReports(sandbox_.sentry);
     if (fds[2].revents != 0) OnReports(sandbox_.gofer);
+    if (fds[5].revents != 0) OnReports(sandbox_.network);
     if (fds[0].revents != 0) OnSignals();
     if (fds[3].revents != 0) OnCreator();
     for (size_t i = first_client; i < fds.size(); ++i) {
@@ -169,7 +174,9 @@ class Monitor {
       case Report::Kind::kRunning:
         break;
       case Report::Kind::kParked:
-        TellCreator({.sentry = sandbox_.sentry.pid, .gofer = sandbox_.gofer.pid});
+        TellCreator({.sentry = sandbox_.sentry.pid,
+                     .gofer = sandbox_.gofer.pid,
+                     .network = sandbox_.network.pid});
         break;
       case Report::Kind::kExited:
         Finish(report.status, "");
@@ -298,13 +305,16 @@ class Monitor {
   }
 
   void Reap() {
-    for (Child* child : {&sandbox_.sentry, &sandbox_.gofer}) {
+    for (Child* child : {&sandbox_.sentry, &sandbox_.gofer, &sandbox_.network}) {
       int wait_status = 0;
       if (child->pid <= 0 || waitpid(child->pid, &wait_status, WNOHANG) != child->pid) continue;
       child->pid = -1;
       // What was said just before may not have been read yet.
       OnReports(sandbox_.sentry);
       OnReports(sandbox_.gofer);
+      OnReports(sandbox_.network);
+      // Without it a sandbox lives on; its calls about the network fail.
+      if (child == &sandbox_.network) continue;
       const char* name = child == &sandbox_.sentry ? "sentry" : "gofer";
       Finish(SIGKILL, DescribeEnd(name, wait_status));
     }
@@ -315,7 +325,7 @@ class Monitor {
     if (finished_) return;
     finished_ = true;
     wait_status_ = wait_status;
-    for (const Child* child : {&sandbox_.sentry, &sandbox_.gofer}) {
+    for (const Child* child : {&sandbox_.sentry, &sandbox_.gofer, &sandbox_.network}) {
       if (child->pid > 0) kill(child->pid, SIGKILL);
     }
     if (complaint.empty()) return;

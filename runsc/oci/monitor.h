@@ -23,8 +23,8 @@ struct MonitorStart {
 
 // What the monitor tells `create` once.
 struct Birth {
-  int32_t failed = 0;             // Then `message` says why, and the monitor is about to end.
-  int32_t sentry = 0, gofer = 0;  // Host pids.
+  int32_t failed = 0;  // Then `message` says why, and the monitor is about to end.
+  int32_t sentry = 0, gofer = 0, network = 0;  // Host pids; the last may be missing.
   char message[512] = {};
 };
 

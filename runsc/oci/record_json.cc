@@ -61,6 +61,7 @@ std::string RecordToJson(const Record& record) {
                      {"monitor", ToJson(record.monitor)},
                      {"sentry", ToJson(record.sentry)},
                      {"gofer", ToJson(record.gofer)},
+                     {"network", ToJson(record.network)},
                      {"started", record.started},
                      {"paused", record.paused},
                      {"hasHooks", record.has_hooks}};
@@ -81,6 +82,7 @@ Record RecordFromJson(std::string_view text) {
   Get(json, "monitor", record.monitor);
   Get(json, "sentry", record.sentry);
   Get(json, "gofer", record.gofer);
+  Get(json, "network", record.network);
   Get(json, "started", record.started);
   Get(json, "paused", record.paused);
   Get(json, "hasHooks", record.has_hooks);

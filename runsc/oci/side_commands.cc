@@ -83,7 +83,8 @@ std::vector<pid_t> ProcessesOf(const Running& running) {
   const Record& record = running.record;
   std::vector<pid_t> pids = running.group.Processes();
   std::erase_if(pids, [&record](pid_t pid) {
-    return pid == record.sentry.pid || pid == record.gofer.pid || pid == record.monitor.pid;
+    return pid == record.sentry.pid || pid == record.gofer.pid || pid == record.network.pid ||
+           pid == record.monitor.pid;
   });
   pids.insert(pids.begin(), record.monitor.pid);
   return pids;

@@ -35,7 +35,7 @@ struct Record {
   std::string owner;
   std::map<std::string, std::string> annotations;
   ProcessId creator;  // Until the container is created.
-  ProcessId monitor, sentry, gofer;
+  ProcessId monitor, sentry, gofer, network;
   bool started = false;
   bool paused = false;
   bool has_hooks = false;  // For later: late_hooks.h.

@@ -190,6 +190,7 @@ Result<Ref<Task>> TaskBuilder::NewTask(Task& parent, const CloneArgs& args) {
   Ref<Task> child = MakeRef<Task>(kernel, std::move(group), tid);
   child->creds_ = parent.creds_;
   child->comm = parent.comm;
+  child->set_seccomp(parent.seccomp_ref(), parent.seccomp_strict());
   child->mask_.store(parent.saved_mask_.value_or(parent.signal_mask()).bits());
   InheritScheduling(parent, *child);
   child->ioprio = parent.ioprio.load();

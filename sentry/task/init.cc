@@ -65,6 +65,7 @@ Result<Ref<Task>> TaskBuilder::NewInitTask(Kernel& kernel, const Kernel::InitPro
   task->fs_ = MakeRef<FsContext>(kernel.vfs().NamespaceOf(*init.root.mount), init.root, init.cwd,
                                  init.umask);
   task->comm = CommOf(init.path);
+  task->set_seccomp(init.seccomp, /*strict=*/false);
   return task;
 }
 

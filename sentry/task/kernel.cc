@@ -36,7 +36,8 @@ Kernel::Kernel(platform::Platform& platform, SyscallDispatcher& dispatcher, Opti
       options_(std::move(options)),
       ipc_(MakeRef<IpcNamespace>()),
       no_memory_(MakeRef<Mm>(MakeRef<NoMemory>(), Mm::Layout{}, Ref<File>())),
-      hostname_(options_.hostname) {}
+      hostname_(options_.hostname),
+      domainname_(options_.domainname) {}
 
 Kernel::~Kernel() = default;
 
@@ -174,6 +175,16 @@ std::string Kernel::hostname() const {
 void Kernel::set_hostname(std::string name) {
   absl::MutexLock lock(&mu_);
   std::swap(hostname_, name);
+}
+
+std::string Kernel::domainname() const {
+  absl::MutexLock lock(&mu_);
+  return domainname_;
+}
+
+void Kernel::set_domainname(std::string name) {
+  absl::MutexLock lock(&mu_);
+  std::swap(domainname_, name);
 }
 
 AfterUnlock::~AfterUnlock() {

@@ -3,6 +3,7 @@
 #define SENTRY_TASK_KERNEL_H_
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -35,6 +36,8 @@ class Kernel {
  public:
   struct Options {
     std::string hostname = "sandbox";
+    std::string domainname = "(none)";
+    std::map<std::string, std::string> sysctls;  // By path below /proc/sys: shown so from the start.
     bool strace = false;
   };
 
@@ -67,6 +70,7 @@ class Kernel {
     int oom_score_adj = 0;
     // Signals without a handler leave it alone, as they do process 1 of a pid namespace.
     bool unkillable = false;
+    Ref<SeccompFilters> seccomp;  // In force from its first call on.
     std::function<void(int wait_status)> on_exit;  // Not for the first. Called with no lock held.
   };
   // Loads it; it does not run before StartProcess. The first is process 1. Fails like execve(2);
@@ -140,6 +144,8 @@ class Kernel {
 
   std::string hostname() const;
   void set_hostname(std::string name);
+  std::string domainname() const;
+  void set_domainname(std::string name);
 
  private:
   friend class Task;
@@ -224,6 +230,7 @@ class Kernel {
   Pid last_pid_ ABSL_GUARDED_BY(mu_) = 0;
   bool ended_ ABSL_GUARDED_BY(mu_) = false;  // Init has exited: nothing new starts.
   std::string hostname_ ABSL_GUARDED_BY(mu_);
+  std::string domainname_ ABSL_GUARDED_BY(mu_);
 };
 
 // What must wait until Kernel::mu() is released: the ends of tasks, and last references. Declare it

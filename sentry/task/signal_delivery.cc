@@ -359,6 +359,11 @@ void Task::RaiseForced(int sig) {
   thread_->Interrupt();
 }
 
+void Task::RaiseForced(const SignalInfo& info) {
+  ForceSignal(info);
+  thread_->Interrupt();
+}
+
 void Task::ForceSignal(const SignalInfo& info) {
   absl::MutexLock lock(&kernel_.mu());
   const int sig = info.si_signo;

@@ -271,6 +271,18 @@ platform::Verdict Task::Gone(platform::Context* context) {
   return {.kind = platform::Verdict::Kind::kGone};
 }
 
+Ref<SeccompFilters> Task::seccomp_ref() const {
+  absl::MutexLock lock(&refs_mu_);
+  return seccomp_;
+}
+
+void Task::set_seccomp(Ref<SeccompFilters> filters, bool strict) {
+  absl::MutexLock lock(&refs_mu_);
+  has_seccomp_.store(static_cast<bool>(filters), std::memory_order_release);
+  seccomp_strict_.store(strict, std::memory_order_relaxed);
+  std::swap(seccomp_, filters);
+}
+
 platform::Verdict Task::OnSyscall(const platform::SyscallArgs& call) {
   if (!Enter()) return Gone();
   if (mapping_fd.valid()) [[unlikely]]

@@ -19,6 +19,7 @@
 #include "sentry/task/credentials.h"
 #include "sentry/task/fd_table.h"
 #include "sentry/task/fs_context.h"
+#include "sentry/task/seccomp.h"
 #include "sentry/task/signal.h"
 #include "sentry/task/thread_group.h"
 #include "sentry/task/waiter.h"
@@ -89,6 +90,12 @@ class Task final : public RefCounted, public platform::Guest {
   const Credentials& creds() const { return creds_; }
   void set_creds(Credentials creds);
 
+  // seccomp(2). Set by the task itself or, for all threads, by one of them.
+  bool has_seccomp() const { return has_seccomp_.load(std::memory_order_acquire); }
+  bool seccomp_strict() const { return seccomp_strict_.load(std::memory_order_relaxed); }
+  Ref<SeccompFilters> seccomp_ref() const ABSL_LOCKS_EXCLUDED(refs_mu_);
+  void set_seccomp(Ref<SeccompFilters> filters, bool strict) ABSL_LOCKS_EXCLUDED(refs_mu_);
+
   // For path calls: start is the working directory or what `dirfd` names (EBADF, ENOTDIR).
   WalkContext walk_context() const;
   Result<WalkContext> walk_context(Fd dirfd) const;
@@ -109,6 +116,7 @@ class Task final : public RefCounted, public platform::Guest {
   void RestoreTemporaryMask();
   // A signal that the current call has earned, as if from the hardware: cannot be blocked or ignored.
   void RaiseForced(int sig);
+  void RaiseForced(const SignalInfo& info);
   // Signals sent to this task alone. Guarded by Kernel::mu().
   SignalQueue& pending_signals() { return pending_; }
 
@@ -196,7 +204,9 @@ class Task final : public RefCounted, public platform::Guest {
   Kernel& kernel_;
   Ref<ThreadGroup> group_;
   Pid tid_;
-  mutable absl::Mutex refs_mu_;  // Leaf: replacing the three below, and reading them from outside.
+  mutable absl::Mutex refs_mu_;  // Leaf: replacing the four below, and reading them from outside.
+  Ref<SeccompFilters> seccomp_;
+  std::atomic<bool> has_seccomp_{false}, seccomp_strict_{false};
   Ref<FdTable> fds_;
   Ref<FsContext> fs_;
   Ref<Mm> mm_;

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_format.h"
@@ -45,14 +46,23 @@ Attributes FromStat(const struct stat& st) {
 // has no path to open afresh.
 class HostInode final : public Inode {
  public:
-  HostInode(UniqueFd fd, uint32_t mode, OpenFlags access, Ref<HostTerminal> terminal)
-      : fd_(std::move(fd)), mode_(mode), access_(access), terminal_(std::move(terminal)) {}
+  HostInode(UniqueFd fd, uint32_t mode, OpenFlags access, Ref<HostTerminal> terminal,
+            std::optional<HostFile::Owner> owner)
+      : fd_(std::move(fd)),
+        mode_(mode),
+        access_(access),
+        terminal_(std::move(terminal)),
+        owner_(owner) {}
 
   Result<Attributes> GetAttributes() override {
     struct stat st {};
     if (fstat(fd_.get(), &st) != 0) return Errno::Last();
     Attributes attributes = FromStat(st);
     if (terminal_) attributes.rdev = HostTerminal::kDevice;
+    if (owner_.has_value() && !S_ISREG(mode_) && !S_ISDIR(mode_)) {
+      attributes.uid = owner_->uid;
+      attributes.gid = owner_->gid;
+    }
     return attributes;
   }
   Result<Ref<File>> Open(OpenFlags flags) override {
@@ -74,11 +84,12 @@ class HostInode final : public Inode {
   const uint32_t mode_;
   const OpenFlags access_;  // Of the donated description.
   const Ref<HostTerminal> terminal_;
+  const std::optional<HostFile::Owner> owner_;
 };
 
 }  // namespace
 
-Result<Ref<File>> HostFile::Create(UniqueFd fd) {
+Result<Ref<File>> HostFile::Create(UniqueFd fd, std::optional<Owner> owner) {
   struct stat st {};
   if (fstat(fd.get(), &st) != 0) return Errno::Last();
   const int host_flags = fcntl(fd.get(), F_GETFL);
@@ -92,7 +103,7 @@ Result<Ref<File>> HostFile::Create(UniqueFd fd) {
   }
   UniqueFd file_fd(fcntl(fd.get(), F_DUPFD_CLOEXEC, 0));
   if (!file_fd.valid()) return Errno::Last();
-  const Ref<Inode> inode = MakeRef<HostInode>(std::move(fd), st.st_mode, flags, terminal);
+  const Ref<Inode> inode = MakeRef<HostInode>(std::move(fd), st.st_mode, flags, terminal, owner);
   return Ref<File>(
       MakeRef<HostFile>(inode, std::move(file_fd), flags, st.st_mode & S_IFMT, terminal));
 }

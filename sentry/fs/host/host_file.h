@@ -3,6 +3,7 @@
 #define SENTRY_FS_HOST_HOST_FILE_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "absl/base/thread_annotations.h"
@@ -24,7 +25,11 @@ class HostFile final : public File {
   static constexpr char kKind = 0;
 
   // Takes `fd`. The errno of fstat(2) or fcntl(2) when the host will not tell what it is.
-  static Result<Ref<File>> Create(UniqueFd fd);
+  // A terminal, pipe or socket shows `owner` when given: the host's means nothing inside.
+  struct Owner {
+    uint32_t uid, gid;
+  };
+  static Result<Ref<File>> Create(UniqueFd fd, std::optional<Owner> owner = std::nullopt);
   // `terminal` is empty for everything else.
   HostFile(Ref<Inode> inode, UniqueFd fd, OpenFlags flags, uint32_t type,
            Ref<HostTerminal> terminal);

@@ -2,6 +2,7 @@
 
 #include <asm/termbits.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 
@@ -77,6 +78,11 @@ Ref<HostTerminal> HostTerminal::Of(int fd, uint64_t host_device) {
   static absl::Mutex mu(absl::kConstInit);
   static auto* const terminals = new std::map<uint64_t, Ref<HostTerminal>>;
   absl::MutexLock lock(&mu);
+  // One whose other end is closed has no number any more: the host gives it to the next.
+  std::erase_if(*terminals, [](const auto& entry) {
+    pollfd line{.fd = entry.second->fd_.get(), .events = 0, .revents = 0};
+    return poll(&line, 1, 0) > 0 && (line.revents & POLLHUP) != 0;
+  });
   Ref<HostTerminal>& terminal = (*terminals)[host_device];
   if (!terminal) terminal = MakeRef<HostTerminal>(UniqueFd(fcntl(fd, F_DUPFD_CLOEXEC, 0)));
   return terminal;

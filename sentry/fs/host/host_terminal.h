@@ -21,8 +21,8 @@ class HostTerminal final : public Terminal {
   // Inside it is /dev/console, whatever its number outside.
   static constexpr uint64_t kDevice = 5 << 8 | 1;
 
-  // The one that `fd` is a descriptor of: the same for equal device numbers. They live as long as
-  // the sandbox does; there are three at most.
+  // The one that `fd` is a descriptor of: the same for equal device numbers. They are kept
+  // until a later one finds their other end closed.
   static Ref<HostTerminal> Of(int fd, uint64_t host_device);
   explicit HostTerminal(UniqueFd fd) : fd_(std::move(fd)) {}
 

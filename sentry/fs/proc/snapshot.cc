@@ -31,6 +31,10 @@ void ReadTaskLocked(Task& task, Snapshot& out) {
   out.policy = task.sched_policy.load(std::memory_order_relaxed);
   out.rt_priority = task.sched_priority.load(std::memory_order_relaxed);
   out.affinity = task.affinity;
+  if (const Ref<SeccompFilters> filters = task.seccomp_ref()) {
+    out.seccomp_mode = task.seccomp_strict() ? 1 : 2;
+    out.seccomp_filters = filters->count();
+  }
   if (task.alive()) out.host_tid = task.thread().host_tid();
 }
 

@@ -27,6 +27,8 @@ struct Snapshot {
   uint64_t queued = 0, queue_limit = 0, rss_limit = 0;
   std::optional<cpu_set_t> affinity;
   Credentials creds;
+  int seccomp_mode = 0;
+  size_t seccomp_filters = 0;
   // Empty, and zeroes, for a zombie.
   std::optional<Ref<Mm>> mm;
   int host_tid = 0;

@@ -3,9 +3,12 @@
 #include <sys/random.h>
 
 #include <array>
+#include <cstring>
+#include <map>
 #include <string>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "sentry/fs/proc/proc_internal.h"
 #include "sentry/task/task.h"
@@ -53,7 +56,6 @@ constexpr Sysctl kSysctls[] = {
     {"sys/kernel", "core_pipe_limit", "0"},
     {"sys/kernel", "core_uses_pid", "0"},
     {"sys/kernel", "dmesg_restrict", "1"},
-    {"sys/kernel", "domainname", "(none)"},
     {"sys/kernel", "io_uring_disabled", "2"},
     {"sys/kernel", "kptr_restrict", "1"},
     {"sys/kernel", "ngroups_max", "65536", 0444},
@@ -120,12 +122,13 @@ Status StoreSame(const Sysctl& row, std::string_view text) {
 
 constexpr size_t kMaxNodename = 64;
 
-Status StoreHostname(Kernel& kernel, std::string_view text) {
+using SetName = void (Kernel::*)(std::string);
+Status StoreName(Kernel& kernel, SetName set, std::string_view text) {
   Task* const writer = Task::Current();
   if (writer == nullptr || !writer->creds().HasCapability(21 /* CAP_SYS_ADMIN */)) {
     return Errno(EPERM);
   }
-  kernel.set_hostname(std::string(FirstLine(text).substr(0, kMaxNodename)));
+  (kernel.*set)(std::string(FirstLine(text).substr(0, kMaxNodename)));
   return kOk;
 }
 
@@ -143,17 +146,31 @@ Result<std::string> FileCount(Kernel& kernel) {
 
 void PutSysctls(Kernel& kernel, Builder& builder) {
   using Text = Result<std::string>;
+  std::map<std::string, std::string> given = kernel.options().sysctls;
   for (const Sysctl& row : kSysctls) {
+    const auto found = given.find(absl::StrCat(row.directory, "/", row.name).substr(strlen("sys/")));
+    if (found != given.end()) continue;
     builder.Text(
         row.directory, row.name, [&row] { return Text(std::string(row.value) + "\n"); }, row.mode,
         [&row](std::string_view text) { return StoreSame(row, text); });
   }
   PutIpcSysctls(kernel, builder);
   PutNetSysctls(kernel, builder);
+  // Those have rows of their own below.
+  given.erase("kernel/hostname");
+  given.erase("kernel/domainname");
+  for (const auto& [path, value] : given) {
+    const size_t slash = path.rfind('/');
+    builder.Text(absl::StrCat("sys/", path.substr(0, slash)), path.substr(slash + 1),
+                 [value] { return Text(value + "\n"); });
+  }
   Kernel* const k = &kernel;
   builder.Text(
       "sys/kernel", "hostname", [k] { return Text(k->hostname() + "\n"); }, 0644,
-      [k](std::string_view text) { return StoreHostname(*k, text); });
+      [k](std::string_view text) { return StoreName(*k, &Kernel::set_hostname, text); });
+  builder.Text(
+      "sys/kernel", "domainname", [k] { return Text(k->domainname() + "\n"); }, 0644,
+      [k](std::string_view text) { return StoreName(*k, &Kernel::set_domainname, text); });
   builder.Text("sys/kernel/random", "uuid", [] { return Text(RandomUuid()); });
   builder.Text("sys/kernel/random", "boot_id", [id = RandomUuid()] { return Text(id); });
   builder.Text("sys/fs", "file-nr", [k] { return FileCount(*k); });

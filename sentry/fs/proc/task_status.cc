@@ -126,9 +126,9 @@ Result<std::string> StatusText(const Subject& subject) {
   const Credentials& c = s.creds;
   absl::StrAppendFormat(&text,
                         "CapInh:\t%016x\nCapPrm:\t%016x\nCapEff:\t%016x\nCapBnd:\t%016x\n"
-                        "CapAmb:\t%016x\nNoNewPrivs:\t%d\nSeccomp:\t0\nSeccomp_filters:\t0\n",
+                        "CapAmb:\t%016x\nNoNewPrivs:\t%d\nSeccomp:\t%d\nSeccomp_filters:\t%d\n",
                         c.inheritable, c.permitted, c.effective, c.bounding, c.ambient,
-                        c.no_new_privs ? 1 : 0);
+                        c.no_new_privs ? 1 : 0, s.seccomp_mode, s.seccomp_filters);
   AppendAffinity(s, text);
   absl::StrAppendFormat(&text,
                         "Mems_allowed:\t00000000,00000001\nMems_allowed_list:\t0\n"
