@@ -25,6 +25,7 @@
 #include "runsc/oci/channel.h"
 #include "runsc/oci/container.h"
 #include "runsc/oci/freeze.h"
+#include "runsc/oci/title.h"
 #include "runsc/supervise.h"
 
 namespace runsc::oci {
@@ -71,6 +72,7 @@ class Monitor {
   // A session of its own, with the container's terminal: what the terminal signals comes here.
   void TakeSession() {
     prctl(PR_SET_NAME, "sandbox", 0, 0, 0);
+    ShowArguments(start_.config.container->spec.process->args);
     setsid();
     if (!start_.terminal.valid()) return;
     ioctl(start_.terminal.get(), TIOCSCTTY, 0);

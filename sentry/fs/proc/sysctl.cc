@@ -8,7 +8,6 @@
 #include <string>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "sentry/fs/proc/proc_internal.h"
 #include "sentry/task/task.h"
@@ -148,8 +147,8 @@ void PutSysctls(Kernel& kernel, Builder& builder) {
   using Text = Result<std::string>;
   std::map<std::string, std::string> given = kernel.options().sysctls;
   for (const Sysctl& row : kSysctls) {
-    const auto found = given.find(absl::StrCat(row.directory, "/", row.name).substr(strlen("sys/")));
-    if (found != given.end()) continue;
+    const std::string path = std::string(row.directory) + "/" + std::string(row.name);
+    if (given.contains(path.substr(strlen("sys/")))) continue;
     builder.Text(
         row.directory, row.name, [&row] { return Text(std::string(row.value) + "\n"); }, row.mode,
         [&row](std::string_view text) { return StoreSame(row, text); });
@@ -161,7 +160,7 @@ void PutSysctls(Kernel& kernel, Builder& builder) {
   given.erase("kernel/domainname");
   for (const auto& [path, value] : given) {
     const size_t slash = path.rfind('/');
-    builder.Text(absl::StrCat("sys/", path.substr(0, slash)), path.substr(slash + 1),
+    builder.Text("sys/" + path.substr(0, slash), path.substr(slash + 1),
                  [value] { return Text(value + "\n"); });
   }
   Kernel* const k = &kernel;
