@@ -13,6 +13,7 @@
 
 #include "base/log.h"
 #include "sentry/task/kernel.h"
+#include "sentry/task/restart.h"
 #include "sentry/task/seccomp.h"
 #include "syscalls/common.h"
 
@@ -49,8 +50,14 @@ Verdict Kill(Task& task, bool whole_process) {
     task.kernel().ExitGroup(task, sig);
     return {.kind = Verdict::Kind::kGone};
   }
-  task.kernel().ExitTask(task, sig);
-  return {.kind = Verdict::Kind::kExitThread};
+  // The host's thread has to end, too, which only exit(2) does: it makes that call next.
+  task.seccomp_killed = sig;
+  task.deferred_call = [](Task&, Context& context) {
+    constexpr uint64_t kSyscallSize = 2;
+    context.regs.rip -= kSyscallSize;
+    return Return(SYS_exit);
+  };
+  return Return(-int64_t{sentry::kRestartNoIntr.code()});
 }
 
 // The calls of SECCOMP_MODE_STRICT.
@@ -143,6 +150,10 @@ Result<int64_t> ActionAvailable(Task& task, UserAddr args) {
 }  // namespace
 
 std::optional<Verdict> ApplySeccomp(Task& task, const platform::SyscallArgs& call) {
+  if (task.seccomp_killed != 0) {
+    task.kernel().ExitTask(task, task.seccomp_killed);
+    return Verdict{.kind = Verdict::Kind::kExitThread};
+  }
   const Ref<SeccompFilters> filters = task.seccomp_ref();
   if (!filters) return std::nullopt;
   seccomp_data data{

@@ -87,18 +87,13 @@ absl::Status Complete(Config& config, const Container& container) {
   const bool own = container.spec.linux_.Find(spec::NamespaceType::kNetwork) != nullptr;
   if (geteuid() == 0 || !own) config.network = NetworkKind::kHost;
   config.container = &container;
-  config.sysctls = SysctlPaths(container.spec.linux_);
+  config.sysctls = ShownSysctls(container.spec.linux_);
   config.root = container.rootfs;
   // A new UTS namespace begins with the names of the caller's.
   utsname names{};
   uname(&names);
   config.hostname = container.spec.hostname.empty() ? names.nodename : container.spec.hostname;
   if (!container.spec.domainname.empty()) config.domainname = container.spec.domainname;
-  if (config.sysctls.contains("kernel/hostname"))
-    config.hostname = config.sysctls["kernel/hostname"];
-  if (config.sysctls.contains("kernel/domainname")) {
-    config.domainname = config.sysctls["kernel/domainname"];
-  }
   return absl::OkStatus();
 }
 
@@ -127,16 +122,16 @@ absl::StatusOr<std::optional<Pty>> MakeConsole(const Config& config, const spec:
   return std::optional<Pty>(*std::move(pty));
 }
 
-// Puts the monitor into its control group. The store knows of it before it exists, so that a crash
-// leaves nothing that `delete` does not find.
-absl::Status EnterGroup(const Config& config, Made& made) {
+// Makes the control group that the monitor then enters. The store knows of it before it exists, so
+// that a crash leaves nothing that `delete` does not find.
+absl::Status PrepareGroup(const Config& config, Made& made) {
   absl::StatusOr<cgroup::Placement> placement = LocateGroup(config, *config.container);
   if (!placement.ok()) return placement.status();
   if (absl::Status s = made.entry.Save(made.record); !s.ok()) return s;
-  if (absl::Status s = SaveGroup(made.entry, *placement); !s.ok()) return s;
+  if (absl::Status s = SaveGroup(made.entry.directory(), *placement); !s.ok()) return s;
   absl::Status status = MakeGroup(config, *config.container, made.monitor, *placement);
   if (!status.ok()) return status;
-  return SaveGroup(made.entry, *placement);
+  return SaveGroup(made.entry.directory(), *placement);
 }
 
 // Starts the monitor and waits until the container is set up.
@@ -154,12 +149,13 @@ absl::Status Launch(const Config& config, Made& made, UniqueFd& channel) {
   const absl::StatusOr<pid_t> monitor = ForkMonitor({.config = config,
                                                      .listener = *std::move(listener),
                                                      .creator = UniqueFd(ends[1]),
+                                                     .directory = made.entry.directory(),
                                                      .terminal = std::move(slave),
                                                      .enter = Enter});
   if (!monitor.ok()) return monitor.status();
   made.monitor = *monitor;
   if (console->has_value()) made.console = std::move((*console)->master);
-  if (absl::Status s = EnterGroup(config, made); !s.ok()) return s;
+  if (absl::Status s = PrepareGroup(config, made); !s.ok()) return s;
   if (absl::Status s = Proceed(channel.get()); !s.ok()) return s;
   const absl::StatusOr<Birth> birth = AwaitBirth(channel.get());
   if (!birth.ok()) return birth.status();

@@ -10,6 +10,7 @@
 #include "base/unique_fd.h"
 #include "runsc/lockdown.h"
 #include "runsc/oci/container.h"
+#include "runsc/oci/groups.h"
 #include "runsc/oci/sysctl.h"
 
 namespace runsc::oci {
@@ -47,7 +48,8 @@ absl::Status AdjustOomScore(const spec::Process& process) {
 
 }  // namespace
 
-absl::Status Enter(const Config& config) {
+absl::Status Enter(const Config& config, const std::string& directory) {
+  if (absl::Status s = GroupOf(directory).EnterSelf(); !s.ok()) return s;
   const spec::Spec& spec = config.container->spec;
   if (absl::Status s = AdjustOomScore(*spec.process); !s.ok()) return s;
   if (absl::Status s = EnterNetwork(config, spec.linux_); !s.ok()) return s;

@@ -12,7 +12,7 @@ namespace runsc::oci {
 
 namespace {
 
-std::string PathIn(const Entry& entry) { return absl::StrCat(entry.directory(), "/cgroup"); }
+std::string PathIn(const std::string& directory) { return absl::StrCat(directory, "/cgroup"); }
 
 }  // namespace
 
@@ -21,7 +21,10 @@ absl::StatusOr<cgroup::Placement> LocateGroup(const Config& config, const Contai
   if (!host.ok()) return host.status();
   const auto driver =
       config.oci.systemd_cgroup ? cgroup::Driver::kSystemd : cgroup::Driver::kCgroupfs;
-  return cgroup::Locate(*host, driver, container.spec.linux_.cgroups_path, container.id);
+  absl::StatusOr<cgroup::Placement> placement =
+      cgroup::Locate(*host, driver, container.spec.linux_.cgroups_path, container.id);
+  if (placement.ok()) cgroup::LeaveOutIdleV2(*placement, container.spec.linux_.resources);
+  return placement;
 }
 
 absl::Status MakeGroup(const Config& config, const Container& container, pid_t pid,
@@ -31,20 +34,19 @@ absl::Status MakeGroup(const Config& config, const Container& container, pid_t p
   const auto refusal = rootless ? cgroup::OnRefusal::kGoOn : cgroup::OnRefusal::kFail;
   if (absl::Status s = manager.Create(refusal, pid); !s.ok()) return s;
   placement = manager.placement();
-  if (absl::Status s = manager.Enter(pid); !s.ok()) return s;
   if (!container.spec.linux_.resources) return absl::OkStatus();
   return manager.Set(*container.spec.linux_.resources);
 }
 
-cgroup::Manager GroupOf(const Entry& entry) {
-  const absl::StatusOr<std::string> text = spec::ReadFile(PathIn(entry));
+cgroup::Manager GroupOf(const std::string& directory) {
+  const absl::StatusOr<std::string> text = spec::ReadFile(PathIn(directory));
   if (!text.ok()) return cgroup::Manager(cgroup::Placement());
   absl::StatusOr<cgroup::Placement> placement = cgroup::Decode(*text);
   return cgroup::Manager(placement.ok() ? *std::move(placement) : cgroup::Placement());
 }
 
-absl::Status SaveGroup(const Entry& entry, const cgroup::Placement& placement) {
-  return WriteFileAtomically(PathIn(entry), cgroup::Encode(placement));
+absl::Status SaveGroup(const std::string& directory, const cgroup::Placement& placement) {
+  return WriteFileAtomically(PathIn(directory), cgroup::Encode(placement));
 }
 
 }  // namespace runsc::oci

@@ -17,13 +17,15 @@ namespace runsc::oci {
 
 // Where it will be: nothing is made yet.
 absl::StatusOr<cgroup::Placement> LocateGroup(const Config& config, const Container& container);
-// Makes it around the process `pid` and sets the limits of the spec. `placement` is what was made.
+// Makes it for the process `pid`, which is to enter it, and sets the limits of the spec.
+// `placement` is what was made.
 absl::Status MakeGroup(const Config& config, const Container& container, pid_t pid,
                        cgroup::Placement& placement);
-// Of a container that exists; without directories when it has none, or none that is known.
-cgroup::Manager GroupOf(const Entry& entry);
+// Of the container with this directory in the store; without directories when it has none, or none
+// that is known.
+cgroup::Manager GroupOf(const std::string& directory);
 // What the store is to know, by a file of its own: it has to be found when state.json is damaged.
-absl::Status SaveGroup(const Entry& entry, const cgroup::Placement& placement);
+absl::Status SaveGroup(const std::string& directory, const cgroup::Placement& placement);
 
 }  // namespace runsc::oci
 

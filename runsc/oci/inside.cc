@@ -14,6 +14,7 @@
 #include "runsc/oci/seccomp.h"
 #include "runsc/oci/tree.h"
 #include "sentry/fs/host/host_file.h"
+#include "sentry/fs/mount.h"
 
 namespace runsc::oci {
 
@@ -150,7 +151,8 @@ absl::Status Inside::NameTerminal(sentry::Kernel::InitProcess& init) {
   Result<sentry::Path> at = MountPoint(vfs, ctx, kName, /*directory=*/false);
   // That of the first process stays; that of an earlier exec gives way.
   if (at.ok() && at->mount->source() == kExecTerminal) {
-    (void)vfs.Unmount(*at, MNT_DETACH);
+    const Ref<sentry::MountNamespace> mounts = vfs.NamespaceOf(*at->mount);
+    if (mounts) (void)vfs.Unmount(*mounts, *at, MNT_DETACH);
     at = MountPoint(vfs, ctx, kName, /*directory=*/false);
   }
   if (at.ok() && at->dentry == at->mount->root()) return absl::OkStatus();

@@ -105,7 +105,7 @@ absl::StatusOr<int> RunKill(Config& config, const Arguments& arguments) {
 }
 
 absl::Status Destroy(Entry& entry, const Record& record) {
-  const cgroup::Manager group = GroupOf(entry);
+  const cgroup::Manager group = GroupOf(entry.directory());
   AskToEnd(entry);
   for (const ProcessId& process : {record.monitor, record.sentry, record.gofer, record.network}) {
     if (absl::Status s = KillAndWait(process); !s.ok()) return s;

@@ -52,7 +52,7 @@ class Monitor {
     BlockSignals();
     char word = 0;
     if (recv(start_.creator.get(), &word, sizeof(word), 0) != sizeof(word)) _exit(kExitSetUp);
-    absl::Status status = start_.enter == nullptr ? absl::OkStatus() : start_.enter(start_.config);
+    absl::Status status = start_.enter(start_.config, start_.directory);
     if (status.ok()) {
       absl::StatusOr<Sandbox> sandbox = Launch(start_.config);
       status = sandbox.status();

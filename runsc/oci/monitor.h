@@ -13,12 +13,13 @@
 namespace runsc::oci {
 
 struct MonitorStart {
-  const Config& config;  // With a container. Its standard descriptors are the process's.
-  UniqueFd listener;     // channel.h
-  UniqueFd creator;      // SOCK_SEQPACKET, to `create`.
-  UniqueFd terminal;     // The slave of the container's pseudo-terminal, if it has one.
+  const Config& config;   // With a container. Its standard descriptors are the process's.
+  UniqueFd listener;      // channel.h
+  UniqueFd creator;       // SOCK_SEQPACKET, to `create`.
+  std::string directory;  // Of the container in the store.
+  UniqueFd terminal;      // The slave of the container's pseudo-terminal, if it has one.
   // Runs first of all in the monitor: control groups, namespaces.
-  absl::Status (*enter)(const Config& config) = nullptr;
+  absl::Status (*enter)(const Config& config, const std::string& directory) = nullptr;
 };
 
 // What the monitor tells `create` once.
@@ -30,7 +31,7 @@ struct Birth {
 
 // In `create`: forks the monitor, which waits for Proceed. Its pid.
 absl::StatusOr<pid_t> ForkMonitor(MonitorStart start);
-// It is in its control group: what it starts will be, too.
+// Its control group is there to be entered.
 absl::Status Proceed(int monitor);
 // Waits until the container is set up.
 absl::StatusOr<Birth> AwaitBirth(int monitor);

@@ -42,7 +42,7 @@ absl::StatusOr<Running> FindRunning(const Config& config, const std::string& id)
   if (phase == Phase::kStopped || phase == Phase::kCreating) {
     return absl::FailedPreconditionError("container not running");
   }
-  return Running{std::move(record), GroupOf(*entry)};
+  return Running{std::move(record), GroupOf(entry->directory())};
 }
 
 absl::StatusOr<int> RunSpec(Config&, RawArguments arguments) {

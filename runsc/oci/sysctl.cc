@@ -35,6 +35,11 @@ std::string PathOf(const std::string& name) {
 
 bool IsNetwork(const std::string& path) { return path.starts_with("net/"); }
 
+// Segments that nobody uses are removed at the end anyway.
+bool IsShown(const std::string& path) {
+  return path == "kernel/shm_rmid_forced";
+}
+
 }  // namespace
 
 absl::Status CheckSysctls(const spec::Linux& linux_) {
@@ -59,14 +64,24 @@ absl::Status CheckSysctls(const spec::Linux& linux_) {
   return absl::OkStatus();
 }
 
-std::map<std::string, std::string> SysctlPaths(const spec::Linux& linux_) {
+std::map<std::string, std::string> ShownSysctls(const spec::Linux& linux_) {
   std::map<std::string, std::string> paths;
-  for (const auto& [name, value] : linux_.sysctl) paths[PathOf(name)] = value;
+  for (const auto& [name, value] : linux_.sysctl) {
+    if (IsShown(PathOf(name))) paths[PathOf(name)] = value;
+  }
+  return paths;
+}
+
+std::map<std::string, std::string> WrittenSysctls(const spec::Linux& linux_) {
+  std::map<std::string, std::string> paths;
+  for (const auto& [name, value] : linux_.sysctl) {
+    if (!IsShown(PathOf(name))) paths[PathOf(name)] = value;
+  }
   return paths;
 }
 
 absl::Status SetNetworkSysctls(const spec::Linux& linux_) {
-  for (const auto& [path, value] : SysctlPaths(linux_)) {
+  for (const auto& [path, value] : WrittenSysctls(linux_)) {
     if (!IsNetwork(path)) continue;
     const std::string file = absl::StrCat("/proc/sys/", path);
     const UniqueFd fd(open(file.c_str(), O_WRONLY | O_CLOEXEC));

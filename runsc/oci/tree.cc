@@ -15,6 +15,7 @@
 #include "absl/strings/str_split.h"
 #include "runsc/filesystem.h"
 #include "runsc/oci/mount_data.h"
+#include "runsc/oci/sysctl.h"
 #include "sentry/fs/dev/devices.h"
 #include "sentry/fs/goferfs/goferfs.h"
 #include "sentry/fs/pipe/fifo.h"
@@ -81,6 +82,7 @@ class TreeBuilder {
     for (size_t i = 0; i < container_.spec.mounts.size(); ++i) {
       if (absl::Status s = Join(container_.spec.mounts[i], i); !s.ok()) return s;
     }
+    if (absl::Status s = WriteSysctls(); !s.ok()) return s;
     if (absl::Status s = MakeDevices(); !s.ok()) return s;
     if (absl::Status s = MakeWorkingDirectory(); !s.ok()) return s;
     if (absl::Status s = RestrictPaths(); !s.ok()) return s;
@@ -143,6 +145,23 @@ class TreeBuilder {
     const char* type = number != 0 ? "hostfs" : mount.type.c_str();
     const auto joined = vfs_.MountAt(*at, *root, type, mount.source, flags);
     return joined.ok() ? absl::OkStatus() : Failed(what, joined.error());
+  }
+
+  absl::Status WriteSysctls() {
+    for (const auto& [path, value] : WrittenSysctls(container_.spec.linux_)) {
+      const Status written = WriteFile(absl::StrCat("/proc/sys/", path), value);
+      // The host has set that of the network already; not all of them are shown inside.
+      if (path.starts_with("net/")) continue;
+      if (!written.ok()) return Failed(absl::StrCat("linux.sysctl: ", path), written.error());
+    }
+    return absl::OkStatus();
+  }
+
+  Status WriteFile(const std::string& path, const std::string& text) {
+    const Ref<sentry::File> file = TRY(vfs_.Open(ctx_, path, sentry::OpenFlags(O_WRONLY), 0));
+    sentry::IoSrc source(std::as_bytes(std::span(text)));
+    const size_t written = TRY(file->Write(source));
+    return written == text.size() ? kOk : Status(Errno(EIO));
   }
 
   // A node where the path's directory is; what exists already stays. The owner is set afterwards.

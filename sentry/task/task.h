@@ -121,6 +121,7 @@ class Task final : public RefCounted, public platform::Guest {
   SignalQueue& pending_signals() { return pending_; }
 
   SignalStack signal_stack;          // Own.
+  int seccomp_killed = 0;            // Own: its next call ends it, with this signal as the reason.
   uint64_t clear_child_tid = 0;      // Own. The host does the clearing.
   std::atomic<uint64_t> robust_list{0};  // Own; get_robust_list(2) looks.
   bool futexes_released = false;     // It has ended. Guarded by PiFutexes' lock.

@@ -124,7 +124,8 @@ constexpr size_t kMaxNodename = 64;
 using SetName = void (Kernel::*)(std::string);
 Status StoreName(Kernel& kernel, SetName set, std::string_view text) {
   Task* const writer = Task::Current();
-  if (writer == nullptr || !writer->creds().HasCapability(21 /* CAP_SYS_ADMIN */)) {
+  // Nobody: the sandbox is being set up.
+  if (writer != nullptr && !writer->creds().HasCapability(21 /* CAP_SYS_ADMIN */)) {
     return Errno(EPERM);
   }
   (kernel.*set)(std::string(FirstLine(text).substr(0, kMaxNodename)));
@@ -155,9 +156,6 @@ void PutSysctls(Kernel& kernel, Builder& builder) {
   }
   PutIpcSysctls(kernel, builder);
   PutNetSysctls(kernel, builder);
-  // Those have rows of their own below.
-  given.erase("kernel/hostname");
-  given.erase("kernel/domainname");
   for (const auto& [path, value] : given) {
     const size_t slash = path.rfind('/');
     builder.Text("sys/" + path.substr(0, slash), path.substr(slash + 1),
