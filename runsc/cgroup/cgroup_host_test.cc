@@ -142,7 +142,7 @@ TEST_F(RealGroup, LimitsAreTheKernels) {
   absl::Status status = manager_.Set(r);
   ASSERT_TRUE(status.ok()) << status;
   EXPECT_EQ(File("memory", "memory.limit_in_bytes", "memory.max"), "67108864");
-  EXPECT_EQ(File("pids", "pids.max", "pids.max"), "20");
+  EXPECT_EQ(File("pids", "pids.max", "pids.max"), "104");
   EXPECT_THAT(File("cpu", "cpu.cfs_quota_us", "cpu.max"), testing::StartsWith("50000"));
   // Up and down again, the sum with swap as well.
   for (const int64_t limit : {int64_t{256} << 20, int64_t{32} << 20, int64_t{-1}}) {

@@ -170,12 +170,12 @@ TEST(CgroupPlan, TheRest) {
   r.hugepages = {{"2MB", 4194304}};
   r.devices = {{.allow = false}, {true, 'c', 1, std::nullopt, "rw"}};
   EXPECT_THAT(Plan(kV1, r),
-              ElementsAre("/p/pids.max = 20", "/b/blkio.throttle.read_bps_device = 8:16 1048576",
+              ElementsAre("/p/pids.max = 104", "/b/blkio.throttle.read_bps_device = 8:16 1048576",
                           "/b/blkio.throttle.write_iops_device = 8:16 10",
                           "/h/hugetlb.2MB.limit_in_bytes = 4194304",
                           "/h/hugetlb.2MB.rsvd.limit_in_bytes = 4194304", "/d/devices.deny = a",
                           "/d/devices.allow = c 1:* rw"));
-  EXPECT_THAT(Plan(kV2, r), ElementsAre("/u/pids.max = 20", "/u/io.max = 8:16 rbps=1048576",
+  EXPECT_THAT(Plan(kV2, r), ElementsAre("/u/pids.max = 104", "/u/io.max = 8:16 rbps=1048576",
                                         "/u/io.max = 8:16 wiops=10", "/u/hugetlb.2MB.max = 4194304",
                                         "/u/hugetlb.2MB.rsvd.max = 4194304"));
   r = {};
@@ -248,7 +248,7 @@ TEST_F(FakeTree, LimitsReachTheirFiles) {
   spec::Resources r;
   r.pids_limit = 7;
   EXPECT_TRUE(manager.Set(r).ok());
-  EXPECT_EQ(Get("a/pids.max"), "7");
+  EXPECT_EQ(Get("a/pids.max"), "78");
   r.memory.limit = 5;
   EXPECT_THAT(std::string(manager.Set(r).message()),
               HasSubstr("linux.resources.memory.limit: " + root_ + "/a/memory.max: "));

@@ -215,7 +215,7 @@ void PlanBuilder::Pids(int64_t limit) {
   bool v2;
   const std::string* directory = Directory("pids", "pids.limit", v2);
   if (directory == nullptr) return;
-  Add("pids.limit", *directory, "pids.max", limit > 0 ? absl::StrCat(limit) : "max");
+  Add("pids.limit", *directory, "pids.max", limit > 0 ? absl::StrCat(HostPidsLimit(limit)) : "max");
 }
 
 void PlanBuilder::BlockIo(const spec::BlockIoLimits& io) {
@@ -364,6 +364,11 @@ void PlanBuilder::Unified(const std::map<std::string, std::string>& files) {
 }
 
 }  // namespace
+
+int64_t HostPidsLimit(int64_t limit) {
+  constexpr int64_t kMost = 1 << 30, kOwn = 64;
+  return 2 * std::min(limit, kMost) + kOwn;
+}
 
 uint64_t WeightOfShares(uint64_t shares) {
   shares = std::clamp<uint64_t>(shares, 2, 262144);

@@ -30,6 +30,11 @@ absl::Status MakePlan(const Placement& placement, const spec::Resources& resourc
 uint64_t WeightOfShares(uint64_t shares);
 uint64_t IoWeight(uint64_t weight);
 
+// pids.limit as the host is told it. The sentry counts the program's tasks and refuses one too
+// many as Linux does; the host would refuse the sandbox its own threads (a stub's and a sentry's
+// for each task, at most), which it cannot do without.
+int64_t HostPidsLimit(int64_t limit);
+
 }  // namespace runsc::cgroup
 
 #endif  // RUNSC_CGROUP_PLAN_H_
