@@ -40,6 +40,7 @@
 #include "sentry/net/host/net_client.h"
 #include "sentry/net/namespace.h"
 #include "sentry/task/kernel.h"
+#include "sentry/task/task_limit.h"
 #include "syscalls/dispatcher.h"
 #include "syscalls/dispositions.h"
 
@@ -317,6 +318,13 @@ absl::Status StartControlThread(Control& control) {
 }
 
 // Returns only if the program could not be run.
+// linux.resources.pids.limit is the sentry's to enforce: cgroup/plan.h.
+void LimitTasksOf(const Config& config) {
+  if (config.container == nullptr || !config.container->spec.linux_.resources) return;
+  const int64_t limit = config.container->spec.linux_.resources->pids_limit.value_or(0);
+  if (limit > 0) sentry::LimitTasks(static_cast<size_t>(limit));
+}
+
 Failure RunProgram(SentryStart& start) {
   UniqueFd proc;
   if (absl::Status s = LockDown(start, proc); !s.ok()) return SetUpFailed(s);
@@ -337,6 +345,7 @@ Failure RunProgram(SentryStart& start) {
                          .domainname = start.config.domainname,
                          .sysctls = start.config.sysctls,
                          .strace = start.config.strace});
+  LimitTasksOf(start.config);
   Ref<sentry::NetClient> network;
   if (start.network.valid()) network = MakeRef<sentry::NetClient>(std::move(start.network));
   kernel.set_network(MakeRef<sentry::NetworkNamespace>(std::move(network)));

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include <string_view>
 #include <utility>
 
 #include "absl/strings/numbers.h"
@@ -11,6 +12,7 @@
 #include "base/log.h"
 #include "runsc/do.h"
 #include "runsc/oci/side_commands.h"
+#include "runsc/spec/parse.h"
 
 namespace runsc::oci {
 
@@ -204,10 +206,19 @@ std::string DescribeCommands() {
   return text;
 }
 
+// As runc: podman without root runs its runtime as root of a user namespace, for another user.
+static bool IsRootless() {
+  if (geteuid() != 0) return true;
+  const absl::StatusOr<std::string> map = spec::ReadFile("/proc/self/uid_map");
+  const char* const user = getenv("USER");
+  const bool whole = map.ok() && map->find("4294967295") != map->npos;
+  return !whole && (user == nullptr || std::string_view(user) != "root");
+}
+
 Store StoreOf(const Config& config) {
   if (!config.oci.root.empty()) return Store(config.oci.root);
   const char* const runtime = getenv("XDG_RUNTIME_DIR");
-  if (geteuid() != 0 && runtime != nullptr && runtime[0] == '/') {
+  if (IsRootless() && runtime != nullptr && runtime[0] == '/') {
     return Store(absl::StrCat(runtime, "/sandbox"));
   }
   return Store("/run/sandbox");

@@ -14,7 +14,7 @@ std::string RecordToJson(const Record& record);
 // What is missing or of a wrong type keeps its default.
 Record RecordFromJson(std::string_view text);
 
-// By way of a file beside it, fsync(2) and rename(2): a reader finds the old or the new content,
+// By way of a file beside it and rename(2): a reader finds the old or the new content,
 // and a full disk leaves the old.
 absl::Status WriteFileAtomically(const std::string& path, const std::string& text);
 

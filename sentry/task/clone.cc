@@ -5,11 +5,13 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <utility>
 
 #include "sentry/fs/anon/pidfd.h"
 #include "sentry/ipc/exit.h"
 #include "sentry/task/task_builder.h"
+#include "sentry/task/task_limit.h"
 #include "sentry/time/process_timers.h"
 
 #ifndef CLONE_CLEAR_SIGHAND
@@ -25,8 +27,8 @@ namespace {
 constexpr uint64_t kNamespaces =
     CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWCGROUP;
 constexpr int kCapSysAdmin = 21;
-// More tasks than this the sandbox does not hold, whatever RLIMIT_NPROC says.
-constexpr size_t kMaxTasks = 32768;
+// More tasks than these the sandbox does not hold, whatever RLIMIT_NPROC says.
+std::atomic<size_t> g_most_tasks = 32768;
 
 // copy_process()'s rules, in its order.
 Status CheckFlags(const CloneArgs& args, const Credentials& creds) {
@@ -169,6 +171,10 @@ void InheritScheduling(const Task& parent, Task& child) {
 
 }  // namespace
 
+void LimitTasks(size_t most) {
+  g_most_tasks.store(std::min(most, g_most_tasks.load()), std::memory_order_relaxed);
+}
+
 Result<Ref<Task>> TaskBuilder::NewTask(Task& parent, const CloneArgs& args) {
   Kernel& kernel = parent.kernel();
   absl::MutexLock lock(&kernel.mu());
@@ -176,7 +182,7 @@ Result<Ref<Task>> TaskBuilder::NewTask(Task& parent, const CloneArgs& args) {
   uint64_t of_user = 0;
   for (const auto& [id, task] : kernel.tasks_) of_user += task->creds_.uid == parent.creds_.uid;
   const bool privileged = parent.creds_.HasCapability(21) || parent.creds_.HasCapability(24);
-  if (kernel.tasks_.size() >= kMaxTasks ||
+  if (kernel.tasks_.size() >= g_most_tasks.load(std::memory_order_relaxed) ||
       (!privileged && parent.creds_.uid != 0 &&
        of_user >= parent.group().limits[RLIMIT_NPROC].rlim_cur)) {
     return Errno(EAGAIN);

@@ -478,9 +478,12 @@ class Podman:
             raise Skip("no podman")
         self.folder = tempfile.mkdtemp(prefix="oci-podman.", dir="/var/tmp")
         os.chmod(self.folder, 0o755)
-        self.subject, self.user = subject, user
+        self.subject, self.user, self.binary = subject, user, subject.binary
         if user:
             os.chown(self.folder, user.pw_uid, user.pw_gid)
+            # The checkout may be where only root gets.
+            os.mkdir(self.folder + "/bin")
+            self.binary = shutil.copy(subject.binary, self.folder + "/bin")
 
     def __call__(self, *args, limit=60):
         flags = []
@@ -488,8 +491,7 @@ class Podman:
             flags += ["--runtime-flag", flag.lstrip("-")]
         command = ["podman", "--root", self.folder + "/root", "--runroot", self.folder + "/run",
                    "--tmpdir", self.folder + "/tmp", "--storage-driver", "vfs", "--cgroup-manager",
-                   "cgroupfs", "--events-backend", "file", "--runtime", self.subject.binary, *flags,
-                   *args]
+                   "cgroupfs", "--events-backend", "file", "--runtime", self.binary, *flags, *args]
         env = dict(os.environ, XDG_RUNTIME_DIR=self.folder, HOME=self.folder)
         if self.user:
             command = ["setpriv", "--reuid", str(self.user.pw_uid), "--regid",
