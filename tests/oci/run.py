@@ -22,8 +22,8 @@ from runtime import Failure, Runtime, Skip, harness
 import daemons
 import faults
 import fields
-import known
 import lifetimes
+import pending
 
 
 def leftovers(before, folder):
@@ -101,11 +101,11 @@ def main():
         except (OSError, ValueError, KeyError, subprocess.SubprocessError) as error:
             why.append(f"{type(error).__name__}: {error}")
         why += subject.end_case()
-        reason = known.reason(run.__name__, subject)
+        reason = pending.reason(run.__name__, subject)
         if reason and why:
-            why, skipped = [], f"known: {reason} ({why[0][:150]})"
+            why, skipped = [], f"pending: {reason} ({why[0][:150]})"
         elif reason and not skipped:
-            why = [f"holds now: its entry in known.py may go ({reason})"]
+            why = [f"holds now: its entry in pending.py may go ({reason})"]
         if not args.daemons:
             why += leftovers(before, subject.folder)
         if why:
