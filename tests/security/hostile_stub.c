@@ -68,6 +68,11 @@ static void* Scribble(void* mailbox) {
 
 static void Child(int round) {
   State += (uint64_t)round * 0x9e3779b97f4a7c15ull;
+  // A forged write(2) is its own business, but not for whoever reads the verdict.
+  const int nowhere = open("/dev/null", O_RDWR);
+  for (int standard = 0; standard < 3; ++standard) dup2(nowhere, standard);
+  // So are a forged kill(2) and prlimit(2), but for the one who counts: it is somebody else's.
+  if (syscall(SYS_setresuid, 65534, 65534, 65534) != 0) _exit(0);
   const int fd = open("/dev/zero", O_RDONLY);
   volatile uint64_t* box = Attract(fd);
   if (round % 2 == 0 && box != NULL) {
@@ -100,6 +105,10 @@ int main(void) {
   for (int round = 0; round < 100; ++round) {
     const pid_t child = fork();
     if (child == 0) Child(round);
+    if (child < 0) {
+      perror("fork");
+      return 1;
+    }
     // What it forges may block every signal but this one.
     const struct timespec patience = {.tv_nsec = 60000000};
     sigtimedwait(&ended, NULL, &patience);

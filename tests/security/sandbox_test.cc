@@ -231,7 +231,9 @@ TEST_P(EveryCallFromInside, CannotReachTheStubRegion) {
 // Mailboxes are the application's to write to, and the stub's code is its own to jump to.
 TEST(Systrap, SurvivesApplicationsThatTurnAgainstTheirStub) {
   for (const char* flag : {"", " --patch-eagerly"}) {
-    EXPECT_EQ(OutputOf(std::string(SANDBOX_BINARY) + flag + " do " + HOSTILE_STUB_BINARY), "done\n")
+    EXPECT_EQ(OutputOf(std::string(SANDBOX_BINARY) + flag + " do " + HOSTILE_STUB_BINARY +
+                       " 2>&1; echo status $?"),
+              "done\nstatus 0\n")
         << flag;
   }
 }
