@@ -23,6 +23,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
+#include "base/host_cpus.h"
 #include "base/log.h"
 #include "platform/native/zygote.h"
 #include "platform/ptrace/ptrace.h"
@@ -150,6 +151,7 @@ void PrepareLibraries() {
   absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kAbort);
 #endif
   absl::base_internal::NumCPUs();
+  HostCpus();
 }
 
 // The caller's environment with --env on top.

@@ -8,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include "base/host_cpus.h"
 #include "sentry/task/kernel.h"
 #include "syscalls/common.h"
 
@@ -52,14 +53,6 @@ bool IsRealTime(int policy) { return policy == SCHED_FIFO || policy == SCHED_RR;
 bool IsFair(int policy) { return policy == SCHED_OTHER || policy == SCHED_BATCH; }
 bool IsPolicy(int policy) {
   return IsFair(policy) || IsRealTime(policy) || policy == SCHED_IDLE || policy == kPolicyDeadline;
-}
-
-// The sentry's own CPUs: those that the sandbox may use.
-cpu_set_t AvailableCpus() {
-  cpu_set_t cpus;
-  CPU_ZERO(&cpus);
-  if (sched_getaffinity(0, sizeof(cpus), &cpus) != 0) CPU_SET(0, &cpus);
-  return cpus;
 }
 
 bool IsSameOwner(Task& task, Task& target) {
@@ -164,7 +157,7 @@ Result<Unit> SchedYield(Task& task) {
 
 Result<int64_t> SchedGetaffinity(Task& task, int tid, uint32_t size, UserAddr mask) {
   if (size % sizeof(uint64_t) != 0) return Errno(EINVAL);
-  cpu_set_t cpus = AvailableCpus();
+  cpu_set_t cpus = HostCpus();
   const auto bytes = std::as_bytes(std::span(&cpus, 1));
   // The kernel's mask is as long as the highest possible CPU wants.
   size_t needed = sizeof(uint64_t);
@@ -193,7 +186,7 @@ Result<Unit> SchedSetaffinity(Task& task, int tid, uint32_t size, UserAddr mask)
   if (!IsSameOwner(task, *target) && !task.creds().HasCapability(kCapSysNice)) {
     return Errno(EPERM);
   }
-  const cpu_set_t cpus = AvailableCpus();
+  const cpu_set_t cpus = HostCpus();
   cpu_set_t both;
   CPU_AND(&both, &cpus, &wanted);
   if (CPU_COUNT(&both) == 0) return Errno(EINVAL);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/host_cpus.h"
 #include "sentry/task/kernel.h"
 #include "sentry/task/task.h"
 
@@ -16,14 +17,6 @@ constexpr int64_t kMinSleepNs = 50'000;
 constexpr int64_t kMinCpuSleepNs = 1'000'000;
 
 int64_t SaturatingAdd(int64_t a, int64_t b) { return b > INT64_MAX - a ? INT64_MAX : a + b; }
-
-int64_t ProcessorCount() {
-  cpu_set_t set;
-  // sysconf(3) would open files of the host.
-  static const int64_t count =
-      sched_getaffinity(0, sizeof(set), &set) == 0 ? std::max(1, CPU_COUNT(&set)) : 1;
-  return count;
-}
 
 }  // namespace
 
@@ -121,7 +114,7 @@ int64_t SignalTimer::AdvanceLocked(int64_t now) {
 void SignalTimer::ArmLocked(int64_t now, int64_t at_least_ns) {
   if (target_.sig == 0) return;
   int64_t left = std::max<int64_t>(next_ns_ - now, 0);
-  if (cpu_clock()) left = std::max(left / ProcessorCount(), kMinCpuSleepNs);
+  if (cpu_clock()) left = std::max(left / HostCpuCount(), kMinCpuSleepNs);
   TimerQueue::Get().Arm(*this, SaturatingAdd(MonotonicNs(), std::max(left, at_least_ns)));
 }
 

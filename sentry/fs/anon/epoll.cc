@@ -159,7 +159,11 @@ std::unique_ptr<EpollFile::Item> EpollFile::RemoveLocked(Key key) {
   item->file->wait_queue()->Remove(*item);  // No OnReady comes after this.
   item->file->UnwatchClose(*this);
   UnmarkReady(*item);
-  if (EpollFile* nested = FileCast<EpollFile>(*item->file)) Nesting::Get().Unlink(*this, *nested);
+  if (EpollFile* nested = FileCast<EpollFile>(*item->file)) {
+    Nesting::Get().Unlink(*this, *nested);
+    // From now on the link may be made the other way round, and locks be taken so.
+    control_mu_.ForgetDeadlockInfo();
+  }
   return item;
 }
 

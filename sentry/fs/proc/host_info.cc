@@ -12,6 +12,7 @@
 #include <string_view>
 
 #include "absl/strings/str_format.h"
+#include "base/host_cpus.h"
 
 namespace sentry {
 namespace {
@@ -123,12 +124,6 @@ std::string BrandString() {
 
 }  // namespace
 
-int ProcessorCount() {
-  cpu_set_t set;
-  // sysconf(3) would open files of the host.
-  return sched_getaffinity(0, sizeof(set), &set) == 0 ? std::max(1, CPU_COUNT(&set)) : 1;
-}
-
 std::string CpuInfoText() {
   const uint32_t signature = Cpuid(1).eax;
   uint32_t family = signature >> 8 & 0xf;
@@ -147,7 +142,7 @@ std::string CpuInfoText() {
       Cpuid(0).eax, FeatureNames(), (Cpuid(1).ebx >> 8 & 0xff) * 8, sizes.eax & 0xff,
       sizes.eax >> 8 & 0xff);
   std::string text;
-  const int count = ProcessorCount();
+  const int count = HostCpuCount();
   for (int i = 0; i < count; ++i) {
     absl::StrAppendFormat(&text, "processor\t: %d\n%s", i, common);
     absl::StrAppendFormat(&text,
@@ -218,7 +213,7 @@ std::string UptimeText() {
   timespec up{};
   clock_gettime(CLOCK_BOOTTIME, &up);
   const int64_t hundredths = up.tv_nsec / 10'000'000;
-  return absl::StrFormat("%d.%02d %d.%02d\n", up.tv_sec, hundredths, up.tv_sec * ProcessorCount(),
+  return absl::StrFormat("%d.%02d %d.%02d\n", up.tv_sec, hundredths, up.tv_sec * HostCpuCount(),
                          hundredths);
 }
 

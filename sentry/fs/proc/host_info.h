@@ -6,8 +6,6 @@
 
 namespace sentry {
 
-// Processors this sandbox may use (sched_getaffinity(2)), at least 1.
-int ProcessorCount();
 // Texts of /proc.
 std::string CpuInfoText();
 std::string MemInfoText();

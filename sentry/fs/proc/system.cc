@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
+#include "base/host_cpus.h"
 #include "sentry/fs/proc/host_info.h"
 #include "sentry/fs/proc/proc_internal.h"
 #include "sentry/ipc/namespace.h"
@@ -42,7 +43,7 @@ Result<std::string> SystemStat(Kernel& kernel) {
     processes = std::max<uint64_t>(processes, static_cast<uint64_t>(group->id));
   }
   constexpr uint64_t kTickNs = 10'000'000;
-  const uint64_t cpus = static_cast<uint64_t>(ProcessorCount());
+  const uint64_t cpus = static_cast<uint64_t>(HostCpuCount());
   const uint64_t up_ns = static_cast<uint64_t>(HostClockNs(ClockId{CLOCK_BOOTTIME}));
   const uint64_t user = user_ns / kTickNs;
   const uint64_t total = up_ns / kTickNs * cpus;
@@ -119,7 +120,7 @@ Result<std::string> VmStat() {
 
 // A column for each processor.
 std::string PerProcessor(std::initializer_list<std::string_view> rows, int width) {
-  const int count = ProcessorCount();
+  const int count = HostCpuCount();
   std::string text(static_cast<size_t>(width) + 1, ' ');
   for (int i = 0; i < count; ++i)
     absl::StrAppendFormat(&text, "%-11s", absl::StrFormat("CPU%d", i));
@@ -226,7 +227,8 @@ void PutSystemFiles(Kernel& kernel, Builder& builder) {
   IpcNamespace* const ipc = &kernel.ipc();
   builder.Text("sysvipc", "msg", [ipc] { return Result<std::string>(ipc->messages->Table()); });
   builder.Text("sysvipc", "sem", [ipc] { return Result<std::string>(ipc->semaphores->Table()); });
-  builder.Text("sysvipc", "shm", [ipc] { return Result<std::string>(ipc->shared_memory->Table()); });
+  builder.Text("sysvipc", "shm",
+               [ipc] { return Result<std::string>(ipc->shared_memory->Table()); });
   for (const ConstantRow& row : kConstants) {
     builder.Text(
         row.directory, row.name, [&row] { return Result<std::string>(std::string(row.text)); },

@@ -3,6 +3,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "base/host_cpus.h"
 #include "sentry/fs/proc/host_info.h"
 #include "sentry/fs/proc/snapshot.h"
 
@@ -68,7 +69,7 @@ void AppendMemory(const Snapshot& s, const HostStatus& host, std::string& text) 
 void AppendAffinity(const Snapshot& s, std::string& text) {
   cpu_set_t set;
   CPU_ZERO(&set);
-  const int count = std::min(ProcessorCount(), CPU_SETSIZE);
+  const int count = std::min(HostCpuCount(), CPU_SETSIZE);
   for (int i = 0; i < count; ++i) CPU_SET(i, &set);
   if (s.affinity) set = *s.affinity;
   std::string list, mask;

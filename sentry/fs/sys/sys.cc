@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
+#include "base/host_cpus.h"
 #include "sentry/fs/proc/host_info.h"
 #include "sentry/fs/proc/pseudo.h"
 #include "sentry/fs/sys/net.h"
@@ -61,7 +62,7 @@ Result<Ref<Inode>> CreateSys(Ref<NetworkNamespace> network) {
     tree.Directory(path);
   }
   tree.Text("kernel/mm/transparent_hugepage", "enabled", "always [madvise] never\n");
-  const int count = ProcessorCount();
+  const int count = HostCpuCount();
   const std::string range = count == 1 ? "0\n" : absl::StrFormat("0-%d\n", count - 1);
   constexpr std::string_view kCpu = "devices/system/cpu";
   for (const char* name : {"online", "possible", "present"}) tree.Text(kCpu, name, range);
