@@ -30,7 +30,9 @@ class PtracePlatform final : public Platform {
 
 }  // namespace
 
-Result<std::unique_ptr<Platform>> CreatePtrace(const PtraceOptions& options) {
+namespace {
+
+Result<std::unique_ptr<Platform>> CreateOnce(const PtraceOptions& options) {
   std::unique_ptr<DescriptorChannel> channel = TRY(DescriptorChannel::Create());
   std::unique_ptr<native::Zygote> zygote =
       TRY(native::Zygote::Create({.filter = kStubFilter,
@@ -39,6 +41,19 @@ Result<std::unique_ptr<Platform>> CreatePtrace(const PtraceOptions& options) {
                                   .proc_fd = options.proc_fd}));
   const auto core = MakeRef<Core>(options.dispositions, std::move(zygote), std::move(channel));
   return std::unique_ptr<Platform>(std::make_unique<PtracePlatform>(core, native::NativeLayout()));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Platform>> CreatePtrace(const PtraceOptions& options) {
+  // About one zygote in 4,000 is not traceable from the start (EINVAL), for a reason that has not
+  // been found; the next one is.
+  constexpr int kMostAttempts = 3;
+  for (int attempt = 1;; ++attempt) {
+    auto created = CreateOnce(options);
+    if (created.ok() || created.error() != Errno(EINVAL) || attempt == kMostAttempts)
+      return created;
+  }
 }
 
 }  // namespace platform::ptrace

@@ -39,7 +39,11 @@ Kernel::Kernel(platform::Platform& platform, SyscallDispatcher& dispatcher, Opti
       hostname_(options_.hostname),
       domainname_(options_.domainname) {}
 
-Kernel::~Kernel() = default;
+Kernel::~Kernel() {
+  // Tasks that have ended may still lie in somebody's grave: they must not keep mounts of a Vfs
+  // that is going.
+  if (no_place_) no_place_->EnterMounts(nullptr, {}, {});
+}
 
 void Kernel::set_network(Ref<NetworkNamespace> network) { network_ = std::move(network); }
 

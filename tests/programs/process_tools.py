@@ -8,6 +8,7 @@ from harness import Failure, Skip
 # Two sleeping children and a thread; prints what a tool says of them.
 SCENE = """
 sleep 1001 & a=$!; sleep 1002 & b=$!
+until grep -q sleep /proc/$a/comm && grep -q sleep /proc/$b/comm; do :; done
 """
 END = "\nkill $a $b; wait 2>/dev/null; exit $status"
 
