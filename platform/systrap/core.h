@@ -186,8 +186,6 @@ class Systrap final : public Platform {
   void ServeSelf(HostThread& thread, std::optional<uint64_t> notification) ABSL_LOCKS_EXCLUDED(mu_);
   void FinishSyscall(HostThread& thread, const seccomp_notif& notification, const Verdict& verdict)
       ABSL_LOCKS_EXCLUDED(mu_);
-  // After a verdict that says so: whatever the stub still reports, its guest is not called again.
-  void EndCallbacks(HostThread& thread) ABSL_LOCKS_EXCLUDED(mu_);
   void FinishContext(HostThread& thread, class StubContext& context, const Verdict& verdict)
       ABSL_LOCKS_EXCLUDED(mu_);
   // Replaces the descriptors that have been released by one that holds nothing. `id` is a call of

@@ -213,7 +213,6 @@ void Systrap::FinishSyscall(HostThread& thread, const seccomp_notif& notificatio
                             const Verdict& verdict) {
   switch (verdict.kind) {
     case Verdict::Kind::kGone:
-      EndCallbacks(thread);
       return;
     case Verdict::Kind::kExitThread:
       EndThread(thread);
@@ -406,14 +405,8 @@ void Systrap::FinishContext(HostThread& thread, StubContext& context, const Verd
       return;
     }
     case Verdict::Kind::kGone:
-      EndCallbacks(thread);
       return;
   }
-}
-
-void Systrap::EndCallbacks(HostThread& thread) {
-  absl::MutexLock lock(&mu_);
-  thread.ended = true;
 }
 
 // Threads that had ended for the sentry, and called once more before they died.

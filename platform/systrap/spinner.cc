@@ -264,10 +264,7 @@ void Systrap::FinishMail(HostThread& thread, Mailbox& box, const SyscallArgs& ca
   } else if (verdict.kind == Verdict::Kind::kContinue) {
     answer.value = -EIO;  // With a descriptor: no such call comes by mailbox.
   } else {
-    // The process is going, or gone. What the stub still asks for is nobody's to answer: the guest
-    // lies in the grave of this very host thread, and its next call-back would bury it.
-    thread.ended = true;
-    return;
+    return;  // The process is going, or gone.
   }
   // The thread must not run on before it has been interrupted: it does that itself, or the signal
   // on its way brings the answer.

@@ -2,7 +2,9 @@
 
 #include <sys/syscall.h>
 
+#include <algorithm>
 #include <atomic>
+#include <iterator>
 #include <utility>
 #include <vector>
 
@@ -15,11 +17,23 @@ namespace sentry {
 namespace {
 
 // Threads whose last call-back ran on this host thread. The next call-back here proves that it has
-// returned: only then may they be destroyed.
+// returned: only then may they be destroyed. Not when it is the task's own: a stub that does not
+// keep to its part, or one that dies just now, may be reported once more after its task has ended.
 struct Grave {
   Ref<Task> task;
   std::unique_ptr<platform::Thread> thread;  // Destroyed before the guest it calls.
 };
+
+// Moves all graves out but those of `caller`, whose call-back is beginning.
+std::vector<Grave> TakeOthers(std::vector<Grave>& graves, const Task& caller) {
+  const auto own = std::partition(graves.begin(), graves.end(), [&caller](const Grave& grave) {
+    return grave.task.get() == &caller;
+  });
+  std::vector<Grave> others(std::make_move_iterator(own), std::make_move_iterator(graves.end()));
+  graves.erase(own, graves.end());
+  return others;
+}
+
 thread_local std::vector<Grave> t_graves;
 thread_local Task* t_current = nullptr;
 
@@ -32,12 +46,12 @@ class SharedGraves {
     graves_.push_back(std::move(grave));
     any_.store(true, std::memory_order_release);
   }
-  void Clear() ABSL_LOCKS_EXCLUDED(mu_) {
+  void Clear(const Task& caller) ABSL_LOCKS_EXCLUDED(mu_) {
     if (!any_.load(std::memory_order_acquire)) return;
     std::vector<Grave> cleared;  // Destroyed with no lock held.
     absl::MutexLock lock(&mu_);
-    cleared.swap(graves_);
-    any_.store(false, std::memory_order_release);
+    cleared = TakeOthers(graves_, caller);
+    any_.store(!graves_.empty(), std::memory_order_release);
   }
 
  private:
@@ -201,8 +215,8 @@ void Task::RestoreTemporaryMask() {
 }
 
 bool Task::Enter() {
-  t_graves.clear();
-  Shared().Clear();
+  if (!t_graves.empty()) TakeOthers(t_graves, *this).clear();
+  Shared().Clear(*this);
   // Killed before: whoever did it finishes the task, and nothing of it may be touched.
   uint32_t life = life_.load();
   do {
