@@ -24,7 +24,7 @@ using sentry::SocketCredentials;
 
 constexpr size_t kMaxControl = 131072;  // net.core.optmem_max.
 constexpr size_t kMaxRights = 253;      // SCM_MAX_FD.
-constexpr int kScmPidfd = 4, kScmSecurity = 3;
+constexpr int kScmPidfd = 4;
 
 struct Header {
   uint64_t length = 0;

@@ -77,10 +77,7 @@ Result<int64_t> ReceiveAll(Task& task, sentry::Socket& socket, IoDst& dst,
   do {
     const Result<size_t> received =
         Transfer(task, socket, POLLIN, message.flags, socket.options().receive_timeout_ns,
-                 [&]() -> Result<size_t> {
-                   Result<size_t> result = socket.Receive(dst, message);
-                   return result;
-                 });
+                 [&] { return socket.Receive(dst, message); });
     if (!received.ok()) {
       if (peeks && received.error() == Errno(EAGAIN) && message.minimum > 1) {
         // Time is up: what is there has to do.

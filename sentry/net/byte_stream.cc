@@ -32,14 +32,10 @@ bool MayJoin(const ControlData* control, const IncomingMessage& message) {
                     message.control.credentials);
 }
 
-// Moves what came with a block's first byte into the message. True when there were files.
-bool Deliver(std::unique_ptr<ControlData>& control, IncomingMessage& message) {
-  if (control == nullptr) return false;
-  if (!message.control.credentials) message.control.credentials = control->credentials;
-  if (control->rights.empty()) return false;
-  FileRights::CountMove();
-  message.control.rights = std::move(control->rights);
-  return true;
+// About what control data takes in memory.
+uint32_t ChargeFor(const ControlData& control) {
+  constexpr size_t kEach = 768, kFile = 16;
+  return static_cast<uint32_t>(kEach + control.rights.files().size() * kFile);
 }
 
 }  // namespace
@@ -67,6 +63,18 @@ void ByteStream::AppendLocked(Block* block) {
   (last_ == nullptr ? first_ : last_->next) = block;
   last_ = block;
   size_ += block->size();
+  charged_ += block->charge;
+}
+
+bool ByteStream::DeliverLocked(Block& block, IncomingMessage& message) {
+  if (block.control == nullptr) return false;
+  charged_ -= std::exchange(block.charge, 0);
+  ControlData& control = *block.control;
+  if (!message.control.credentials) message.control.credentials = control.credentials;
+  if (control.rights.empty()) return false;
+  FileRights::CountMove();
+  message.control.rights = std::move(control.rights);
+  return true;
 }
 
 bool ByteStream::AppendToLastLocked(std::span<const std::byte> bytes) {
@@ -86,7 +94,7 @@ Result<size_t> ByteStream::Write(IoSrc& src, size_t capacity,
       absl::MutexLock lock(&mu_);
       if (IsClosedLocked()) return done > 0 ? Result<size_t>(done) : Errno(EPIPE);
       capacity_ = capacity;
-      const size_t used = size_ + reserved_;
+      const size_t used = UsedLocked() + reserved_;
       if (used >= capacity) return done > 0 ? Result<size_t>(done) : Errno(EAGAIN);
       room = std::min({capacity - used, src.remaining(), kLargestPiece});
       reserved_ += room;
@@ -131,6 +139,7 @@ Result<size_t> ByteStream::WritePiece(IoSrc& src, size_t room,
   }
   block->end = static_cast<uint32_t>(*copied);
   block->control = std::move(control);
+  if (block->control != nullptr) block->charge = ChargeFor(*block->control);
   AppendLocked(block.release());
   return *copied;
 }
@@ -154,7 +163,7 @@ Result<size_t> ByteStream::Read(IoDst& dst, IncomingMessage& message, size_t ski
         message.boundary = true;
         return done;
       }
-      const size_t before = size_;
+      const size_t before = size_, used = UsedLocked();
       if (first_->size() > kSmall && first_->size() <= dst.remaining()) {
         TakeBlocksLocked(dst.remaining(), message, taken);
       } else {
@@ -168,7 +177,7 @@ Result<size_t> ByteStream::Read(IoDst& dst, IncomingMessage& message, size_t ski
         TakeBytesLocked(room.first(std::min(room.size(), dst.remaining())), message, taken);
       }
       count = before - size_;
-      roomy = before * 4 > capacity_ && size_ * 4 <= capacity_;
+      roomy = used * 4 > capacity_ && UsedLocked() * 4 <= capacity_;
     }
     if (roomy) writer_->queue.Notify(kWritable);
     size_t delivered = 0;
@@ -214,7 +223,7 @@ void ByteStream::TakeBlocksLocked(size_t most, IncomingMessage& message, Taken& 
          (tail == nullptr || MayJoin(first_->control.get(), message))) {
     Block* const block = PopLocked();
     count += block->size();
-    taken.last = Deliver(block->control, message);
+    taken.last = DeliverLocked(*block, message);
     if (tail == nullptr) {
       taken.blocks.reset(block);
     } else {
@@ -233,7 +242,7 @@ void ByteStream::TakeBytesLocked(std::span<std::byte> room, IncomingMessage& mes
     Block& block = *first_;
     const size_t part = std::min(block.size(), room.size() - count);
     memcpy(room.data() + count, block.bytes() + block.begin, part);
-    taken.last = Deliver(block.control, message);
+    taken.last = DeliverLocked(block, message);
     count += part;
     block.begin += static_cast<uint32_t>(part);
     if (block.size() == 0) FreeBlocks()(PopLocked());
@@ -319,7 +328,7 @@ bool ByteStream::CloseReader() {
     unread = size_ > 0;
     garbage.reset(std::exchange(first_, nullptr));
     last_ = nullptr;
-    size_ = 0;
+    size_ = charged_ = 0;
   }
   writer_->queue.Notify(kWritable | POLLERR | POLLHUP);
   return unread;

@@ -46,7 +46,10 @@ class ByteStream final : public RefCounted {
   bool closed() const ABSL_LOCKS_EXCLUDED(mu_);
   // poll(2) of a writer: at most a quarter of `capacity` is used, so that a writer wakes up for
   // something.
-  bool IsRoomy(size_t capacity) const { return size() * 4 <= capacity; }
+  bool IsRoomy(size_t capacity) const ABSL_LOCKS_EXCLUDED(mu_) {
+    absl::MutexLock lock(&mu_);
+    return UsedLocked() * 4 <= capacity;
+  }
   // Calls `visit` for the rights inside, for the search of sockets that nobody can reach.
   template <typename Visit>
   void VisitRights(Visit visit) const ABSL_LOCKS_EXCLUDED(mu_) {
@@ -64,6 +67,7 @@ class ByteStream final : public RefCounted {
     Block* next = nullptr;
     std::unique_ptr<ControlData> control;
     uint32_t begin = 0, end = 0, capacity = 0;
+    uint32_t charge = 0;  // For `control`, while it is there.
     std::byte* bytes() { return reinterpret_cast<std::byte*>(this + 1); }
     size_t size() const { return end - begin; }
   };
@@ -76,6 +80,11 @@ class ByteStream final : public RefCounted {
   bool IsClosedLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     return writer_closed_ || reader_closed_;
   }
+  // Bytes of the capacity that are used: control data counts, too, or a guest could fill the
+  // sentry's memory with one-byte messages.
+  size_t UsedLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return size_ + charged_; }
+  // Moves what came with the block's first byte into the message. True when there were files.
+  bool DeliverLocked(Block& block, IncomingMessage& message) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void AppendLocked(Block* block) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Into what is left of the last block. False when that does not do.
   bool AppendToLastLocked(std::span<const std::byte> bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -101,6 +110,7 @@ class ByteStream final : public RefCounted {
   Block* first_ ABSL_GUARDED_BY(mu_) = nullptr;
   Block* last_ ABSL_GUARDED_BY(mu_) = nullptr;
   size_t size_ ABSL_GUARDED_BY(mu_) = 0;      // Bytes inside.
+  size_t charged_ ABSL_GUARDED_BY(mu_) = 0;   // For control data inside.
   size_t reserved_ ABSL_GUARDED_BY(mu_) = 0;  // Bytes that writers are about to put in.
   bool writer_closed_ ABSL_GUARDED_BY(mu_) = false, reader_closed_ ABSL_GUARDED_BY(mu_) = false;
   size_t capacity_ ABSL_GUARDED_BY(mu_) = 0;  // The last writer's.

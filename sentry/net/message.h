@@ -24,7 +24,6 @@ struct SocketCredentials {
   int32_t pid = 0;
   uint32_t uid = 65534, gid = 65534;  // The overflow ids, as Linux shows for nobody in particular.
   Ref<ThreadGroup> process;
-  std::vector<uint32_t> groups;
 };
 
 // Open files on their way (SCM_RIGHTS). Each counts as a descriptor of its file as long as it is

@@ -109,10 +109,7 @@ void UnixEnd::Close() {
   shut_.store(kShutBoth);
   const bool lost = (last_in && last_in->CloseReader()) || !unread.empty();
   if (last_out) last_out->CloseWriter();
-  for (const Message& message : unread) {
-    message.sender->in_flight.fetch_sub(message.size + kMessageOverhead);
-    message.sender->queue.Notify(kWritable);
-  }
+  for (const Message& message : unread) Discharge(message);
   if (other && type != SOCK_DGRAM) {
     if (lost) other->error.store(ECONNRESET);
     other->shut_.store(kShutBoth);
@@ -138,7 +135,7 @@ Status UnixEnd::Deliver(Message& message, const Ref<UnixEnd>& sender) {
     if (peer && peer.get() != sender.get()) return Errno(EPERM);
     if ((shut() & kShutReceive) != 0) return Errno(EPIPE);
     if (peer.get() != sender.get() && IsFullLocked()) {
-      full_waiters_.push_back(sender);
+      AwaitRoomLocked(sender);
       return Errno(EAGAIN);
     }
     sender->in_flight.fetch_add(message.size + kMessageOverhead);
@@ -161,12 +158,22 @@ Result<UnixEnd::Message> UnixEnd::TakeMessage() {
     if (!message.control.rights.empty()) FileRights::CountMove();
     if (!IsFullLocked()) waiters.swap(full_waiters_);
   }
+  Discharge(message);
+  for (const Ref<UnixEnd>& waiter : waiters) waiter->queue.Notify(kWritable);
+  return message;
+}
+
+void UnixEnd::Discharge(const Message& message) {
   const size_t weight = message.size + kMessageOverhead;
   const size_t left = message.sender->in_flight.fetch_sub(weight) - weight;
   const auto limit = static_cast<size_t>(message.sender->send_buffer.load());
   if (left * 4 <= limit && (left + weight) * 4 > limit) message.sender->queue.Notify(kWritable);
-  for (const Ref<UnixEnd>& waiter : waiters) waiter->queue.Notify(kWritable);
-  return message;
+}
+
+void UnixEnd::AwaitRoomLocked(const Ref<UnixEnd>& sender) {
+  if (std::find(full_waiters_.begin(), full_waiters_.end(), sender) == full_waiters_.end()) {
+    full_waiters_.push_back(sender);
+  }
 }
 
 bool UnixEnd::IsFullFor(const UnixEnd& sender) const {
@@ -177,9 +184,7 @@ bool UnixEnd::IsFullFor(const UnixEnd& sender) const {
 bool UnixEnd::AwaitRoom(const Ref<UnixEnd>& sender) {
   absl::MutexLock lock(&mu);
   if (state == State::kClosed || peer.get() == sender.get() || !IsFullLocked()) return false;
-  if (std::find(full_waiters_.begin(), full_waiters_.end(), sender) == full_waiters_.end()) {
-    full_waiters_.push_back(sender);
-  }
+  AwaitRoomLocked(sender);
   return true;
 }
 

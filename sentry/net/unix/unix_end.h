@@ -70,6 +70,8 @@ class UnixEnd final : public WaitPoint {
   bool IsFullFor(const UnixEnd& sender) const ABSL_LOCKS_EXCLUDED(mu);
   // `sender` is told (POLLOUT) when there is room. False when there is room now.
   bool AwaitRoom(const Ref<UnixEnd>& sender) ABSL_LOCKS_EXCLUDED(mu);
+  // Takes a message that has left a queue off its sender's account.
+  static void Discharge(const Message& message);
 
   // What this end has sent and nobody has received, of datagrams: bytes with the overhead of each.
   static constexpr size_t kMessageOverhead = 512;
@@ -85,8 +87,12 @@ class UnixEnd final : public WaitPoint {
   std::string name ABSL_GUARDED_BY(mu);  // sun_path: abstract with its NUL in front, or a path.
   Path path ABSL_GUARDED_BY(mu);         // Keeps what a bound path leads to.
   Ref<UnixEnd> peer ABSL_GUARDED_BY(mu);
-  SocketCredentials own ABSL_GUARDED_BY(mu);  // Who listens, or connected.
-  SocketCredentials peers ABSL_GUARDED_BY(mu);
+  // For SO_PEERCRED and SO_PEERGROUPS.
+  struct Peer : SocketCredentials {
+    std::vector<uint32_t> groups;
+  };
+  Peer own ABSL_GUARDED_BY(mu);  // Who listens, or connected.
+  Peer peers ABSL_GUARDED_BY(mu);
   Ref<ByteStream> in ABSL_GUARDED_BY(mu), out ABSL_GUARDED_BY(mu);  // Streams, once connected.
   std::list<Message> messages ABSL_GUARDED_BY(mu);
   size_t message_bytes ABSL_GUARDED_BY(mu) = 0;
@@ -103,6 +109,7 @@ class UnixEnd final : public WaitPoint {
  private:
   // net.unix.max_dgram_qlen.
   static constexpr size_t kMaxMessages = 10;
+  void AwaitRoomLocked(const Ref<UnixEnd>& sender) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
   bool IsFullLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
     return messages.size() > kMaxMessages;
   }

@@ -55,9 +55,14 @@ SocketCredentials CredentialsOf(Task& task) {
   return {.pid = task.tgid(),
           .uid = creds.euid,
           .gid = creds.egid,
-          .process = Ref<ThreadGroup>::Share(task.group()),
-          .groups = creds.groups};
+          .process = Ref<ThreadGroup>::Share(task.group())};
 }
+
+namespace {
+
+UnixEnd::Peer PeerOf(Task& task) { return {CredentialsOf(task), task.creds().groups}; }
+
+}  // namespace
 
 UnixSocket::UnixSocket(Ref<NetworkNamespace> space, Ref<UnixEnd> end, OpenFlags flags)
     : Socket({AF_UNIX, end->type, 0}, flags, end), space_(std::move(space)), end_(std::move(end)) {
@@ -84,7 +89,7 @@ Result<SocketPair> UnixSocket::CreatePair(Task& task, const SocketKind& what, Op
   UnixEnd::Connect(first->end_, second->end_);
   for (const Ref<UnixSocket>& socket : {first, second}) {
     absl::MutexLock lock(&socket->end_->mu);
-    socket->end_->own = CredentialsOf(task);
+    socket->end_->own = PeerOf(task);
     socket->end_->peers = socket->end_->own;
   }
   return SocketPair(first, second);
@@ -155,7 +160,7 @@ Status UnixSocket::Listen(Task& task, int backlog) {
     if (backlog > end_->backlog) waiting = end_->room;
     end_->state = State::kListening;
     end_->backlog = backlog;
-    end_->own = CredentialsOf(task);
+    end_->own = PeerOf(task);
     end_->peers = end_->own;  // As SO_PEERCRED shows of a listener.
   }
   if (waiting) waiting->queue.Notify(POLLOUT);
@@ -183,10 +188,9 @@ Status UnixSocket::Connect(Task& task, const SocketAddress& address) {
     absl::MutexLock lock(&end_->mu);
     if (end_->state == State::kConnected) return Errno(EISCONN);
     if (end_->state != State::kIdle) return Errno(EINVAL);
-    end_->own = CredentialsOf(task);
+    end_->own = PeerOf(task);
   }
-  const SocketCredentials own = CredentialsOf(task);
-  SocketCredentials theirs;
+  UnixEnd::Peer theirs;
   {
     absl::MutexLock lock(&listener->mu);
     theirs = listener->own;
@@ -194,7 +198,7 @@ Status UnixSocket::Connect(Task& task, const SocketAddress& address) {
     server->name = listener->name;
     server->path = listener->path;
     server->own = listener->own;
-    server->peers = own;
+    server->peers = PeerOf(task);
   }
   server->wants_credentials = listener->wants_credentials.load();
   UnixEnd::Connect(end_, server);
@@ -245,10 +249,7 @@ Status UnixSocket::ConnectDatagram(Task& task, const SocketAddress& address) {
       end_->message_bytes = 0;
     }
   }
-  for (const UnixEnd::Message& message : dropped) {
-    message.sender->in_flight.fetch_sub(message.size + UnixEnd::kMessageOverhead);
-    message.sender->queue.Notify(POLLOUT | POLLWRNORM);
-  }
+  for (const UnixEnd::Message& message : dropped) UnixEnd::Discharge(message);
   if (former && former.get() != target.get() && !dropped.empty()) {
     former->error.store(ECONNRESET);
     former->queue.Notify(POLLERR);
@@ -305,7 +306,7 @@ bool UnixSocket::IsListening() const {
 }
 
 Result<std::string> UnixSocket::GetFamilySocketOption(Task& task, int name) {
-  SocketCredentials peers;
+  UnixEnd::Peer peers;
   {
     absl::MutexLock lock(&end_->mu);
     peers = end_->peers;
