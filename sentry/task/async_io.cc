@@ -65,11 +65,12 @@ AsyncIo::Owner AsyncIo::owner() {
 }
 
 void AsyncIo::Enable(File& file, Fd fd) {
-  Disable();
   WaitQueue* const queue = file.wait_queue();
   if (queue == nullptr) return;  // Always ready: nothing ever happens.
   {
+    // In one step: registered twice, it would be taken out once and called when it is gone.
     absl::MutexLock lock(&mu_);
+    if (queue_ != nullptr) queue_->Remove(*this);
     fd_ = static_cast<int>(fd);
     queue_ = queue;
     queue->Add(*this, POLLIN | POLLOUT);
