@@ -239,6 +239,8 @@ Status Fsconfig(Task& task, Fd fd, uint32_t command, UserCString key, UserAddr v
   const Ref<File> file = TRY(GetFile(task, fd));
   auto* const context = sentry::FileCast<FsContextFile>(*file);
   if (context == nullptr) return Errno(EINVAL);
+  // As in Linux, whoever has the descriptor by now needs the right himself.
+  if (command == kCreate || command == kChange || command == kCreateNew) TRY(CheckMayMount(task));
   if (command == kCreate || command == kCreateNew) return context->Create(task);
   if (command == kChange) return context->Change(task);
   MountOption option{.name = TRY(ReadWord(task, key)), .value = {}};
@@ -264,7 +266,15 @@ Result<Fd> Fsmount(Task& task, Fd fd, uint32_t flags, uint32_t attributes) {
   return AddPath(task, path, std::move(holder), (flags & kCloseOnExec) != 0);
 }
 
-Result<Fd> OpenTree(Task& task, Fd dirfd, UserCString user_path, uint32_t flags) {
+namespace {
+
+// What open_tree(2) finds, or a copy of it that `holder` keeps.
+struct OpenedTree {
+  Path path;
+  Ref<MountNamespace> holder;
+};
+
+Result<OpenedTree> FindTree(Task& task, Fd dirfd, UserCString user_path, uint32_t flags) {
   constexpr uint32_t kWalk = AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW;
   constexpr uint32_t kKnown = kWalk | kNoAutomount | kRecursive | kTreeClone | O_CLOEXEC;
   if ((flags & ~kKnown) != 0) return Errno(EINVAL);
@@ -273,12 +283,18 @@ Result<Fd> OpenTree(Task& task, Fd dirfd, UserCString user_path, uint32_t flags)
   if (clones) TRY(CheckMayMount(task));
   const Target target = TRY(ResolveAt(task, dirfd, user_path, flags & kWalk, Follow::kYes));
   if (!target.path.dentry) return Errno(EINVAL);
-  const bool close_on_exec = (flags & O_CLOEXEC) != 0;
-  if (!clones) return AddPath(task, target.path, {}, close_on_exec);
+  if (!clones) return OpenedTree{target.path, {}};
   const Ref<MountNamespace> ns = TRY(MountsOf(task));
-  Ref<MountNamespace> holder;
-  const Path path = TRY(task.vfs().CloneDetached(*ns, target.path, recursive, holder));
-  return AddPath(task, path, std::move(holder), close_on_exec);
+  OpenedTree opened;
+  opened.path = TRY(task.vfs().CloneDetached(*ns, target.path, recursive, opened.holder));
+  return opened;
+}
+
+}  // namespace
+
+Result<Fd> OpenTree(Task& task, Fd dirfd, UserCString path, uint32_t flags) {
+  OpenedTree opened = TRY(FindTree(task, dirfd, path, flags));
+  return AddPath(task, opened.path, std::move(opened.holder), (flags & O_CLOEXEC) != 0);
 }
 
 Status MoveMount(Task& task, Fd from_dir, UserCString from, Fd to_dir, UserCString to,
@@ -301,7 +317,7 @@ Status MoveMount(Task& task, Fd from_dir, UserCString from, Fd to_dir, UserCStri
   const Ref<MountNamespace> ns = TRY(MountsOf(task));
   const Ref<MountNamespace> owner = task.vfs().NamespaceOf(*source.path.mount);
   if (!owner || !owner->detached()) return task.vfs().Move(*ns, source.path, at.path);
-  return task.vfs().AttachDetached(*ns, *owner, at.path);
+  return task.vfs().AttachDetached(*ns, *owner, *source.path.mount, at.path);
 }
 
 namespace {
@@ -362,13 +378,11 @@ Result<Fd> OpenTreeAttr(Task& task, Fd dirfd, UserCString path, uint32_t flags, 
   if (!attr && size != 0) return Errno(EINVAL);
   AttrRequest request;
   if (attr) request = TRY(ReadAttributes(task, attr, size));
-  const Fd fd = TRY(OpenTree(task, dirfd, path, flags));
-  if (IsNothing(request)) return fd;
-  const Path at = TRY(task.fds().Get(fd))->path();
-  const Status applied = ApplyAttributes(task, at, request, (flags & kRecursive) != 0);
-  if (applied.ok()) return fd;
-  (void)task.fds().Remove(fd);
-  return applied.error();
+  OpenedTree opened = TRY(FindTree(task, dirfd, path, flags));
+  if (!IsNothing(request)) {
+    TRY(ApplyAttributes(task, opened.path, request, (flags & kRecursive) != 0));
+  }
+  return AddPath(task, opened.path, std::move(opened.holder), (flags & O_CLOEXEC) != 0);
 }
 
 }  // namespace syscalls

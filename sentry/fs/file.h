@@ -109,7 +109,7 @@ class File : public RefCounted {
   Ref<RefCounted> SetOwner(Ref<RefCounted> holder, FileOwner* owner)
       ABSL_LOCKS_EXCLUDED(watchers_mu_);
   FileOwner* owner(Ref<RefCounted>& holder) ABSL_LOCKS_EXCLUDED(watchers_mu_);
-  bool has_descriptors() const { return descriptors_.load(std::memory_order_acquire) != 0; }
+  bool has_descriptors() const { return descriptors() != 0; }
 
   // The inode behind the file. Anonymous files have one of their own.
   Inode& inode() const { return *inode_; }

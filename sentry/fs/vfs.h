@@ -102,7 +102,8 @@ class Vfs {
   Path MountDetached(Ref<Superblock> superblock, std::string source, uint64_t flags,
                      Ref<MountNamespace>& holder);
   // move_mount(2) of the root of a detached tree.
-  Status AttachDetached(MountNamespace& ns, MountNamespace& detached, const Path& at);
+  Status AttachDetached(MountNamespace& ns, MountNamespace& detached, const Mount& source,
+                        const Path& at);
   // That of a mount; empty when it was taken off.
   Ref<MountNamespace> NamespaceOf(const Mount& mount);
   // The root of a namespace, topmost.

@@ -79,9 +79,12 @@ Result<TmpfsOptions> Tmpfs::Parse(const MountOptions& words, Options options) {
   for (const MountOption& word : words) {
     if (word.name == "size") {
       options.size = TRY(ParseMountSize(word, 2 * HalfOfMemory()));
+      if (options.size > UINT64_MAX - (kPage - 1)) return Errno(EINVAL);
       options.size = (options.size + kPage - 1) / kPage * kPage;
     } else if (word.name == "nr_blocks") {
-      options.size = TRY(ParseMountSize(word)) * kPage;
+      const uint64_t blocks = TRY(ParseMountSize(word));
+      if (blocks > UINT64_MAX / kPage) return Errno(EINVAL);
+      options.size = blocks * kPage;
     } else if (word.name == "nr_inodes") {
       options.inodes = TRY(ParseMountSize(word));
     } else if (word.name == "mode") {

@@ -26,7 +26,11 @@ Result<uint64_t> ParseMountSize(const MountOption& option, uint64_t percent_of) 
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc()) return Errno(EINVAL);
   const std::string_view suffix(end, static_cast<size_t>(text.data() + text.size() - end));
-  if (suffix == "%" && percent_of != 0) return percent_of / 100 * value;
+  if (suffix == "%" && percent_of != 0) {
+    uint64_t part;
+    if (__builtin_mul_overflow(percent_of / 100, value, &part)) return Errno(EINVAL);
+    return part;
+  }
   int shift = 0;
   if (suffix == "k" || suffix == "K") {
     shift = 10;

@@ -50,30 +50,29 @@ Ref<Mount> MountTable::CopyMount(Mount& mount, Dentry& root, const Copy& copy) {
   return made;
 }
 
-MountTable::Tree MountTable::CopyTree(Mount& mount, Dentry& root, const Copy& copy) {
-  struct Step {
-    Mount* from;
-    size_t to;  // Index in the result.
-  };
+MountTable::Tree MountTable::CopyTree(Mount& mount, Dentry& root, const Copy& copy,
+                                      Tree* originals) {
   Tree tree{CopyMount(mount, root, copy)};
-  std::vector<Step> steps{{&mount, 0}};
-  for (size_t i = 0; i < steps.size(); ++i) {
-    const Step step = steps[i];
-    for (Mount* const child : step.from->children_) {
+  Tree from{Ref<Mount>::Share(mount)};  // What each is a copy of.
+  for (size_t i = 0; i < from.size(); ++i) {
+    for (Mount* const child : from[i]->children_) {
       Dentry& point = *child->mount_point_;
-      if (!tree[step.to]->root_->IsAncestorOfLocked(point)) continue;
+      if (!tree[i]->root_->IsAncestorOfLocked(point)) continue;
       if (child->unbindable_ && copy.leaves_unbindable) continue;
       tree.push_back(CopyMount(*child, *child->root_, copy));
-      Link(*tree.back(), *tree[step.to], point);
-      steps.push_back({child, tree.size() - 1});
+      Link(*tree.back(), *tree[i], point);
+      from.push_back(Ref<Mount>::Share(*child));
     }
   }
+  // Otherwise no reference here is the last: the mounts hang in a tree.
+  if (originals != nullptr) *originals = std::move(from);
   return tree;
 }
 
 void MountTable::Link(Mount& mount, Mount& parent, Dentry& point) {
   mounted_on_[{&parent, &point}] = &mount;
-  ++point.mounts_;
+  // Once it is too many to count it stays so: who finds it is not 0 looks for mounts.
+  if (point.mounts_ != UINT16_MAX) ++point.mounts_;
   parent.children_.push_back(&mount);
   mount.parent_ = Ref<Mount>::Share(parent);
   mount.mount_point_ = Ref<Dentry>::Share(point);
@@ -82,7 +81,7 @@ void MountTable::Link(Mount& mount, Mount& parent, Dentry& point) {
 void MountTable::Unlink(Mount& mount, Garbage& garbage) {
   if (!mount.parent_) return;
   mounted_on_.erase({mount.parent_.get(), mount.mount_point_.get()});
-  --mount.mount_point_->mounts_;
+  if (mount.mount_point_->mounts_ != UINT16_MAX) --mount.mount_point_->mounts_;
   std::erase(mount.parent_->children_, &mount);
   garbage.dentries.push_back(std::move(mount.mount_point_));
   garbage.mounts.push_back(std::move(mount.parent_));
@@ -171,11 +170,13 @@ std::vector<MountTable::Placed> MountTable::CopiesFor(const Tree& tree, const Mo
     for (Mount* const member : members) {
       if (member == work.maker || !member->root_->IsAncestorOfLocked(point)) continue;
       place(member, *work.origin, {.slave = false});
+      if (count > limit) return copies;
     }
     for (Mount* const slave : slaves) {
       const bool sees = slave->root_->IsAncestorOfLocked(point);
       if (slave->group_ == 0) {
         if (sees) place(slave, *work.origin, {.slave = true});
+        if (count > limit) return copies;
         continue;
       }
       // The first of its peers that sees the place passes it on to the others.

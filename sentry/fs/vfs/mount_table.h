@@ -41,8 +41,9 @@ class MountTable {
   std::vector<Mount*> MountsOn(const Dentry& dentry) const
       ABSL_SHARED_LOCKS_REQUIRED(internal::tree_mu);
 
-  // Below `mount`, from `root` on; nothing holds it but the result.
-  Tree CopyTree(Mount& mount, Dentry& root, const Copy& copy)
+  // Below `mount`, from `root` on; nothing holds it but the result. What is mounted on places that have
+  // been moved out of reach is left out. `originals`: what each is a copy of.
+  Tree CopyTree(Mount& mount, Dentry& root, const Copy& copy, Tree* originals = nullptr)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(internal::tree_mu);
   // `mount` alone.
   Ref<Mount> CopyMount(Mount& mount, Dentry& root, const Copy& copy)

@@ -247,10 +247,9 @@ Result<Ref<MountNamespace>> Vfs::CopyNamespace(MountNamespace& ns, std::vector<P
   MountTable::Garbage garbage;
   absl::WriterMutexLock lock(&internal::tree_mu);
   if (ns.root_ == nullptr) return Errno(EINVAL);
-  MountTable::Tree originals = MountTable::Subtree(*ns.root_);
-  // Nothing is left out, so both lists are in the same order.
+  MountTable::Tree originals;
   MountTable::Tree copies =
-      mounts_->CopyTree(*ns.root_, *ns.root_->root_, {.leaves_unbindable = false});
+      mounts_->CopyTree(*ns.root_, *ns.root_->root_, {.leaves_unbindable = false}, &originals);
   for (Path* const place : places) {
     const auto it = std::find(originals.begin(), originals.end(), place->mount);
     if (it == originals.end()) continue;
@@ -289,10 +288,14 @@ Path Vfs::MountDetached(Ref<Superblock> superblock, std::string source, uint64_t
   return {mount, mount->root()};
 }
 
-Status Vfs::AttachDetached(MountNamespace& ns, MountNamespace& detached, const Path& at) {
+Status Vfs::AttachDetached(MountNamespace& ns, MountNamespace& detached, const Mount& source,
+                           const Path& at) {
   MountTable::Garbage garbage;
   absl::WriterMutexLock lock(&internal::tree_mu);
-  if (!SeesLocked(ns, at) || detached.root_ == nullptr) return Errno(EINVAL);
+  // Whole trees only: not a mount that hangs on another one.
+  if (!SeesLocked(ns, at) || detached.root_ == nullptr || detached.root_ != &source) {
+    return Errno(EINVAL);
+  }
   if (at.dentry->deleted_) return Errno(ENOENT);
   if (detached.root_->root_->is_directory() != at.dentry->is_directory()) return Errno(EINVAL);
   const auto [parent, point] = mounts_->Topmost(*at.mount, *at.dentry);
