@@ -74,30 +74,31 @@ class StrictProgram final : public sentry::SeccompProgram {
   }
 };
 
-Status Install(Task& task, Ref<sentry::SeccompProgram> program, bool strict) {
-  const Ref<SeccompFilters> filters =
-      TRY(SeccompFilters::With(task.seccomp_ref(), std::move(program)));
+// Puts a program in front of the caller's filters; with `synchronize` it gives the result to the
+// process's other threads, or to nobody if one of them has filters that the caller has not: that one's
+// id then. In one step, since another thread may do the same.
+Result<int64_t> Install(Task& task, Ref<sentry::SeccompProgram> program, bool strict,
+                        bool synchronize) {
+  absl::MutexLock lock(&task.kernel().mu());
+  const Ref<SeccompFilters> before = task.seccomp_ref();
+  const std::vector<Task*>& threads = task.group().tasks;
+  for (Task* other : threads) {
+    const Ref<SeccompFilters> theirs = other->seccomp_ref();
+    if (!synchronize || other == &task || !theirs) continue;
+    if (!before || !before->Extends(*theirs)) return other->tid();
+  }
+  const Ref<SeccompFilters> filters = TRY(SeccompFilters::With(before, std::move(program)));
   task.set_seccomp(filters, strict);
-  return kOk;
+  for (Task* other : threads) {
+    if (synchronize) other->set_seccomp(filters, strict);
+  }
+  return 0;
 }
 
 Result<int64_t> InstallStrict(Task& task) {
   if (SeccompMode(task) == kModeFilter) return Errno(EINVAL);
   if (SeccompMode(task) == kModeStrict) return 0;
-  TRY(Install(task, MakeRef<StrictProgram>(), /*strict=*/true));
-  return 0;
-}
-
-// Gives the caller's filters to its threads: to none if one has filters that the caller has not.
-// That one's id then.
-int64_t Synchronize(Task& task, const Ref<SeccompFilters>& before) {
-  absl::MutexLock lock(&task.kernel().mu());
-  for (Task* other : task.group().tasks) {
-    const Ref<SeccompFilters> theirs = other->seccomp_ref();
-    if (other != &task && theirs && !(before && before->Extends(*theirs))) return other->tid();
-  }
-  for (Task* other : task.group().tasks) other->set_seccomp(task.seccomp_ref(), false);
-  return 0;
+  return Install(task, MakeRef<StrictProgram>(), /*strict=*/true, /*synchronize=*/false);
 }
 
 Result<int64_t> InstallFilter(Task& task, uint32_t flags, UserAddr args) {
@@ -120,13 +121,9 @@ Result<int64_t> InstallFilter(Task& task, uint32_t flags, UserAddr args) {
   std::vector<sock_filter> code(program.length);
   TRY(task.mem().ReadBytes(UserAddr{program.code}, std::as_writable_bytes(std::span(code))));
   Ref<sentry::SeccompProgram> compiled = TRY(sentry::CompileSeccomp(code));
-  const Ref<SeccompFilters> before = task.seccomp_ref();
-  TRY(Install(task, std::move(compiled), /*strict=*/false));
-  if ((flags & kTsync) == 0) return 0;
-  const int64_t refuses = Synchronize(task, before);
-  if (refuses == 0) return 0;
-  task.set_seccomp(before, false);
-  if ((flags & kTsyncEsrch) != 0) return Errno(ESRCH);
+  const int64_t refuses = TRY(
+      Install(task, std::move(compiled), /*strict=*/false, /*synchronize=*/(flags & kTsync) != 0));
+  if (refuses != 0 && (flags & kTsyncEsrch) != 0) return Errno(ESRCH);
   return refuses;
 }
 

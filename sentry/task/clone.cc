@@ -196,7 +196,6 @@ Result<Ref<Task>> TaskBuilder::NewTask(Task& parent, const CloneArgs& args) {
   Ref<Task> child = MakeRef<Task>(kernel, std::move(group), tid);
   child->creds_ = parent.creds_;
   child->comm = parent.comm;
-  child->set_seccomp(parent.seccomp_ref(), parent.seccomp_strict());
   child->mask_.store(parent.saved_mask_.value_or(parent.signal_mask()).bits());
   InheritScheduling(parent, *child);
   child->ioprio = parent.ioprio.load();
@@ -225,6 +224,8 @@ Status TaskBuilder::Link(Task& parent, Task& child, const CloneArgs& args) {
   ThreadGroup& group = child.group();
   // A signal that kills the parent must not miss the child; Linux restarts the call.
   if (parent.killed() || kernel.ended_) return kRestartNoIntr;
+  // Nor may filters that another thread gives to the whole process meanwhile.
+  child.set_seccomp(parent.seccomp_ref(), parent.seccomp_strict());
   if ((flags & CLONE_THREAD) == 0) {
     ThreadGroup* ancestor = &parent.group();
     if ((flags & CLONE_PARENT) != 0) {
