@@ -34,6 +34,7 @@ absl::Status SetPlatform(Config& config, const std::string& name) {
 }
 
 absl::Status SetNetwork(Config& config, const std::string& name) {
+  config.oci.network_given = true;
   if (name == "none") {
     config.network = NetworkKind::kNone;
   } else if (name == "host") {

@@ -45,6 +45,7 @@ struct OciOptions {
   std::optional<bool> rootless;  // By the user id when absent.
   bool shared_root = true;       // --file-access: others may change the root at the same time.
   bool overlay_given = false;    // --overlay2 was.
+  bool network_given = false;    // --network was.
   // Of one command each.
   std::string bundle = ".";
   std::string pid_file;

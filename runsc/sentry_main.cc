@@ -319,7 +319,6 @@ absl::Status StartControlThread(Control& control) {
   _exit(0);
 }
 
-// Returns only if the program could not be run.
 // linux.resources.pids.limit is the sentry's to enforce: cgroup/plan.h.
 void LimitTasksOf(const Config& config) {
   if (config.container == nullptr || !config.container->spec.linux_.resources) return;
@@ -327,6 +326,7 @@ void LimitTasksOf(const Config& config) {
   if (limit > 0) sentry::LimitTasks(static_cast<size_t>(limit));
 }
 
+// Returns only if the program could not be run.
 Failure RunProgram(SentryStart& start) {
   UniqueFd proc;
   if (absl::Status s = LockDown(start, proc); !s.ok()) return SetUpFailed(s);

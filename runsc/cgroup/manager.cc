@@ -141,6 +141,14 @@ const std::string* Manager::Main() const {
   return placement_.directories.empty() ? nullptr : &placement_.directories.begin()->second;
 }
 
+absl::Status CheckEmpty(const Placement& placement) {
+  std::set<pid_t> pids;
+  for (const auto& [controller, directory] : placement.directories) Collect(directory, pids);
+  if (pids.empty()) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat("linux.cgroupsPath: there are ", pids.size(), " processes in the group already"));
+}
+
 absl::Status Manager::Create(OnRefusal refusal, pid_t pid) {
   if (!placement_.unit.empty()) {
     if (absl::Status s = StartScope(placement_, pid); !s.ok()) return s;

@@ -24,6 +24,10 @@ enum class OnRefusal : uint8_t { kFail, kGoOn };
 // can do the rest and each group that a process enters takes time.
 void LeaveOutIdleV2(Placement& placement, const std::optional<spec::Resources>& resources);
 
+// FailedPrecondition when there are processes in what `placement` names, or below: whatever is there
+// would be killed with the container.
+absl::Status CheckEmpty(const Placement& placement);
+
 // Every call goes to the files anew, so any process may make a Manager for a Placement that
 // another one made.
 class Manager {

@@ -4,8 +4,10 @@
 #include <stdlib.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
@@ -52,6 +54,23 @@ absl::Status FindMounts(Container& container) {
   return absl::OkStatus();
 }
 
+// Root's gofer sees every owner as it is, an ordinary user's sees the caller alone (runsc/launch.cc).
+absl::Status CheckIdMaps(const spec::Linux& linux_) {
+  const auto check = [](const char* field, const std::vector<spec::IdMapping>& maps, uint32_t own) {
+    for (const spec::IdMapping& map : maps) {
+      const bool honoured =
+          geteuid() == 0 ? map.host_id == map.container_id : map.host_id == own && map.size == 1;
+      if (!honoured) {
+        return absl::UnimplementedError(
+            absl::StrCat(field, ": maps of other ids than the caller's are not supported"));
+      }
+    }
+    return absl::OkStatus();
+  };
+  if (absl::Status s = check("linux.uidMappings", linux_.uid_mappings, geteuid()); !s.ok()) return s;
+  return check("linux.gidMappings", linux_.gid_mappings, getegid());
+}
+
 }  // namespace
 
 absl::StatusOr<Container> LoadContainer(const std::string& id, const std::string& bundle) {
@@ -68,6 +87,7 @@ absl::StatusOr<Container> LoadContainer(const std::string& id, const std::string
   }
   for (const std::string& remark : spec::Remarks(container.spec)) LOG_INFO("%s", remark);
   if (!container.spec.process) return absl::InvalidArgumentError("process: is missing");
+  if (absl::Status s = CheckIdMaps(container.spec.linux_); !s.ok()) return s;
   if (absl::Status s = CheckSysctls(container.spec.linux_); !s.ok()) return s;
   if (absl::Status s = FindRoot(container); !s.ok()) return s;
   if (absl::Status s = FindMounts(container); !s.ok()) return s;

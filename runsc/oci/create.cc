@@ -85,7 +85,8 @@ absl::Status Complete(Config& config, const Container& container) {
   if (!config.oci.overlay_given) config.overlay = OverlayKind::kNone;
   // The monitor's namespace, which is the one that the spec asks for.
   const bool own = container.spec.linux_.Find(spec::NamespaceType::kNetwork) != nullptr;
-  if (geteuid() == 0 || !own) config.network = NetworkKind::kHost;
+  const bool none = config.oci.network_given && config.network == NetworkKind::kNone;
+  if (!none && (geteuid() == 0 || !own)) config.network = NetworkKind::kHost;
   config.container = &container;
   config.sysctls = ShownSysctls(container.spec.linux_);
   config.root = container.rootfs;
@@ -127,6 +128,8 @@ absl::StatusOr<std::optional<Pty>> MakeConsole(const Config& config, const spec:
 absl::Status PrepareGroup(const Config& config, Made& made) {
   absl::StatusOr<cgroup::Placement> placement = LocateGroup(config, *config.container);
   if (!placement.ok()) return placement.status();
+  // Whatever is in the group ends with the container: it must not be anybody else's.
+  if (absl::Status s = cgroup::CheckEmpty(*placement); !s.ok()) return s;
   if (absl::Status s = made.entry.Save(made.record); !s.ok()) return s;
   if (absl::Status s = SaveGroup(made.entry.directory(), *placement); !s.ok()) return s;
   absl::Status status = MakeGroup(config, *config.container, made.monitor, *placement);

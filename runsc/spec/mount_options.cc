@@ -114,6 +114,11 @@ void DecodeOne(const std::string& name, Mount& mount) {
     return;
   }
   if (const Option* option = Find(kRecursive, name)) {
+    // Their bits are the same. What a mount shows, with the mounts below, is one mount inside.
+    constexpr uint64_t kAlsoFlags = MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC;
+    static_assert(MOUNT_ATTR_RDONLY == MS_RDONLY && MOUNT_ATTR_NOSUID == MS_NOSUID &&
+                  MOUNT_ATTR_NODEV == MS_NODEV && MOUNT_ATTR_NOEXEC == MS_NOEXEC);
+    if ((option->flag & kAlsoFlags) != 0) Apply(*option, mount.flags, mount.cleared_flags);
     if ((option->flag & MOUNT_ATTR__ATIME) != 0 || option->flag == MOUNT_ATTR_RELATIME) {
       mount.recursive_clear |= MOUNT_ATTR__ATIME;
       if (!option->clear) mount.recursive_set |= option->flag;
