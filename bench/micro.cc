@@ -148,7 +148,6 @@ void BM_PipePingPong(benchmark::State& state) {
   Wait(child);
 }
 
-// A signal to this thread, its handler and the return from it.
 // Ten descriptors that tell of something, among range(0) that do not: what is idle must cost nothing.
 void BM_EpollTenActive(benchmark::State& state) {
   constexpr size_t kActive = 10;
@@ -175,6 +174,7 @@ void BM_EpollTenActive(benchmark::State& state) {
   close(epoll);
 }
 
+// A signal to this thread, its handler and the return from it.
 void BM_SignalSelf(benchmark::State& state) {
   static volatile sig_atomic_t taken;
   struct sigaction action = {}, old;

@@ -8,6 +8,11 @@
 
 namespace syscalls {
 
+// Who asks, for rights and what is recorded.
+inline sentry::IpcCaller CallerOf(Task& task) {
+  return {.creds = task.creds(), .pid = task.tgid()};
+}
+
 // sysv_shm.cc
 Result<int> Shmget(Task& task, int32_t key, uint64_t size, int flags);
 Result<uint64_t> Shmat(Task& task, Context& context, int id, uint64_t addr, int flags);

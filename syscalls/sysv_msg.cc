@@ -25,7 +25,6 @@ using sentry::Messages;
 
 constexpr uint64_t kTypeSize = sizeof(int64_t);
 
-IpcCaller CallerOf(Task& task) { return {.creds = task.creds(), .pid = task.tgid()}; }
 Messages& Queues(Task& task) { return *task.kernel().ipc().messages; }
 
 // Repeats `attempt` while it answers EAGAIN: `busy` is what IPC_NOWAIT makes of that.

@@ -23,7 +23,6 @@ using sentry::Semaphores;
 using sentry::SemOperation;
 using sentry::SemWait;
 
-IpcCaller CallerOf(Task& task) { return {.creds = task.creds(), .pid = task.tgid()}; }
 Semaphores& Sems(Task& task) { return *task.kernel().ipc().semaphores; }
 
 Status Operate(Task& task, int id, UserPtr<const abi::Sembuf> user, uint32_t count,

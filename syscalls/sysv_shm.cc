@@ -30,7 +30,6 @@ using sentry::ShmSegment;
 // What the segment is called while it is being mapped, in the table of the host process.
 constexpr int kGuestFd = 1019;
 
-IpcCaller CallerOf(Task& task) { return {.creds = task.creds(), .pid = task.tgid()}; }
 SharedMemory& Shm(Task& task) { return *task.kernel().ipc().shared_memory; }
 
 uint64_t RoundUp(uint64_t bytes) { return (bytes + kPageSize - 1) & ~(kPageSize - 1); }

@@ -130,11 +130,9 @@ std::optional<size_t> LocalIndex(uint64_t nr);
 void UpdateLocal(native::Mailbox& box, uint64_t nr, int64_t value);
 
 // Call sites that can be rewritten, up to the end of their syscall instruction:
-//   `mov $nr,%eax; syscall`  becomes  `jmp *[0x050fXXXX]`, straight to a record.
-//   `xor %eax,%eax; syscall` (read) and the byte 0x48 behind it become `jmp` by 0x48050fXX: only
-//   the
-//                            first two bytes change. It leads to a *step* in a page mapped there,
-//                            which goes on to the record.
+//   `mov $nr,%eax; syscall` becomes `jmp *[0x050fXXXX]`, straight to a record.
+//   `xor %eax,%eax; syscall` (read) and the byte 0x48 behind it become `jmp` by 0x48050fXX: only the
+//   first two bytes change. It leads to a *step* in a page mapped there, which goes on to the record.
 enum class SiteForm : uint8_t { kMov, kXor };
 inline constexpr size_t kMovSize = 7, kXorSize = 4;
 inline constexpr size_t kXorRewritten = 2;  // Bytes of it that change.

@@ -148,7 +148,7 @@ class Mqueues final : public RefCounted {
   std::vector<Ref<Mqueue>> List() ABSL_LOCKS_EXCLUDED(mu_);
   // Unlinks all of them.
   void Clear() ABSL_LOCKS_EXCLUDED(mu_);
-  // The root directory of the filesystem (one for all mounts), and its attributes.
+  // A root directory for a mount of the filesystem, and its attributes.
   Ref<Inode> Root();
   Attributes RootAttributes() ABSL_LOCKS_EXCLUDED(mu_);
   void ChangeRoot(const AttributeChange& change) ABSL_LOCKS_EXCLUDED(mu_);

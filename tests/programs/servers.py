@@ -163,7 +163,7 @@ redis-server --port 0 --unixsocket $PWD/redis.sock --save '' --appendonly no --d
 until $cli ping 2> /dev/null | grep -q PONG; do sleep 0.05; done
 $cli set key value; $cli get key; $cli eval 'return redis.call("incrby", "n", 42)' 0
 for i in $(seq 200); do echo "lpush list $i"; done | $cli > /dev/null; $cli llen list
-(sleep 0.2; $cli publish channel message > /dev/null; $cli client kill type pubsub > /dev/null) & $cli subscribe channel 2>&1 | head -6 | tail -3
+(until [ "$($cli publish channel message)" = 1 ]; do sleep 0.05; done; $cli client kill type pubsub > /dev/null) & $cli subscribe channel 2>&1 | head -6 | tail -3
 redis-benchmark -s redis.sock -q -n 3000 -c 20 -P 4 -t set,get 2>&1 | tr '\r' '\n' | grep -c 'requests per second, '
 $cli shutdown nosave; wait; echo done
 '''
