@@ -187,8 +187,9 @@ int ComplaintsOf(const Config& config) { return config.container != nullptr ? -1
 pid_t ForkGofer(const Config& config, Channels& channels, const Identity& identity) {
   const pid_t pid = ForkIntoNamespaces();
   if (pid != 0) return pid;
-  BecomeChild("sandbox-gofer", {ComplaintsOf(config), config.log_fd, channels.gofer_control.second.get(),
-                                channels.files.second.get(), channels.ring.get()});
+  BecomeChild("sandbox-gofer",
+              {ComplaintsOf(config), config.log_fd, channels.gofer_control.second.get(),
+               channels.files.second.get(), channels.ring.get()});
   _exit(GoferMain({.config = config,
                    .identity = identity,
                    .control = std::move(channels.gofer_control.second),
@@ -200,10 +201,10 @@ pid_t ForkNetGofer(const Config& config, Channels& channels, bool privileged,
                    const Identity& identity) {
   const pid_t pid = privileged ? ForkIntoNamespaces(CLONE_NEWPID) : ForkIntoNamespaces();
   if (pid != 0) return pid;
-  BecomeChild("sandbox-net", {ComplaintsOf(config), config.log_fd, channels.network_control.second.get(),
-                              channels.network.second.get()});
-  _exit(NetGoferMain({.config = config,
-                      .identity = identity,
+  BecomeChild("sandbox-net",
+              {ComplaintsOf(config), config.log_fd, channels.network_control.second.get(),
+               channels.network.second.get()});
+  _exit(NetGoferMain({.identity = identity,
                       .privileged = privileged,
                       .control = std::move(channels.network_control.second),
                       .socket = std::move(channels.network.second)}));

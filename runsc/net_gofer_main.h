@@ -4,13 +4,11 @@
 #define RUNSC_NET_GOFER_MAIN_H_
 
 #include "base/unique_fd.h"
-#include "runsc/config.h"
 #include "runsc/launch.h"
 
 namespace runsc {
 
 struct NetGoferStart {
-  const Config& config;
   Identity identity;
   // Of the host's network, which a process in a user namespace of its own has no rights in:
   // CAP_NET_BIND_SERVICE and CAP_NET_RAW are kept.

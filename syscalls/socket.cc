@@ -1,5 +1,6 @@
 #include "syscalls/socket.h"
 
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -40,11 +41,18 @@ Result<TypeAndFlags> Decode(int domain, int type, int protocol) {
 
 }  // namespace
 
-Result<Ref<sentry::Socket>> GetSocket(Task& task, Fd fd) {
-  const Ref<File> file = TRY(GetFile(task, fd));
-  auto* const socket = sentry::FileCast<sentry::Socket>(*file);
+namespace {
+
+Result<Ref<sentry::Socket>> SocketOf(File& file) {
+  auto* const socket = sentry::FileCast<sentry::Socket>(file);
   if (socket == nullptr) return Errno(ENOTSOCK);
   return Ref<sentry::Socket>::Share(*socket);
+}
+
+}  // namespace
+
+Result<Ref<sentry::Socket>> GetSocket(Task& task, Fd fd) {
+  return SocketOf(*TRY(GetFile(task, fd)));
 }
 
 Result<SocketAddress> ReadAddress(Task& task, UserAddr address, int size) {
@@ -97,23 +105,36 @@ Status Listen(Task& task, Fd fd, int backlog) {
   return socket->Listen(task, backlog);
 }
 
+namespace {
+
+// Attempts until the queue of the other end has room, whichever end that is by then.
+Status ConnectWithRoom(Task& task, sentry::Socket& socket, const SocketAddress& address,
+                       sentry::Deadline deadline) {
+  Status status = socket.Connect(task, address);
+  while (!status.ok() && status.error() == Errno(EAGAIN) && !socket.nonblocking()) {
+    const Ref<sentry::WaitPoint> room = socket.ConnectQueue();
+    sentry::Waiter waiter(task);
+    waiter.Watch(&room->queue, POLLOUT);
+    status = socket.Connect(task, address);
+    if (status.ok() || status.error() != Errno(EAGAIN)) return status;
+    if (socket.ConnectQueue().get() != room.get()) continue;
+    const Status slept = waiter.Sleep(deadline);
+    if (!slept.ok()) return WaitEnded(slept.error(), deadline);
+  }
+  return status;
+}
+
+}  // namespace
+
 Status Connect(Task& task, Fd fd, UserAddr user_address, int size) {
   const Ref<sentry::Socket> socket = TRY(GetSocket(task, fd));
   const SocketAddress address = TRY(ReadAddress(task, user_address, size));
-  const int64_t timeout = socket->options().send_timeout_ns;
-  const auto attempt = [&] { return socket->Connect(task, address); };
-  Status status = attempt();
-  if (socket->nonblocking()) return status;
-  while (!status.ok() && status.error() == Errno(EAGAIN)) {
-    const Ref<sentry::WaitPoint> room = socket->ConnectQueue();
-    status = RetrySocket(task, room->queue, POLLOUT, timeout, attempt);
-    // Other listeners than the one just waited for may have been met: then wait for those.
-    if (timeout != 0) break;
-  }
+  const sentry::Deadline deadline = SocketDeadline(socket->options().send_timeout_ns);
+  Status status = ConnectWithRoom(task, *socket, address, deadline);
   const bool under_way =
       !status.ok() && (status.error() == Errno(EINPROGRESS) || status.error() == Errno(EALREADY));
-  if (!under_way) return status;
-  status = RetrySocket(task, *socket->wait_queue(), POLLOUT, timeout, [&]() -> Status {
+  if (!under_way || socket->nonblocking()) return status;
+  status = RetrySocket(task, *socket, POLLOUT, deadline, [&]() -> Status {
     const Status finished = socket->FinishConnect();
     if (!finished.ok() && finished.error() == Errno(EALREADY)) return Errno(EAGAIN);
     return finished;
@@ -121,20 +142,45 @@ Status Connect(Task& task, Fd fd, UserAddr user_address, int size) {
   return !status.ok() && status.error() == Errno(EAGAIN) ? Status(Errno(EINPROGRESS)) : status;
 }
 
+namespace {
+
+// A descriptor for a file to come, given up unless it comes.
+class ReservedFd {
+ public:
+  ReservedFd(Task& task, Fd fd) : task_(task), fd_(fd) {}
+  ReservedFd(const ReservedFd&) = delete;
+  ~ReservedFd() {
+    if (reserved_) task_.fds().Unreserve(fd_);
+  }
+  Fd Install(Ref<File> file, bool close_on_exec) {
+    reserved_ = false;
+    task_.fds().Install(fd_, std::move(file), close_on_exec);
+    return fd_;
+  }
+
+ private:
+  Task& task_;
+  const Fd fd_;
+  bool reserved_ = true;
+};
+
+}  // namespace
+
 Result<Fd> Accept4(Task& task, Fd fd, UserAddr address, UserPtr<int> size, int flags) {
+  const Ref<File> file = TRY(GetFile(task, fd));
   if ((flags & ~(SOCK_CLOEXEC | SOCK_NONBLOCK)) != 0) return Errno(EINVAL);
-  const Ref<sentry::Socket> socket = TRY(GetSocket(task, fd));
+  // First, so that no connection is taken that there is no descriptor for.
+  ReservedFd reserved(task, TRY(task.fds().Reserve(task.Limit(RLIMIT_NOFILE))));
+  const Ref<sentry::Socket> socket = TRY(SocketOf(*file));
   const OpenFlags open((flags & SOCK_NONBLOCK) != 0 ? O_NONBLOCK : 0);
   const auto attempt = [&] { return socket->Accept(task, open); };
-  const Ref<sentry::Socket> accepted =
-      TRY(socket->nonblocking() ? attempt()
-                                : RetrySocket(task, *socket->wait_queue(), POLLIN,
-                                              socket->options().receive_timeout_ns, attempt));
+  const sentry::Deadline deadline = SocketDeadline(socket->options().receive_timeout_ns);
+  const Ref<sentry::Socket> accepted = TRY(RetrySocket(task, *socket, POLLIN, deadline, attempt));
   if (address) {
     const auto peer = accepted->PeerAddress();
     TRY(WriteAddress(task, peer.ok() ? *peer : SocketAddress(), address, size));
   }
-  return AddFile(task, accepted, (flags & SOCK_CLOEXEC) != 0);
+  return reserved.Install(accepted, (flags & SOCK_CLOEXEC) != 0);
 }
 
 Result<Fd> Accept(Task& task, Fd fd, UserAddr address, UserPtr<int> size) {

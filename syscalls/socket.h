@@ -32,26 +32,32 @@ Result<sentry::SocketAddress> ReadAddress(Task& task, UserAddr address, int size
 Status WriteAddress(Task& task, const sentry::SocketAddress& from, UserAddr address,
                     UserPtr<int> size);
 
-// Runs `attempt` until it answers something else than EAGAIN, as long as `timeout_ns` (0: for ever)
-// allows. EAGAIN past it; EINTR instead of a restart where there is a timeout (sock_intr_errno()).
+// SO_RCVTIMEO, SO_SNDTIMEO, for all the waits of one call: 0 is for ever.
+inline sentry::Deadline SocketDeadline(int64_t timeout_ns) {
+  return timeout_ns == 0 ? sentry::Deadline::Never() : sentry::Deadline::After(timeout_ns);
+}
+// What a call answers whose wait ended with `error`: EAGAIN past the deadline, EINTR instead of a
+// restart where there is one (sock_intr_errno()).
+inline Errno WaitEnded(Errno error, sentry::Deadline deadline) {
+  if (error == Errno(ETIMEDOUT)) return Errno(EAGAIN);
+  return deadline.ns != sentry::Deadline::Never().ns ? Errno(EINTR) : error;
+}
+
+// RetryWhileBlocked() with the answers of sockets.
 template <typename Attempt>
-auto RetrySocket(Task& task, sentry::WaitQueue& queue, uint32_t events, int64_t timeout_ns,
+auto RetrySocket(Task& task, sentry::Socket& socket, uint32_t events, sentry::Deadline deadline,
                  Attempt attempt) -> decltype(attempt()) {
-  const auto blocked = [](const auto& r) { return !r.ok() && r.error() == Errno(EAGAIN); };
-  auto result = attempt();
-  if (!blocked(result)) return result;
-  const auto deadline =
-      timeout_ns == 0 ? sentry::Deadline::Never() : sentry::Deadline::After(timeout_ns);
-  sentry::Waiter waiter(task);
-  waiter.Watch(&queue, events);
-  for (;;) {
-    result = attempt();
-    if (!blocked(result)) return result;
-    const Status slept = waiter.Sleep(deadline);
-    if (slept.ok()) continue;
-    if (slept.error() == Errno(ETIMEDOUT)) return Errno(EAGAIN);
-    return timeout_ns != 0 ? Errno(EINTR) : slept.error();
-  }
+  bool blocked = false;
+  auto result = sentry::RetryWhileBlocked(
+      task, socket, events,
+      [&] {
+        auto tried = attempt();
+        blocked = !tried.ok() && tried.error() == Errno(EAGAIN);
+        return tried;
+      },
+      deadline);
+  if (!blocked || result.error() == Errno(EAGAIN)) return result;
+  return WaitEnded(result.error(), deadline);
 }
 
 }  // namespace syscalls

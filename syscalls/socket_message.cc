@@ -27,9 +27,9 @@ UserSpan Span(UserAddr buffer, uint64_t count) { return {buffer, std::min(count,
 
 template <typename Attempt>
 auto Transfer(Task& task, sentry::Socket& socket, uint32_t events, uint32_t flags,
-              int64_t timeout_ns, Attempt attempt) -> decltype(attempt()) {
+              sentry::Deadline deadline, Attempt attempt) -> decltype(attempt()) {
   if ((flags & MSG_DONTWAIT) != 0) return attempt();
-  return RetrySocket(task, *socket.wait_queue(), events, timeout_ns, attempt);
+  return RetrySocket(task, socket, events, deadline, attempt);
 }
 
 // How much a receive waits for: everything with MSG_WAITALL, otherwise SO_RCVLOWAT.
@@ -43,11 +43,11 @@ size_t WantedBytes(const sentry::Socket& socket, size_t size, uint32_t flags) {
 Result<int64_t> SendAll(Task& task, sentry::Socket& socket, IoSrc& src, OutgoingMessage& message) {
   if (socket.nonblocking()) message.flags |= MSG_DONTWAIT;
   task.group().io.writes.fetch_add(1, std::memory_order_relaxed);
+  const sentry::Deadline deadline = SocketDeadline(socket.options().send_timeout_ns);
   int64_t total = 0;
   do {
-    const Result<size_t> sent =
-        Transfer(task, socket, POLLOUT, message.flags, socket.options().send_timeout_ns,
-                 [&] { return socket.Send(src, message); });
+    const Result<size_t> sent = Transfer(task, socket, POLLOUT, message.flags, deadline,
+                                         [&] { return socket.Send(src, message); });
     if (!sent.ok()) {
       if (total != 0) return total;
       const bool raises = socket.is_stream() && (message.flags & MSG_NOSIGNAL) == 0;
@@ -73,11 +73,11 @@ Result<int64_t> ReceiveAll(Task& task, sentry::Socket& socket, IoDst& dst,
                             : 1;
   // A peek takes nothing out: it can only wait until everything is there.
   if (peeks) message.minimum = std::max<size_t>(target, 1);
+  const sentry::Deadline deadline = SocketDeadline(socket.options().receive_timeout_ns);
   size_t total = 0;
   do {
-    const Result<size_t> received =
-        Transfer(task, socket, POLLIN, message.flags, socket.options().receive_timeout_ns,
-                 [&] { return socket.Receive(dst, message); });
+    const Result<size_t> received = Transfer(task, socket, POLLIN, message.flags, deadline,
+                                             [&] { return socket.Receive(dst, message); });
     if (!received.ok()) {
       if (peeks && received.error() == Errno(EAGAIN) && message.minimum > 1) {
         // Time is up: what is there has to do.
@@ -111,7 +111,7 @@ Result<int64_t> Sendto(Task& task, Fd fd, UserAddr buffer, uint64_t count, uint3
 Result<int64_t> Recvfrom(Task& task, Fd fd, UserAddr buffer, uint64_t count, uint32_t flags,
                          UserAddr address, UserPtr<int> address_size) {
   const Ref<sentry::Socket> socket = TRY(GetSocket(task, fd));
-  IncomingMessage message{.flags = flags & ~kCompat};
+  IncomingMessage message{.flags = flags & ~kCompat, .wants_name = static_cast<bool>(address)};
   IoDst dst(task.mem(), Span(buffer, count));
   const int64_t received = TRY(ReceiveAll(task, *socket, dst, message));
   if (address) TRY(WriteAddress(task, message.from, address, address_size));
@@ -155,7 +155,8 @@ Result<int64_t> ReceiveHeader(Task& task, sentry::Socket& socket, UserPtr<abi::M
   const UserAddr name{header.name};
   const uint32_t room = header.name_length;
   IoDst dst(task.mem(), TRY(ReadSpans(task, header)));
-  IncomingMessage message{.flags = flags & ~uint32_t{MSG_CMSG_CLOEXEC}};
+  IncomingMessage message{.flags = flags & ~uint32_t{MSG_CMSG_CLOEXEC},
+                          .wants_name = static_cast<bool>(name)};
   const int64_t received = TRY(ReceiveAll(task, socket, dst, message));
   header.flags = message.answer_flags;
   TRY(WriteControl(task, message.control, (flags & MSG_CMSG_CLOEXEC) != 0, header));

@@ -42,6 +42,7 @@ constexpr OptionRow kOptions[] = {
     {SOL_SOCKET, SO_TIMESTAMP_OLD, kInt, kInt},
     {SOL_SOCKET, SO_TIMESTAMPNS_OLD, kInt, kInt},
     {SOL_SOCKET, SO_RXQ_OVFL, kInt, kInt},
+    {SOL_SOCKET, SO_TIMESTAMPING_OLD, kInt, kInt},
     {SOL_SOCKET, SO_BINDTODEVICE, 0, 16},
     {SOL_SOCKET, SO_MAX_PACING_RATE, kInt, 8},
     {SOL_SOCKET, SO_ERROR, 0, 0},

@@ -205,7 +205,6 @@ class Server {
     ask.header.nlmsg_len = static_cast<uint32_t>(sizeof(ask.header) + body);
     ask.header.nlmsg_type = static_cast<uint16_t>(type);
     ask.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-    ask.header.nlmsg_seq = ++sequence_;
     iovec io{.iov_base = &ask, .iov_len = ask.header.nlmsg_len};
     msghdr header{};
     header.msg_iov = &io;
@@ -243,7 +242,6 @@ class Server {
   }
 
   const UniqueFd socket_, route_;
-  uint32_t sequence_ = 0;
   alignas(8) std::byte data_[kNetData] = {};
   alignas(8) std::byte dump_[kNetDumpPart] = {};
 };

@@ -16,7 +16,10 @@ namespace {
 // also what a block has at least.
 constexpr size_t kSmall = 2048;
 constexpr size_t kLargestPiece = 65536;
-constexpr uint32_t kReadable = POLLIN | POLLRDNORM, kWritable = POLLOUT | POLLWRNORM | POLLWRBAND;
+// Builds zero what is on the stack; these bytes are written before they are read, on a hot path.
+#define SANDBOX_UNINITIALIZED __attribute__((uninitialized))
+
+constexpr uint32_t kUrgentCharge = 256;  // Of one byte in a block of its own.
 
 bool SameSender(const std::optional<SocketCredentials>& a,
                 const std::optional<SocketCredentials>& b) {
@@ -30,6 +33,15 @@ bool MayJoin(const ControlData* control, const IncomingMessage& message) {
   static const std::optional<SocketCredentials> kNobody;
   return SameSender(control == nullptr ? kNobody : control->credentials,
                     message.control.credentials);
+}
+
+// What goes with a piece of a message: files with the first only.
+std::unique_ptr<ControlData> Carried(ControlData* control) {
+  if (control == nullptr || (!control->credentials && control->rights.empty())) return nullptr;
+  auto carried = std::make_unique<ControlData>();
+  carried->credentials = control->credentials;
+  carried->rights = std::move(control->rights);
+  return carried;
 }
 
 // About what control data takes in memory.
@@ -67,8 +79,8 @@ void ByteStream::AppendLocked(Block* block) {
 }
 
 bool ByteStream::DeliverLocked(Block& block, IncomingMessage& message) {
-  if (block.control == nullptr) return false;
   charged_ -= std::exchange(block.charge, 0);
+  if (block.control == nullptr) return false;
   ControlData& control = *block.control;
   if (!message.control.credentials) message.control.credentials = control.credentials;
   if (control.rights.empty()) return false;
@@ -85,32 +97,131 @@ bool ByteStream::AppendToLastLocked(std::span<const std::byte> bytes) {
   return true;
 }
 
-Result<size_t> ByteStream::Write(IoSrc& src, size_t capacity,
-                                 std::unique_ptr<ControlData>& control) {
+Status ByteStream::CheckRoomLocked(size_t capacity) {
+  if (IsClosedLocked()) return Errno(EPIPE);
+  capacity_ = capacity;
+  return UsedLocked() + reserved_ < capacity ? Status(kOk) : Errno(EAGAIN);
+}
+
+Result<size_t> ByteStream::Write(IoSrc& src, size_t capacity, ControlData* control, size_t keep) {
   size_t done = 0;
-  while (src.remaining() > 0) {
+  while (src.remaining() > keep) {
     size_t room;
     {
       absl::MutexLock lock(&mu_);
-      if (IsClosedLocked()) return done > 0 ? Result<size_t>(done) : Errno(EPIPE);
-      capacity_ = capacity;
-      const size_t used = UsedLocked() + reserved_;
-      if (used >= capacity) return done > 0 ? Result<size_t>(done) : Errno(EAGAIN);
-      room = std::min({capacity - used, src.remaining(), kLargestPiece});
+      const Status checked = CheckRoomLocked(capacity);
+      if (!checked.ok()) return done > 0 ? Result<size_t>(done) : checked.error();
+      room = std::min({capacity - UsedLocked() - reserved_, src.remaining() - keep, kLargestPiece});
       reserved_ += room;
     }
     const Result<size_t> put = WritePiece(src, room, control);
-    if (!put.ok()) return done > 0 ? Result<size_t>(done) : put;
-    done += *put;
-    reader_->queue.Notify(kReadable);
-    if (*put < room) return done;  // A fault: the caller finds out when it tries again.
+    if (put.ok()) {
+      done += *put;
+      reader_->queue.Notify(kPollReadable);
+      if (*put == room) continue;
+    }
+    // A fault, which the caller finds out when it tries again. Others may have waited for the rest
+    // of the room.
+    writer_->queue.Notify(kPollWritable);
+    return done > 0 ? Result<size_t>(done) : put;
   }
   return done;
 }
 
-Result<size_t> ByteStream::WritePiece(IoSrc& src, size_t room,
-                                      std::unique_ptr<ControlData>& control) {
-  std::array<std::byte, kSmall> small;
+Result<size_t> ByteStream::WriteByte(std::byte value, size_t capacity) {
+  size_t ahead;
+  {
+    absl::MutexLock lock(&mu_);
+    TRY(CheckRoomLocked(capacity));
+    ahead = size_;
+    const std::span<const std::byte> bytes(&value, 1);
+    if (!(last_ != nullptr && last_->control == nullptr && AppendToLastLocked(bytes))) {
+      Block* const block = NewBlock(512 - sizeof(Block));
+      if (block == nullptr) return Errno(ENOMEM);
+      block->bytes()[block->end++] = value;
+      AppendLocked(block);
+    }
+  }
+  reader_->queue.Notify(kPollReadable);
+  return ahead;
+}
+
+Status ByteStream::WriteUrgent(std::byte value, size_t capacity, ControlData* control) {
+  {
+    absl::MutexLock lock(&mu_);
+    TRY(CheckRoomLocked(capacity));
+    Block* const block = NewBlock(1);
+    if (block == nullptr) return Errno(ENOMEM);
+    block->bytes()[block->end++] = value;
+    block->control = Carried(control);
+    block->charge = block->control == nullptr ? kUrgentCharge : ChargeFor(*block->control);
+    AppendLocked(block);
+    urgent_ = block;
+  }
+  reader_->queue.Notify(kPollReadable | POLLPRI);
+  return kOk;
+}
+
+// unix_stream_recv_urg() of Linux.
+Result<std::byte> ByteStream::ReadUrgent(Take take) {
+  Blocks dropped;
+  absl::MutexLock lock(&mu_);
+  if (urgent_ == nullptr) return Errno(EINVAL);
+  const std::byte value = urgent_->bytes()[urgent_->begin];
+  if (take == Take::kPeek) return value;
+  // Two empty blocks in a row say no more than one, and would add up.
+  Block** place = &first_;
+  while ((*place)->next != nullptr && (*place)->next != urgent_) place = &(*place)->next;
+  if ((*place)->next == urgent_ && (*place)->size() == 0) {
+    Block* const former = *place;
+    *place = urgent_;
+    former->next = nullptr;
+    charged_ -= std::exchange(former->charge, 0);
+    dropped.reset(former);
+  }
+  urgent_->begin++;
+  size_--;
+  urgent_ = nullptr;
+  return value;
+}
+
+uint32_t ByteStream::PollReader() const {
+  absl::MutexLock lock(&mu_);
+  return (first_ != nullptr ? kPollReadable : 0) | (urgent_ != nullptr ? POLLPRI : 0);
+}
+
+bool ByteStream::AtUrgent() const {
+  absl::MutexLock lock(&mu_);
+  if (first_ == nullptr) return false;
+  if (first_ == urgent_) return true;
+  return first_->size() == 0 && (urgent_ == nullptr || first_->next == urgent_);
+}
+
+// manage_oob() of Linux.
+bool ByteStream::PassUrgentLocked(bool some, bool oob_inline, Blocks& dropped) {
+  while (first_ != nullptr) {
+    const bool empty = first_->size() == 0;
+    if (!empty && first_ != urgent_) return true;
+    if (some && (!empty || urgent_ == nullptr)) return false;
+    if (!empty) {
+      urgent_ = nullptr;
+      if (oob_inline) return true;
+    }
+    Block* const block = PopLocked();
+    size_ -= block->size();
+    block->next = dropped.release();
+    dropped.reset(block);
+    writer_->queue.Notify(kPollWritable);
+  }
+  return true;
+}
+
+bool ByteStream::MayGoOnLocked(const IncomingMessage& message) const {
+  return first_ != urgent_ && first_->size() > 0 && MayJoin(first_->control.get(), message);
+}
+
+Result<size_t> ByteStream::WritePiece(IoSrc& src, size_t room, ControlData* control) {
+  SANDBOX_UNINITIALIZED std::array<std::byte, kSmall> small;
   const bool is_small = room <= small.size();
   Blocks block(is_small ? nullptr : NewBlock(room));
   Result<size_t> copied = Errno(ENOMEM);
@@ -129,16 +240,19 @@ Result<size_t> ByteStream::WritePiece(IoSrc& src, size_t room,
   }
   if (is_small) {
     const auto bytes = std::span(small).first(*copied);
-    if (control == nullptr && last_ != nullptr && last_->control == nullptr &&
-        AppendToLastLocked(bytes)) {
+    const bool plain = control == nullptr || (!control->credentials && control->rights.empty());
+    if (plain && last_ != nullptr && last_->control == nullptr && AppendToLastLocked(bytes)) {
       return *copied;
     }
     block.reset(NewBlock(*copied < 256 ? 512 - sizeof(Block) : kSmall));
-    if (block == nullptr) return Errno(ENOMEM);
+    if (block == nullptr) {
+      src.Unread(*copied);
+      return Errno(ENOMEM);
+    }
     memcpy(block->bytes(), bytes.data(), bytes.size());
   }
   block->end = static_cast<uint32_t>(*copied);
-  block->control = std::move(control);
+  block->control = Carried(control);
   if (block->control != nullptr) block->charge = ChargeFor(*block->control);
   AppendLocked(block.release());
   return *copied;
@@ -146,15 +260,20 @@ Result<size_t> ByteStream::WritePiece(IoSrc& src, size_t room,
 
 Result<size_t> ByteStream::Read(IoDst& dst, IncomingMessage& message, size_t skip) {
   if ((message.flags & MSG_PEEK) != 0) return Peek(dst, message, skip);
-  std::array<std::byte, kSmall> small;
+  SANDBOX_UNINITIALIZED std::array<std::byte, kSmall> small;
   std::unique_ptr<std::byte[]> large;
   size_t done = 0;
   while (dst.remaining() > 0) {
     Taken taken;
+    Blocks dropped;
     size_t count;
     bool roomy;
     {
       absl::MutexLock lock(&mu_);
+      if (!PassUrgentLocked(done > 0, message.oob_inline, dropped)) {
+        message.boundary = true;
+        return done;
+      }
       if (size_ == 0 || (done == 0 && size_ < message.minimum && !IsClosedLocked())) {
         if (done > 0 || IsClosedLocked()) return done;
         return Errno(EAGAIN);
@@ -179,7 +298,7 @@ Result<size_t> ByteStream::Read(IoDst& dst, IncomingMessage& message, size_t ski
       count = before - size_;
       roomy = used * 4 > capacity_ && UsedLocked() * 4 <= capacity_;
     }
-    if (roomy) writer_->queue.Notify(kWritable);
+    if (roomy) writer_->queue.Notify(kPollWritable);
     size_t delivered = 0;
     Status copied = kOk;
     const auto deliver = [&](std::span<const std::byte> bytes) {
@@ -211,6 +330,7 @@ Result<size_t> ByteStream::Read(IoDst& dst, IncomingMessage& message, size_t ski
 
 ByteStream::Block* ByteStream::PopLocked() {
   Block* const block = first_;
+  charged_ -= std::exchange(block->charge, 0);
   first_ = std::exchange(block->next, nullptr);
   if (first_ == nullptr) last_ = nullptr;
   return block;
@@ -220,7 +340,7 @@ void ByteStream::TakeBlocksLocked(size_t most, IncomingMessage& message, Taken& 
   Block* tail = nullptr;
   size_t count = 0;
   while (first_ != nullptr && first_->size() <= most - count && !taken.last &&
-         (tail == nullptr || MayJoin(first_->control.get(), message))) {
+         (tail == nullptr || MayGoOnLocked(message))) {
     Block* const block = PopLocked();
     count += block->size();
     taken.last = DeliverLocked(*block, message);
@@ -238,7 +358,7 @@ void ByteStream::TakeBytesLocked(std::span<std::byte> room, IncomingMessage& mes
                                  Taken& taken) {
   size_t count = 0;
   while (first_ != nullptr && count < room.size() && !taken.last &&
-         (count == 0 || MayJoin(first_->control.get(), message))) {
+         (count == 0 || MayGoOnLocked(message))) {
     Block& block = *first_;
     const size_t part = std::min(block.size(), room.size() - count);
     memcpy(room.data() + count, block.bytes() + block.begin, part);
@@ -292,6 +412,8 @@ Result<size_t> ByteStream::Peek(IoDst& dst, IncomingMessage& message, size_t ski
     const size_t most = std::min(size_ - skip, dst.remaining());
     bytes = std::make_unique_for_overwrite<std::byte[]>(most);
     for (Block* block = first_; block != nullptr && count < most; block = block->next) {
+      if (count > 0 && (block == urgent_ || (block->size() == 0 && urgent_ == nullptr))) break;
+      if (block == urgent_ && !message.oob_inline) continue;
       if (skip >= block->size()) {
         skip -= block->size();
         continue;
@@ -316,7 +438,7 @@ void ByteStream::CloseWriter() {
     absl::MutexLock lock(&mu_);
     if (std::exchange(writer_closed_, true)) return;
   }
-  reader_->queue.Notify(kReadable | POLLRDHUP | POLLHUP);
+  reader_->queue.Notify(kPollReadable | POLLRDHUP | POLLHUP);
 }
 
 bool ByteStream::CloseReader() {
@@ -327,10 +449,10 @@ bool ByteStream::CloseReader() {
     reader_closed_ = true;
     unread = size_ > 0;
     garbage.reset(std::exchange(first_, nullptr));
-    last_ = nullptr;
+    last_ = urgent_ = nullptr;
     size_ = charged_ = 0;
   }
-  writer_->queue.Notify(kWritable | POLLERR | POLLHUP);
+  writer_->queue.Notify(kPollWritable | POLLERR | POLLHUP);
   return unread;
 }
 

@@ -27,10 +27,24 @@ class ByteStream final : public RefCounted {
       : reader_(std::move(reader)), writer_(std::move(writer)) {}
   ~ByteStream() override;
 
-  // Takes what fits into `capacity` bytes: EAGAIN when nothing does, EPIPE once either end is
-  // closed. `control` (maybe nullptr) is moved from when the first byte is taken.
-  Result<size_t> Write(IoSrc& src, size_t capacity, std::unique_ptr<ControlData>& control)
+  // Takes what fits into `capacity` bytes, all but the last `keep` bytes of `src`: EAGAIN when
+  // nothing does, EPIPE once either end is closed. Of `control` (maybe nullptr) the files go with
+  // the first byte, the credentials with all.
+  Result<size_t> Write(IoSrc& src, size_t capacity, ControlData* control, size_t keep = 0)
       ABSL_LOCKS_EXCLUDED(mu_);
+  // Takes one byte: EAGAIN, EPIPE. Returns how many are in front of it.
+  Result<size_t> WriteByte(std::byte value, size_t capacity) ABSL_LOCKS_EXCLUDED(mu_);
+  // Likewise, as AF_UNIX's urgent byte: reads end in front of it, and pass it over unless
+  // message.oob_inline. One that came before becomes a byte like others.
+  Status WriteUrgent(std::byte value, size_t capacity, ControlData* control)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  // Takes the urgent byte, or looks at it: EINVAL when there is none.
+  enum class Take : uint8_t { kPeek, kTake };
+  Result<std::byte> ReadUrgent(Take take) ABSL_LOCKS_EXCLUDED(mu_);
+  // POLLIN and POLLPRI of the reader, as AF_UNIX has them.
+  uint32_t PollReader() const ABSL_LOCKS_EXCLUDED(mu_);
+  // sockatmark(3): the next byte is the urgent one, or would have been.
+  bool AtUrgent() const ABSL_LOCKS_EXCLUDED(mu_);
   // What is there, as recv(2) with message.flags (MSG_PEEK) and message.minimum: EAGAIN while there
   // is less, 0 at the end. With MSG_PEEK, from `skip` bytes behind the front. Stops behind files,
   // and in front of other credentials where message.keep_apart.
@@ -67,7 +81,7 @@ class ByteStream final : public RefCounted {
     Block* next = nullptr;
     std::unique_ptr<ControlData> control;
     uint32_t begin = 0, end = 0, capacity = 0;
-    uint32_t charge = 0;  // For `control`, while it is there.
+    uint32_t charge = 0;  // Of the capacity, beside its bytes.
     std::byte* bytes() { return reinterpret_cast<std::byte*>(this + 1); }
     size_t size() const { return end - begin; }
   };
@@ -88,8 +102,15 @@ class ByteStream final : public RefCounted {
   void AppendLocked(Block* block) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Into what is left of the last block. False when that does not do.
   bool AppendToLastLocked(std::span<const std::byte> bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  Result<size_t> WritePiece(IoSrc& src, size_t room, std::unique_ptr<ControlData>& control)
-      ABSL_LOCKS_EXCLUDED(mu_);
+  Result<size_t> WritePiece(IoSrc& src, size_t room, ControlData* control) ABSL_LOCKS_EXCLUDED(mu_);
+  // Whether a byte more may be written: EPIPE, EAGAIN.
+  Status CheckRoomLocked(size_t capacity) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Passes over what lies between the bytes at the front; `dropped` is freed without the lock.
+  // False: a read that has `some` bytes ends here.
+  bool PassUrgentLocked(bool some, bool oob_inline, Blocks& dropped)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Whether a read that has bytes may go on with the first block.
+  bool MayGoOnLocked(const IncomingMessage& message) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // What a read has taken out: whole blocks, or bytes of a few that it copied.
   struct Taken {
     Blocks blocks;
@@ -109,8 +130,11 @@ class ByteStream final : public RefCounted {
   mutable absl::Mutex mu_;  // Leaf.
   Block* first_ ABSL_GUARDED_BY(mu_) = nullptr;
   Block* last_ ABSL_GUARDED_BY(mu_) = nullptr;
+  // The block of the urgent byte, while nobody has taken it or read past it. It stays when it is
+  // taken, empty, so that reads still end there.
+  Block* urgent_ ABSL_GUARDED_BY(mu_) = nullptr;
   size_t size_ ABSL_GUARDED_BY(mu_) = 0;      // Bytes inside.
-  size_t charged_ ABSL_GUARDED_BY(mu_) = 0;   // For control data inside.
+  size_t charged_ ABSL_GUARDED_BY(mu_) = 0;   // For control data and urgent bytes inside.
   size_t reserved_ ABSL_GUARDED_BY(mu_) = 0;  // Bytes that writers are about to put in.
   bool writer_closed_ ABSL_GUARDED_BY(mu_) = false, reader_closed_ ABSL_GUARDED_BY(mu_) = false;
   size_t capacity_ ABSL_GUARDED_BY(mu_) = 0;  // The last writer's.

@@ -17,6 +17,8 @@ std::vector<InetRow> ListHost(NetClient& client, InetTable table) {
   return rows;
 }
 
+}  // namespace
+
 std::string AddressBytes(int domain, const IpAddress& address) {
   const in6_addr bytes = address.v6();
   const char* const data = reinterpret_cast<const char*>(&bytes);
@@ -24,31 +26,11 @@ std::string AddressBytes(int domain, const IpAddress& address) {
   return address.is_any() ? std::string(16, '\0') : std::string(data, 16);
 }
 
-std::vector<InetRow> ListStack(InetStack& stack, InetTable table) {
-  constexpr Transport kTransports[] = {Transport::kTcp, Transport::kUdp, Transport::kRaw,
-                                       Transport::kPing};
-  std::vector<InetRow> rows;
-  for (const InetSocketRow& from : stack.List(kTransports[static_cast<size_t>(table)])) {
-    rows.push_back({.domain = from.domain,
-                    .state = static_cast<uint8_t>(from.state),
-                    .local = AddressBytes(from.domain, from.local.address),
-                    .remote = AddressBytes(from.domain, from.remote.address),
-                    .local_port = from.local.port,
-                    .remote_port = from.remote.port,
-                    .receive_queue = static_cast<uint32_t>(from.receive_queue),
-                    .send_queue = static_cast<uint32_t>(from.send_queue),
-                    .uid = from.uid,
-                    .inode = from.inode,
-                    .drops = from.drops});
-  }
-  return rows;
-}
-
-}  // namespace
-
 std::vector<InetRow> ListInet(NetworkNamespace& space, InetTable table) {
   if (space.net_client() != nullptr) return ListHost(*space.net_client(), table);
-  return ListStack(space.inet(), table);
+  constexpr Transport kTransports[] = {Transport::kTcp, Transport::kUdp, Transport::kRaw,
+                                       Transport::kPing};
+  return space.inet().List(kTransports[static_cast<size_t>(table)]);
 }
 
 }  // namespace sentry

@@ -34,18 +34,27 @@ class FileRights {
   explicit FileRights(std::vector<Ref<File>> files) : files_(std::move(files)) {
     for (const Ref<File>& file : files_) file->AddDescriptor();
   }
-  FileRights(FileRights&& other) noexcept : files_(std::exchange(other.files_, {})) {}
+  FileRights(FileRights&& other) noexcept
+      : files_(std::exchange(other.files_, {})), uid_(std::exchange(other.uid_, std::nullopt)) {}
   FileRights& operator=(FileRights&& other) noexcept {
     std::swap(files_, other.files_);
+    std::swap(uid_, other.uid_);
     return *this;
   }
   // May close files: no lock may be held.
   ~FileRights() {
+    if (uid_) Discharge(*uid_, files_.size());
     if (!files_.empty()) Drop(std::move(files_));
   }
   FileRights Copy() const { return FileRights(files_); }
   const std::vector<Ref<File>>& files() const { return files_; }
   bool empty() const { return files_.empty(); }
+
+  // Counts them as in flight on the account of user `uid` (user_struct::unix_inflight of Linux), as
+  // long as they are here. Copies do not count.
+  void Charge(uint32_t uid);
+  bool charged() const { return uid_.has_value(); }
+  static size_t InFlight(uint32_t uid);
 
   // How often rights have left a queue, in the whole sandbox: who looks through several queues can
   // see that something moved meanwhile. Called with the queue's lock held.
@@ -56,9 +65,11 @@ class FileRights {
   // Sockets lie in the queues of sockets, to any depth: closes one after the other, not
   // recursively.
   static void Drop(std::vector<Ref<File>> files);
+  static void Discharge(uint32_t uid, size_t count);
 
   static inline std::atomic<uint64_t> moves_{0};
   std::vector<Ref<File>> files_;
+  std::optional<uint32_t> uid_;  // Once charged.
 };
 
 // One control message that a family makes or understands itself (IP_PKTINFO, SCM_TIMESTAMP, …).
@@ -87,6 +98,8 @@ struct IncomingMessage {
   uint32_t flags = 0;  // MSG_PEEK, MSG_OOB, MSG_TRUNC, MSG_ERRQUEUE, …; waiting is the caller's.
   size_t minimum = 1;  // Streams: EAGAIN while fewer bytes are there (and more may come).
   bool keep_apart = false;  // Streams: bytes of different senders are not joined (SO_PASSCRED).
+  bool wants_name = false;  // The caller asks for `from`; streams leave it out otherwise.
+  bool oob_inline = false;  // AF_UNIX streams: the urgent byte is one like others (SO_OOBINLINE).
 
   SocketAddress from;
   ControlData control;

@@ -6,6 +6,7 @@
 #include <sys/time.h>
 
 #include <algorithm>
+#include <array>
 #include <climits>
 #include <cstring>
 
@@ -140,7 +141,7 @@ Result<std::string> SocketOptions::Get(Task& task, const SocketKind& what, int n
     case SO_TIMESTAMPNS:
       return OptionBytes(has(kTimestampNs) ? 1 : 0);
     case SO_TIMESTAMPING:
-      return OptionBytes(std::array<int, 2>{});
+      return OptionBytes(std::array<int, 2>{timestamping.load(), 0});  // struct so_timestamping.
     case SO_PEEK_OFF:
       return OptionBytes(peek_offset.load());
     case SO_INCOMING_CPU:
@@ -160,7 +161,7 @@ Result<std::string> SocketOptions::Get(Task& task, const SocketKind& what, int n
     case kSoTxRehash:
       return OptionBytes(0);
     case SO_ZEROCOPY:
-      return OptionBytes(has(kZeroCopy) ? 1 : 0);
+      return OptionBytes(0);
     case SO_BPF_EXTENSIONS:
       return OptionBytes(64);  // bpf_tell_extensions(): SKF_AD_MAX.
     case SO_PEERCRED:
@@ -203,6 +204,27 @@ Status SocketOptions::Set(Task& task, const SocketKind& what, int name,
   }
 }
 
+bool SocketOptions::tells_software_time() const {
+  constexpr int kBoth = SOF_TIMESTAMPING_RX_SOFTWARE | SOF_TIMESTAMPING_SOFTWARE;
+  return (timestamping.load(std::memory_order_relaxed) & kBoth) == kBoth;
+}
+
+// sock_set_timestamping() of Linux. Packets are never sent, so that there is no time at which one
+// leaves: who wants to know of it is refused, as is a stream, whose bytes have no times.
+Status SocketOptions::SetTimestamping(const SocketKind& what, int flags) {
+  constexpr int kSent = SOF_TIMESTAMPING_TX_HARDWARE | SOF_TIMESTAMPING_TX_SOFTWARE |
+                        SOF_TIMESTAMPING_TX_SCHED | SOF_TIMESTAMPING_TX_ACK;
+  constexpr int kKnown = SOF_TIMESTAMPING_LAST * 2 - 1;
+  if ((flags & ~kKnown) != 0) return Errno(EINVAL);
+  if ((flags & SOF_TIMESTAMPING_OPT_STATS) != 0 && (flags & SOF_TIMESTAMPING_OPT_TSONLY) == 0) {
+    return Errno(EINVAL);
+  }
+  const bool inet_stream = what.type == SOCK_STREAM && what.domain != AF_UNIX;
+  if ((flags & kSent) != 0 || (inet_stream && flags != 0)) return Errno(EOPNOTSUPP);
+  timestamping = flags;
+  return kOk;
+}
+
 Status SocketOptions::SetInt(Task& task, const SocketKind& what, int name, int value) {
   if (const Switch* found = FindSwitch(name)) {
     if (!Applies(found->whom, what)) return Errno(EOPNOTSUPP);
@@ -228,11 +250,11 @@ Status SocketOptions::SetInt(Task& task, const SocketKind& what, int name, int v
       return kOk;
     case SO_SNDBUFFORCE:
       if (!IsNetworkAdmin(task)) return Errno(EPERM);
-      send_buffer = Doubled(std::max(value, 0), kMinSendBuffer, INT_MAX / 2);
+      send_buffer = Doubled(std::max(value, 0), kMinSendBuffer, kMaxForcedBuffer);
       return kOk;
     case SO_RCVBUFFORCE:
       if (!IsNetworkAdmin(task)) return Errno(EPERM);
-      receive_buffer = Doubled(std::max(value, 0), kMinReceiveBuffer, INT_MAX / 2);
+      receive_buffer = Doubled(std::max(value, 0), kMinReceiveBuffer, kMaxForcedBuffer);
       return kOk;
     case SO_RCVLOWAT:
       receive_low_water = value < 0 ? INT_MAX : std::max(value, 1);
@@ -254,9 +276,7 @@ Status SocketOptions::SetInt(Task& task, const SocketKind& what, int name, int v
       Set(kTimestampNs, value != 0 && name == SO_TIMESTAMPNS);
       return kOk;
     case SO_TIMESTAMPING:
-      // Packets are never sent: there is no time at which one leaves.
-      if ((value & ~(SOF_TIMESTAMPING_LAST * 2 - 1)) != 0) return Errno(EINVAL);
-      return value == 0 ? Status(kOk) : Errno(EOPNOTSUPP);
+      return SetTimestamping(what, value);
     case SO_PEEK_OFF:
       // For those that implement it: sk_set_peek_off().
       if (what.domain != AF_UNIX && what.type == SOCK_RAW) return Errno(EOPNOTSUPP);

@@ -44,15 +44,16 @@ class SocketOptions {
     kTimestampNs = 1 << 12,
     kReceiveOverflow = 1 << 13,  // SO_RXQ_OVFL.
     kSelectErrorQueue = 1 << 14,
-    kZeroCopy = 1 << 15,
-    kLingers = 1 << 16,
-    kReceiveMark = 1 << 17,
-    kLockFilter = 1 << 18,
-    kPassRights = 1 << 19,
+    kLingers = 1 << 15,
+    kReceiveMark = 1 << 16,
+    kLockFilter = 1 << 17,
+    kPassRights = 1 << 18,
   };
 
-  // net.core.{w,r}mem_{default,max} of Linux 6.18.
-  static constexpr int kDefaultBuffer = 212992, kMaxBuffer = 4194304;
+  // net.core.{w,r}mem_{default,max} of Linux 6.18. Beyond it, with CAP_NET_ADMIN, Linux goes to
+  // 2 GiB; the memory here is the sentry's.
+  static constexpr int kDefaultBuffer = 212992, kMaxBuffer = 4194304,
+                       kMaxForcedBuffer = 2 * kMaxBuffer;
 
   bool has(Flag flag) const { return (flags_.load(std::memory_order_relaxed) & flag) != 0; }
   void Set(Flag flag, bool on) {
@@ -72,6 +73,10 @@ class SocketOptions {
   std::atomic<int> priority{0}, mark{0}, incoming_cpu{-1}, bound_device{0};
   std::atomic<int> peek_offset{-1};  // SO_PEEK_OFF; negative: off.
   std::atomic<int> busy_poll{0};
+  std::atomic<int> timestamping{0};  // SOF_TIMESTAMPING_*.
+  // Whether a message that arrives is to be given its time, and told of it by SCM_TIMESTAMPING.
+  bool stamps() const { return has(kTimestamp) || tells_software_time(); }
+  bool tells_software_time() const;
   std::atomic<uint64_t> max_pacing_rate{UINT64_MAX};
   // Nanoseconds; 0: no limit.
   std::atomic<int64_t> send_timeout_ns{0}, receive_timeout_ns{0};
@@ -82,6 +87,7 @@ class SocketOptions {
 
  private:
   Status SetInt(Task& task, const SocketKind& what, int name, int value);
+  Status SetTimestamping(const SocketKind& what, int flags);
 
   std::atomic<uint32_t> flags_{kPassRights};
 };

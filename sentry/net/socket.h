@@ -19,6 +19,10 @@
 
 namespace sentry {
 
+// What poll(2) says of bytes to read, and of room to write; TCP leaves POLLWRBAND out.
+inline constexpr uint32_t kPollReadable = POLLIN | POLLRDNORM;
+inline constexpr uint32_t kPollWritable = POLLOUT | POLLWRNORM | POLLWRBAND;
+
 // What others may hold of a socket, so that they neither keep it open nor outlive what they touch:
 // the other end of a connection, a full receiver.
 class WaitPoint : public RefCounted {

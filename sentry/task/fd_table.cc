@@ -31,31 +31,56 @@ Result<FdEntry> FdTable::GetEntry(Fd fd) const {
   return entries_[index];
 }
 
-Result<Fd> FdTable::Add(Ref<File> file, bool close_on_exec, uint64_t limit, int from) {
+// Makes room for it.
+Result<size_t> FdTable::FindFreeLocked(uint64_t limit, int from) {
   limit = std::min(limit, kMaxDescriptors);
   if (from < 0 || static_cast<uint64_t>(from) >= limit) return Errno(EMFILE);
-  absl::MutexLock lock(&mu_);
   size_t index = from;
   if (index <= entries_.size()) {
     const auto free = std::find_if(entries_.begin() + static_cast<ptrdiff_t>(index), entries_.end(),
-                                   [](const FdEntry& entry) { return !entry.file; });
+                                   [](const FdEntry& e) { return !e.file && !e.reserved; });
     index = static_cast<size_t>(free - entries_.begin());
   }
   if (index >= limit) return Errno(EMFILE);
   if (index >= entries_.size()) entries_.resize(index + 1);
+  return index;
+}
+
+Result<Fd> FdTable::Add(Ref<File> file, bool close_on_exec, uint64_t limit, int from) {
+  absl::MutexLock lock(&mu_);
+  const size_t index = TRY(FindFreeLocked(limit, from));
   file->AddDescriptor();
   entries_[index] = {std::move(file), close_on_exec};
   return Fd{static_cast<int>(index)};
 }
 
+Result<Fd> FdTable::Reserve(uint64_t limit) {
+  absl::MutexLock lock(&mu_);
+  const size_t index = TRY(FindFreeLocked(limit, 0));
+  entries_[index].reserved = true;
+  return Fd{static_cast<int>(index)};
+}
+
+void FdTable::Install(Fd fd, Ref<File> file, bool close_on_exec) {
+  absl::MutexLock lock(&mu_);
+  file->AddDescriptor();
+  entries_[static_cast<uint32_t>(fd)] = {std::move(file), close_on_exec};
+}
+
+void FdTable::Unreserve(Fd fd) {
+  absl::MutexLock lock(&mu_);
+  entries_[static_cast<uint32_t>(fd)] = {};
+}
+
 Result<Fd> FdTable::Replace(Fd to, Ref<File> file, bool close_on_exec, uint64_t limit) {
   const auto index = static_cast<uint32_t>(to);
   if (index >= std::min(limit, kMaxDescriptors)) return Errno(EBADF);
-  file->AddDescriptor();
   Ref<File> replaced;
   {
     absl::MutexLock lock(&mu_);
     if (index >= entries_.size()) entries_.resize(index + 1);
+    if (entries_[index].reserved) return Errno(EBUSY);
+    file->AddDescriptor();
     replaced = std::exchange(entries_[index].file, std::move(file));
     entries_[index].close_on_exec = close_on_exec;
   }
@@ -120,6 +145,7 @@ Ref<FdTable> FdTable::Copy() const {
   for (const FdEntry& entry : entries_) {
     if (entry.file) entry.file->AddDescriptor();
   }
+  for (FdEntry& entry : copy->entries_) entry.reserved = false;
   return copy;
 }
 

@@ -15,6 +15,7 @@ namespace sentry {
 struct FdEntry {
   Ref<File> file;
   bool close_on_exec = false;
+  bool reserved = false;  // For a file to come.
 };
 
 // Thread-safe. Files are released with no lock held. Closing the last descriptor of a description
@@ -27,7 +28,11 @@ class FdTable : public RefCounted {
   Result<FdEntry> GetEntry(Fd fd) const;
   // Installs at the lowest free number >= `from`; EMFILE at `limit` (RLIMIT_NOFILE).
   Result<Fd> Add(Ref<File> file, bool close_on_exec, uint64_t limit, int from = 0);
-  // dup2: replaces what is at `to`. EBADF when `to` >= `limit`.
+  // Keeps the number that Add would take for Install, or until Unreserve. Nobody else sees it.
+  Result<Fd> Reserve(uint64_t limit);
+  void Install(Fd fd, Ref<File> file, bool close_on_exec);
+  void Unreserve(Fd fd);
+  // dup2: replaces what is at `to`. EBADF when `to` >= `limit`, EBUSY when it is reserved.
   Result<Fd> Replace(Fd to, Ref<File> file, bool close_on_exec, uint64_t limit);
   Result<Ref<File>> Remove(Fd fd);
   Status SetCloseOnExec(Fd fd, bool on);
@@ -40,6 +45,8 @@ class FdTable : public RefCounted {
   std::vector<Fd> List() const;
 
  private:
+  Result<size_t> FindFreeLocked(uint64_t limit, int from) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
   mutable absl::Mutex mu_;  // Leaf.
   std::vector<FdEntry> entries_ ABSL_GUARDED_BY(mu_);
 };

@@ -179,6 +179,25 @@ TEST_P(InetSocket, BindToDevice) {
   EXPECT_STREQ(name, "lo");
 }
 
+// Anybody may choose a device once; to leave or to change it takes CAP_NET_RAW.
+TEST_P(InetSocket, BindToDeviceWithoutRights) {
+  EXPECT_THAT(InChild([&] {
+                CHILD_CHECK(geteuid() != 0 || setresuid(65534, 65534, 65534) == 0);
+                const UniqueFd fd = NewSocket(GetParam(), SOCK_DGRAM);
+                const auto choose = [&](const char* name) {
+                  return setsockopt(fd.get(), SOL_SOCKET, SO_BINDTODEVICE, name,
+                                    static_cast<socklen_t>(strlen(name)));
+                };
+                CHILD_CHECK(choose("") == 0);
+                CHILD_CHECK(choose("lo") == 0);
+                CHILD_CHECK(choose("lo") == -1 && errno == EPERM);
+                CHILD_CHECK(choose("") == -1 && errno == EPERM);
+                CHILD_CHECK(choose("nosuch0") == -1 && errno == ENODEV);
+                return 0;
+              }),
+              Exited(0));
+}
+
 TEST_P(InetSocket, StatShowsASocket) {
   const UniqueFd fd = NewSocket(GetParam(), SOCK_STREAM);
   char target[64] = {};

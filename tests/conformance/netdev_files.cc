@@ -343,56 +343,64 @@ TEST(SysctlNet, Ipv6) {
   EXPECT_EQ(Sysctl("ipv6/conf/lo/mtu"), "65536\n");
 }
 
-// In a network namespace of its own, or else with what was there before put back.
+bool WriteSysctl(const std::string& name, const std::string& text) {
+  UniqueFd fd(open(("/proc/sys/net/" + name).c_str(), O_WRONLY));
+  return write(fd.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());
+}
+
+// In a network namespace of its own (a child's: 0), or else with what was there before put back,
+// however the body ends.
+template <typename Body>
+int WithSysctls(std::initializer_list<const char*> names, Body body) {
+  if (getuid() != 0) return 0;
+  const bool own = unshare(CLONE_NEWNET) == 0;
+  std::map<std::string, std::string> former;
+  for (const char* name : names) former[name] = Sysctl(name);
+  const int status = InChild(body);
+  if (!own) {
+    for (const auto& [name, text] : former) CHILD_CHECK(WriteSysctl(name, text));
+  }
+  CHILD_CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+  return 0;
+}
+
 TEST(SysctlNet, WhatIsWrittenIsHeeded) {
+  const auto body = [] {
+    CHILD_CHECK(WriteSysctl("ipv4/ip_local_port_range", "40000 40003"));
+    CHILD_CHECK(WriteSysctl("ipv4/ip_unprivileged_port_start", "90"));
+    CHILD_CHECK(!WriteSysctl("ipv4/ip_local_port_range", "50000 40000") && errno == EINVAL);
+    CHILD_CHECK(Sysctl("ipv4/ip_local_port_range") == "40000\t40003\n");
+    sockaddr_in name{};
+    name.sin_family = AF_INET;
+    socklen_t size = sizeof(name);
+    UniqueFd any(socket(AF_INET, SOCK_STREAM, 0)), low(socket(AF_INET, SOCK_STREAM, 0));
+    CHILD_CHECK(bind(any.get(), reinterpret_cast<sockaddr*>(&name), size) == 0);
+    CHILD_CHECK(getsockname(any.get(), reinterpret_cast<sockaddr*>(&name), &size) == 0);
+    CHILD_CHECK(ntohs(name.sin_port) >= 40000 && ntohs(name.sin_port) <= 40003);
+    CHILD_CHECK(setresuid(65534, 65534, 65534) == 0);
+    name.sin_port = htons(90);
+    CHILD_CHECK(bind(low.get(), reinterpret_cast<sockaddr*>(&name), size) == 0);
+    UniqueFd lower(socket(AF_INET, SOCK_STREAM, 0));
+    name.sin_port = htons(89);
+    CHILD_CHECK(bind(lower.get(), reinterpret_cast<sockaddr*>(&name), size) == -1 &&
+                errno == EACCES);
+    return 0;
+  };
   EXPECT_THAT(
-      InChild([] {
-        if (unshare(CLONE_NEWNET) != 0 && getuid() != 0) return 0;
-        const std::string range = Sysctl("ipv4/ip_local_port_range");
-        const auto write_to = [](const char* name, const std::string& text) {
-          UniqueFd fd(open((std::string("/proc/sys/net/") + name).c_str(), O_WRONLY));
-          return write(fd.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());
-        };
-        CHILD_CHECK(write_to("ipv4/ip_local_port_range", "40000 40003"));
-        CHILD_CHECK(write_to("ipv4/ip_unprivileged_port_start", "90"));
-        CHILD_CHECK(!write_to("ipv4/ip_local_port_range", "50000 40000") && errno == EINVAL);
-        CHILD_CHECK(Sysctl("ipv4/ip_local_port_range") == "40000\t40003\n");
-        const int bound = InChild([] {
-          sockaddr_in name{};
-          name.sin_family = AF_INET;
-          socklen_t size = sizeof(name);
-          UniqueFd any(socket(AF_INET, SOCK_STREAM, 0)), low(socket(AF_INET, SOCK_STREAM, 0));
-          CHILD_CHECK(bind(any.get(), reinterpret_cast<sockaddr*>(&name), size) == 0);
-          CHILD_CHECK(getsockname(any.get(), reinterpret_cast<sockaddr*>(&name), &size) == 0);
-          CHILD_CHECK(ntohs(name.sin_port) >= 40000 && ntohs(name.sin_port) <= 40003);
-          CHILD_CHECK(setresuid(65534, 65534, 65534) == 0);
-          name.sin_port = htons(90);
-          CHILD_CHECK(bind(low.get(), reinterpret_cast<sockaddr*>(&name), size) == 0);
-          UniqueFd lower(socket(AF_INET, SOCK_STREAM, 0));
-          name.sin_port = htons(89);
-          CHILD_CHECK(bind(lower.get(), reinterpret_cast<sockaddr*>(&name), size) == -1 &&
-                      errno == EACCES);
-          return 0;
-        });
-        CHILD_CHECK(write_to("ipv4/ip_local_port_range", range));
-        CHILD_CHECK(write_to("ipv4/ip_unprivileged_port_start", "1024"));
-        CHILD_CHECK(bound == 0);
-        return 0;
+      InChild([&] {
+        return WithSysctls({"ipv4/ip_local_port_range", "ipv4/ip_unprivileged_port_start"}, body);
       }),
       Exited(0));
 }
 
 TEST(SysctlNet, OthersAreKept) {
-  EXPECT_THAT(InChild([] {
-                if (unshare(CLONE_NEWNET) != 0 && getuid() != 0) return 0;
-                UniqueFd fd(open("/proc/sys/net/core/somaxconn", O_WRONLY));
-                CHILD_CHECK(pwrite(fd.get(), "1000\n", 5, 0) == 5);
-                CHILD_CHECK(Sysctl("core/somaxconn") == "1000\n");
-                CHILD_CHECK(pwrite(fd.get(), "many", 4, 0) == -1 && errno == EINVAL);
-                CHILD_CHECK(pwrite(fd.get(), "4096\n", 5, 0) == 5);
-                return 0;
-              }),
-              Exited(0));
+  const auto body = [] {
+    CHILD_CHECK(WriteSysctl("core/somaxconn", "1000\n"));
+    CHILD_CHECK(Sysctl("core/somaxconn") == "1000\n");
+    CHILD_CHECK(!WriteSysctl("core/somaxconn", "many") && errno == EINVAL);
+    return 0;
+  };
+  EXPECT_THAT(InChild([&] { return WithSysctls({"core/somaxconn"}, body); }), Exited(0));
 }
 
 TEST(SysctlNet, OrdinaryUsersChangeNothing) {

@@ -109,11 +109,14 @@ TEST(NetlinkAddress, AllFamilies) {
 TEST(NetlinkAddress, OfAnInterfaceOnly) {
   Netlink nl;
   nl.Set(NETLINK_GET_STRICT_CHK);
+  bool found = false;
   for (const NlMessage& message : nl.Ask(RTM_GETADDR, NLM_F_DUMP, Bytes(AddressBody(AF_INET, 1)))) {
     if (message.header.nlmsg_type == NLMSG_DONE) continue;
     EXPECT_EQ(message.Body<ifaddrmsg>().ifa_index, 1u);
     EXPECT_EQ(message.header.nlmsg_flags & NLM_F_DUMP_FILTERED, NLM_F_DUMP_FILTERED);
+    found |= message.Tail<ifaddrmsg>().at(IFA_LOCAL) == Address4("127.0.0.1");
   }
+  EXPECT_TRUE(found);
 }
 
 TEST(NetlinkAddress, OfNoInterface) {

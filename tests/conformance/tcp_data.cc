@@ -416,6 +416,49 @@ TEST_P(TcpUrgent, PeekLeavesIt) {
   EXPECT_EQ(Receive(pair.server, 1, MSG_OOB), "!");
 }
 
+// An urgent byte is one of the buffer's: it waits for room as others do, and who waits for room
+// afterwards is told of it.
+TEST_P(TcpUrgent, WaitsForRoom) {
+  const TcpPair pair(GetParam());
+  const std::string block(65536, 'z');
+  size_t total = 0;
+  ssize_t sent;
+  while ((sent = Send(pair.client, block, MSG_DONTWAIT | MSG_NOSIGNAL)) > 0) {
+    total += static_cast<size_t>(sent);
+  }
+  EXPECT_THAT(send(pair.client.get(), "!", 1, MSG_OOB | MSG_DONTWAIT), FailsWith(EAGAIN));
+  const pid_t child = Start([&] {
+    CHILD_CHECK(send(pair.client.get(), "!", 1, MSG_OOB | MSG_NOSIGNAL) == 1);
+    CHILD_CHECK(Send(pair.client, block + block) == 2 * 65536);
+    return 0;
+  });
+  size_t received = 0;
+  while (received < total + 2 * block.size()) {
+    const std::string got = Receive(pair.server, 65536);
+    ASSERT_FALSE(got.empty());
+    ASSERT_EQ(got.find_first_not_of('z'), got.npos);  // The urgent byte is not among them.
+    received += got.size();
+  }
+  EXPECT_THAT(Wait(child), Exited(0));
+}
+
+// What lies in front of it goes first, in several pieces if it must.
+TEST_P(TcpUrgent, BehindALargeMessage) {
+  const TcpPair pair(GetParam());
+  std::string data(300'000, 'z');
+  data.back() = '!';
+  const pid_t child =
+      Start([&] { return Send(pair.client, data, MSG_OOB | MSG_NOSIGNAL) == 300'000 ? 0 : 1; });
+  size_t received = 0;
+  while (received < data.size() - 1) {
+    const std::string got = Receive(pair.server, 65536);
+    ASSERT_EQ(got.find_first_not_of('z'), got.npos);
+    received += got.size();
+  }
+  EXPECT_THAT(Wait(child), Exited(0));
+  EXPECT_EQ(Receive(pair.server, 1, MSG_OOB), "!");
+}
+
 TEST_P(TcpUrgent, MessageFlags) {
   const TcpPair pair(GetParam());
   EXPECT_THAT(Send(pair.client, "!", MSG_OOB), Returns(1));

@@ -1,6 +1,7 @@
 // Control messages, multicast and the error queue of UDP sockets: ip(7), ipv6(7), cmsg(3).
 // clang-format off
 #include <time.h>
+#include <linux/net_tstamp.h>
 #include <linux/errqueue.h>  // Needs <time.h> and does not include it.
 // clang-format on
 #include <sys/uio.h>
@@ -173,6 +174,38 @@ TEST_P(UdpControl, Timestamps) {
   ASSERT_THAT(ReceiveMessage(fd, other), Returns(1));
   EXPECT_NE(other.Find<timespec>(SOL_SOCKET, SO_TIMESTAMPNS), nullptr);
   EXPECT_EQ(other.Find<timeval>(SOL_SOCKET, SO_TIMESTAMP), nullptr);
+}
+
+// SO_TIMESTAMPING, of what arrives: by the kernel's clock, there being no other.
+TEST_P(UdpControl, TimestampsOfArrival) {
+  constexpr int kFlags = SOF_TIMESTAMPING_RX_SOFTWARE | SOF_TIMESTAMPING_SOFTWARE;
+  const UniqueFd fd = NewUdp(GetParam());
+  ASSERT_THAT(SetInt(fd, SOL_SOCKET, SO_TIMESTAMPING, kFlags), Returns(0));
+  int told[2] = {-1, -1};
+  socklen_t size = sizeof told;
+  EXPECT_THAT(getsockopt(fd.get(), SOL_SOCKET, SO_TIMESTAMPING, told, &size), Returns(0));
+  EXPECT_EQ(told[0], kFlags);
+  EXPECT_EQ(told[1], 0);
+  // A kernel begins to note times a little after it is asked to.
+  ASSERT_TRUE(Eventually([&] {
+    Message message;
+    if (SendTo(fd, "x", NameOf(fd.get())) != 1 || ReceiveMessage(fd, message) != 1) return false;
+    const auto* stamps = message.Find<timespec>(SOL_SOCKET, SO_TIMESTAMPING);
+    return stamps != nullptr && stamps[0].tv_sec > 1'500'000'000 && stamps[1].tv_sec == 0 &&
+           stamps[2].tv_sec == 0;
+  }));
+  ASSERT_THAT(SetInt(fd, SOL_SOCKET, SO_TIMESTAMPING, 0), Returns(0));
+  ASSERT_THAT(SendTo(fd, "x", NameOf(fd.get())), Returns(1));
+  Message message;
+  ASSERT_THAT(ReceiveMessage(fd, message), Returns(1));
+  EXPECT_EQ(message.Find<timespec>(SOL_SOCKET, SO_TIMESTAMPING), nullptr);
+}
+
+TEST_P(UdpControl, TimestampsThatCannotBe) {
+  const UniqueFd fd = NewUdp(GetParam());
+  EXPECT_THAT(SetInt(fd, SOL_SOCKET, SO_TIMESTAMPING, 1 << 30), FailsWith(EINVAL));
+  EXPECT_THAT(SetInt(fd, SOL_SOCKET, SO_TIMESTAMPING, SOF_TIMESTAMPING_OPT_STATS),
+              FailsWith(EINVAL));
 }
 
 TEST_P(UdpControl, NothingUnlessAskedFor) {

@@ -142,6 +142,18 @@ TEST(SocketOptions, Priority) {
               Exited(0));
 }
 
+TEST(SocketOptions, BuffersBeyondTheLimit) {
+  if (geteuid() != 0) GTEST_SKIP() << "needs CAP_NET_ADMIN";
+  UniqueFd fd = UnixSocketOf(SOCK_STREAM);
+  constexpr int kMore = 5'000'000;
+  ASSERT_THAT(SetInt(fd.get(), SO_SNDBUFFORCE, kMore), Returns(0));
+  EXPECT_EQ(GetInt(fd.get(), SO_SNDBUF), 2 * kMore);
+  ASSERT_THAT(SetInt(fd.get(), SO_RCVBUFFORCE, kMore), Returns(0));
+  EXPECT_EQ(GetInt(fd.get(), SO_RCVBUF), 2 * kMore);
+  ASSERT_THAT(SetInt(fd.get(), SO_SNDBUFFORCE, -1), Returns(0));
+  EXPECT_EQ(GetInt(fd.get(), SO_SNDBUF), 4608);
+}
+
 TEST(SocketOptions, NotForUnix) {
   UniqueFd fd = UnixSocketOf(SOCK_STREAM);
   EXPECT_THAT(SetInt(fd.get(), SO_REUSEPORT, 1), FailsWith(EOPNOTSUPP));
@@ -157,6 +169,22 @@ TEST(SocketOptions, AnErrorIsToldOnce) {
   pair.a.reset();
   EXPECT_EQ(GetInt(pair.b.get(), SO_ERROR), ECONNRESET);
   EXPECT_EQ(GetInt(pair.b.get(), SO_ERROR), 0);
+}
+
+// What is received begins at its beginning, whatever has been looked at (sk_peek_offset()).
+TEST(SocketOptions, PeekOffsetIsForPeeking) {
+  for (const int type : {SOCK_DGRAM, SOCK_SEQPACKET}) {
+    UnixPair pair(type);
+    SendText(pair.a.get(), "abcdef");
+    SendText(pair.a.get(), "ghi");
+    ASSERT_THAT(SetInt(pair.b.get(), SO_PEEK_OFF, 2), Returns(0));
+    EXPECT_EQ(Text(pair.b.get(), MSG_PEEK, 2), "cd");
+    EXPECT_EQ(GetInt(pair.b.get(), SO_PEEK_OFF), 4);
+    EXPECT_EQ(Text(pair.b.get()), "abcdef");
+    EXPECT_EQ(GetInt(pair.b.get(), SO_PEEK_OFF), 0);
+    EXPECT_EQ(Text(pair.b.get(), MSG_PEEK), "ghi");
+    EXPECT_EQ(Text(pair.b.get()), "ghi");
+  }
 }
 
 TEST(SocketOptions, PeekOffsetRange) {

@@ -1,5 +1,6 @@
 // What travels beside the bytes: SCM_RIGHTS, SCM_CREDENTIALS; unix(7), cmsg(3).
 #include <fcntl.h>
+#include <grp.h>
 #include <sys/resource.h>
 
 #include <map>
@@ -419,7 +420,62 @@ TEST(UnixCredentials, PeersGroups) {
   socklen_t size = static_cast<socklen_t>(groups.size() * sizeof(gid_t));
   ASSERT_THAT(getsockopt(pair.a.get(), SOL_SOCKET, SO_PEERGROUPS, groups.data(), &size),
               Returns(0));
-  EXPECT_EQ(size, own.size() * sizeof(gid_t));
+  groups.resize(size / sizeof(gid_t));
+  EXPECT_EQ(groups, own);
+}
+
+TEST(UnixCredentials, PeersGroupsWithoutRoom) {
+  EXPECT_THAT(
+      InChild([] {
+        const gid_t own[] = {7, 1234, 70000};
+        if (setgroups(3, own) != 0) return 0;  // An ordinary user's are none of ours.
+        UnixPair pair;
+        gid_t groups[3] = {};
+        socklen_t size = sizeof(gid_t);
+        CHILD_CHECK(getsockopt(pair.a.get(), SOL_SOCKET, SO_PEERGROUPS, groups, &size) == -1);
+        CHILD_CHECK(errno == ERANGE && size == sizeof(groups));
+        CHILD_CHECK(getsockopt(pair.a.get(), SOL_SOCKET, SO_PEERGROUPS, groups, &size) == 0);
+        CHILD_CHECK(std::equal(own, own + 3, groups));
+        return 0;
+      }),
+      Exited(0));
+}
+
+// Every piece of a large message tells who sent it.
+TEST(UnixCredentials, OfAllOfALargeMessage) {
+  UnixPair pair;
+  ASSERT_THAT(SetInt(pair.b.get(), SO_PASSCRED, 1), Returns(0));
+  const std::string large(400'000, 'x');
+  const pid_t child = Start(
+      [&] { return SendText(pair.a.get(), large) == static_cast<ssize_t>(large.size()) ? 0 : 1; });
+  size_t total = 0;
+  while (total < large.size()) {
+    const Received got = Receive(pair.b.get(), 30'000);
+    ASSERT_GT(got.size, 0);
+    ASSERT_TRUE(got.has_credentials);
+    ASSERT_EQ(got.credentials.pid, child) << total;
+    total += static_cast<size_t>(got.size);
+  }
+  EXPECT_THAT(Wait(child), Exited(0));
+}
+
+// Files go with the first piece of it, once.
+TEST(UnixRights, OfALargeMessage) {
+  UnixPair pair;
+  const std::string large(400'000, 'x');
+  const pid_t child = Start([&] {
+    return SendFds(pair.a.get(), large, {0}) == static_cast<ssize_t>(large.size()) ? 0 : 1;
+  });
+  size_t total = 0, files = 0;
+  while (total < large.size()) {
+    const Received got = Receive(pair.b.get(), 30'000);
+    ASSERT_GT(got.size, 0);
+    EXPECT_EQ(got.fds.size(), total == 0 ? 1u : 0u);
+    total += static_cast<size_t>(got.size);
+    files += got.fds.size();
+  }
+  EXPECT_EQ(files, 1u);
+  EXPECT_THAT(Wait(child), Exited(0));
 }
 
 }  // namespace

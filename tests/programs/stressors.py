@@ -22,6 +22,8 @@ STRESSORS = {
     "epoll": (50, "--epoll-domain", "unix"), "sem-sysv": (2000,), "shm": (4, "--shm-bytes", "1M", "--shm-objs", "4"),
     "shm-sysv": (4, "--shm-sysv-bytes", "1M", "--shm-sysv-segs", "4"), "mq": (500,), "msg": (500,),
     "poll": (500,), "eventfd": (500,), "pipe": (500,), "sigpipe": (100,),
+    "sem": (2000, "-t", "3"),  # It never ends by itself, not natively either.
+    "sock": (20,), "sockpair": (200,), "sockfd": (500,), "udp": (500,),
 }
 
 
@@ -29,8 +31,8 @@ class Stressor:
     def __init__(self, name, stressor, operations, *options):
         self.name = f"stress.{name}"
         self.command = ["stress-ng", f"--{stressor}", "1", f"--{stressor}-ops", str(operations),
-                        *options, "--verify", "--metrics-brief", "--temp-path", "/tmp",
-                        "-t", str(SECONDS)]
+                        "--verify", "--metrics-brief", "--temp-path", "/tmp",
+                        "-t", str(SECONDS), *options]
         if stressor == "exec":  # It refuses to run as root.
             self.command = UNPRIVILEGED + self.command
 

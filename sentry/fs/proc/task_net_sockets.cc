@@ -32,9 +32,10 @@ std::string HexAddress(const std::string& bytes) {
 // What the lines of all transports begin with.
 std::string Common(const InetRow& row) {
   return absl::StrFormat("%s:%04X %s:%04X %02X %08X:%08X %02X:%08X %08X %5u %8d %u",
-                         HexAddress(row.local), row.local_port, HexAddress(row.remote),
-                         row.remote_port, row.state, row.send_queue, row.receive_queue, 0, 0, 0,
-                         row.uid, 0, row.inode);
+                         HexAddress(AddressBytes(row.domain, row.local.address)), row.local.port,
+                         HexAddress(AddressBytes(row.domain, row.remote.address)), row.remote.port,
+                         row.state, row.send_queue, row.receive_queue, 0, 0, 0, row.uid, 0,
+                         row.inode);
 }
 
 constexpr char kTcpHeader[] =

@@ -2,12 +2,12 @@
 
 #include <net/if.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #include <algorithm>
 #include <utility>
 
 #include "sentry/net/devices/wire.h"
+#include "sentry/time/clocks.h"
 
 namespace sentry {
 namespace {
@@ -17,12 +17,6 @@ constexpr uint32_t kLowerUp = 0x10000;
 constexpr uint8_t kOperUnknown = 0, kOperDown = 2;
 // More than anybody gives an interface by hand.
 constexpr size_t kMaxAddresses = 4096;
-
-int64_t NowNs() {
-  timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return now.tv_sec * int64_t{1'000'000'000} + now.tv_nsec;
-}
 
 // Calls `add` with the payload of each message of `type` in an answer.
 template <typename Add>
@@ -79,12 +73,13 @@ DeviceTables NetworkDevices::Ask() const {
 std::shared_ptr<const DeviceTables> NetworkDevices::Tables() {
   {
     absl::MutexLock lock(&mu_);
-    if (source_ == nullptr || (asked_ns_ != 0 && NowNs() - asked_ns_ < kFreshNs)) return tables_;
+    if (source_ == nullptr || (asked_ns_ != 0 && MonotonicNs() - asked_ns_ < kFreshNs))
+      return tables_;
   }
   auto fresh = std::make_shared<const DeviceTables>(Ask());
   absl::MutexLock lock(&mu_);
   tables_ = std::move(fresh);
-  asked_ns_ = NowNs();
+  asked_ns_ = MonotonicNs();
   return tables_;
 }
 

@@ -120,7 +120,8 @@ Status GetName(const DeviceTables& tables, ifreq& request) {
 }
 
 Status Change(NetworkDevices& devices, uint32_t command, const ifreq& request) {
-  const Link* const link = devices.Tables()->FindLink(NameOf(request).device);
+  const auto tables = devices.Tables();
+  const Link* const link = tables->FindLink(NameOf(request).device);
   if (link == nullptr) return Errno(ENODEV);
   if (devices.is_host()) return Errno(EPERM);
   NetworkDevices::LinkChange change;

@@ -167,11 +167,6 @@ const InterfaceAddress* DeviceTables::FindAddress(int family, int index) const {
   return it == addresses.end() ? nullptr : &*it;
 }
 
-bool DeviceTables::IsLocal(std::string_view address) const {
-  const RouteEntry* const route = LookUpIn(*this, RT_TABLE_LOCAL, address, 0);
-  return route != nullptr && route->body.rtm_type == RTN_LOCAL;
-}
-
 // The rules that every namespace begins with; others are not followed.
 Result<RouteResult> LookUpRoute(const DeviceTables& tables, std::string_view destination, int out) {
   constexpr std::array<uint32_t, 3> kTables = {RT_TABLE_LOCAL, RT_TABLE_MAIN, RT_TABLE_DEFAULT};

@@ -84,8 +84,6 @@ struct DeviceTables {
   const Link* FindLink(std::string_view name) const;
   // The first address of a link and family, the one that matters to netdevice(7); may be nullptr.
   const InterfaceAddress* FindAddress(int family, int index) const;
-  // Whether a packet to `address` (4 or 16 bytes) ends here.
-  bool IsLocal(std::string_view address) const;
 };
 
 // Where a packet goes. `out` limits the links if it is not 0. ENETUNREACH, EHOSTUNREACH, EACCES,

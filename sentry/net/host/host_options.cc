@@ -1,8 +1,11 @@
 // Options of the host's sockets: the gofer has the table of what it passes on.
+#include <linux/capability.h>
+#include <net/if.h>
 #include <sys/socket.h>
 
 #include <algorithm>
 
+#include "sentry/net/devices/devices.h"
 #include "sentry/net/host/host_socket.h"
 #include "sentry/task/task.h"
 
@@ -14,9 +17,10 @@ namespace {
 constexpr int kPassedOn[] = {
     SO_REUSEADDR,   SO_REUSEPORT, SO_KEEPALIVE,       SO_BROADCAST, SO_OOBINLINE,   SO_SNDBUF,
     SO_RCVBUF,      SO_RCVLOWAT,  SO_DONTROUTE,       SO_PRIORITY,  SO_NO_CHECK,    SO_TIMESTAMP,
-    SO_TIMESTAMPNS, SO_RXQ_OVFL,  SO_MAX_PACING_RATE, SO_LINGER,    SO_BINDTODEVICE};
+    SO_TIMESTAMPNS, SO_RXQ_OVFL,  SO_MAX_PACING_RATE, SO_LINGER,    SO_TIMESTAMPING};
 // Whose value only the host's socket knows.
-constexpr int kAskedFor[] = {SO_ERROR, SO_SNDBUF, SO_RCVBUF, SO_INCOMING_CPU, SO_MEMINFO};
+constexpr int kAskedFor[] = {SO_ERROR,        SO_SNDBUF,  SO_RCVBUF,
+                             SO_INCOMING_CPU, SO_MEMINFO, SO_BINDTODEVICE};
 
 template <size_t N>
 bool IsIn(const int (&list)[N], int name) {
@@ -25,9 +29,29 @@ bool IsIn(const int (&list)[N], int name) {
 
 }  // namespace
 
+// sock_setbindtodevice() of Linux; the rights are the guest's, not the gofer's. Anybody may choose
+// a device once; to change it takes a right.
+Status HostSocket::SetDevice(Task& task, std::span<const std::byte> value) {
+  const std::string_view bytes(reinterpret_cast<const char*>(value.data()),
+                               std::min<size_t>(value.size(), IFNAMSIZ - 1));
+  const std::string_view name = bytes.substr(0, bytes.find('\0'));
+  int index = 0;
+  if (!name.empty()) {
+    const auto tables = space_->devices().Tables();
+    const Link* const link = tables->FindLink(name);
+    if (link == nullptr) return Errno(ENODEV);
+    index = link->index;
+  }
+  if (options().bound_device != 0 && !task.creds().HasCapability(CAP_NET_RAW)) {
+    return Errno(EPERM);
+  }
+  TRY(client_.SetOption(fd_.get(), SOL_SOCKET, SO_BINDTODEVICE, std::as_bytes(std::span(name))));
+  options().bound_device = index;
+  return kOk;
+}
+
 Status HostSocket::SetSocketOption(Task& task, int name, std::span<const std::byte> value) {
-  // A name: nothing of it is for the sentry.
-  if (name == SO_BINDTODEVICE) return client_.SetOption(fd_.get(), SOL_SOCKET, name, value);
+  if (name == SO_BINDTODEVICE) return SetDevice(task, value);
   TRY(Socket::SetOption(task, SOL_SOCKET, name, value));
   if (!IsIn(kPassedOn, name)) return kOk;
   if (name == SO_LINGER) {

@@ -27,10 +27,6 @@ uint16_t PortOf(const SocketAddress& address) {
   return ntohs(address.As<sockaddr_in>().sin_port);
 }
 
-// The host's socket never blocks, so that an interrupted call cannot happen; should it, it is tried
-// again.
-Errno HostErrno() { return errno == EINTR ? Errno(EAGAIN) : Errno::Last(); }
-
 }  // namespace
 
 Result<Ref<Socket>> HostSocket::Create(Task& task, const SocketKind& what, OpenFlags flags) {
@@ -69,7 +65,8 @@ Errno HostSocket::WouldBlock(uint32_t events) {
 Status HostSocket::Bind(Task& task, const SocketAddress& address) {
   // inet_bind() of Linux looks at the family first; the gofer checks the rest.
   const uint16_t port = PortOf(address);
-  const bool privileged = port != 0 && port < space_->inet().first_unprivileged && what().type != SOCK_RAW;
+  const bool privileged =
+      port != 0 && port < space_->inet().first_unprivileged && what().type != SOCK_RAW;
   const bool inet = address.family() == AF_INET || address.family() == AF_INET6;
   if (inet && privileged && !task.creds().HasCapability(CAP_NET_BIND_SERVICE)) {
     return Errno(EACCES);
@@ -157,19 +154,17 @@ InetTable HostSocket::table() const {
 }
 
 InetRow HostSocket::Describe() {
-  InetRow row{.domain = what().domain, .uid = uid_, .inode = inode_number()};
-  const auto fill = [&row](const Result<SocketAddress>& name, std::string& address,
-                           uint16_t& port) {
-    const bool v6 = row.domain == AF_INET6;
-    const size_t at = v6 ? offsetof(sockaddr_in6, sin6_addr) : offsetof(sockaddr_in, sin_addr);
-    address.assign(v6 ? 16 : 4, '\0');
-    if (!name.ok()) return;
-    port = PortOf(*name);
-    memcpy(address.data(), name->bytes.data() + at, address.size());
+  InetRow row{.domain = what().domain, .protocol = what().protocol};
+  row.uid = uid_;
+  row.inode = inode_number();
+  const auto endpoint = [&row](const Result<SocketAddress>& name) {
+    const Endpoint nobody{IpAddress::AnyOf(row.domain), 0};
+    const Result<Endpoint> read = name.ok() ? ReadEndpoint(row.domain, *name) : nobody;
+    return read.ok() ? *read : nobody;
   };
-  fill(LocalAddress(), row.local, row.local_port);
   const Result<SocketAddress> peer = PeerAddress();
-  fill(peer, row.remote, row.remote_port);
+  row.local = endpoint(LocalAddress());
+  row.remote = endpoint(peer);
   row.state = peer.ok() ? TCP_ESTABLISHED : is_listening() ? TCP_LISTEN : TCP_CLOSE;
   int32_t count = 0;
   if (ioctl(fd_.get(), FIONREAD, &count) == 0) row.receive_queue = static_cast<uint32_t>(count);

@@ -20,7 +20,6 @@ constexpr uint32_t kSendFlags =
     MSG_OOB | MSG_DONTROUTE | MSG_EOR | MSG_CONFIRM | MSG_MORE | MSG_FASTOPEN;
 constexpr uint32_t kReceiveFlags = MSG_OOB | MSG_PEEK | MSG_TRUNC | MSG_ERRQUEUE;
 constexpr size_t kMaxControl = 1024;
-constexpr size_t kMaxMessage = 1 << 20;  // The host's EMSGSIZE comes far below.
 
 // What may be said with a message: where from, and how it travels.
 bool MaySend(const ControlMessage& message) {
@@ -70,13 +69,13 @@ void DecodeControl(msghdr& header, ControlData& control) {
 Result<size_t> HostSocket::Send(IoSrc& src, OutgoingMessage& message) {
   TRY(TakeError());
   // More than the host can send at once is not even read; what it would say of the size it says.
-  const size_t wanted = is_stream() ? std::min(src.remaining(), IoBuffer::kMax)
-                                    : std::min(src.remaining(), kMaxMessage);
-  if (!is_stream() && wanted > IoBuffer::kMax) return Errno(EMSGSIZE);
+  const size_t wanted = std::min(src.remaining(), IoBuffer::kMax);
+  if (!is_stream() && wanted < src.remaining()) return Errno(EMSGSIZE);
   const std::vector<char> control = TRY(EncodeControl(message.control.others));
   IoBuffer buffer(wanted);
   const auto bytes = buffer.bytes().first(wanted);
   const size_t size = wanted == 0 ? 0 : TRY(src.CopyIn(bytes));
+  if (!is_stream() && size < wanted) return Errno(EFAULT);
   iovec io{.iov_base = bytes.data(), .iov_len = size};
   msghdr header{};
   header.msg_iov = &io;
@@ -94,7 +93,7 @@ Result<size_t> HostSocket::Send(IoSrc& src, OutgoingMessage& message) {
   const auto flags = static_cast<int>((message.flags & kSendFlags) | MSG_DONTWAIT | MSG_NOSIGNAL);
   const ssize_t sent = sendmsg(fd_.get(), &header, flags);
   if (sent < 0) {
-    const Errno error = errno == EINTR ? Errno(EAGAIN) : Errno::Last();
+    const Errno error = HostErrno();
     src.Unread(size);
     return error == Errno(EAGAIN) ? WouldBlock(POLLOUT) : error;
   }
@@ -132,7 +131,7 @@ Result<size_t> HostSocket::Receive(IoDst& dst, IncomingMessage& message) {
   if (!is_stream()) flags |= MSG_TRUNC;
   const ssize_t count = recvmsg(fd_.get(), &header, static_cast<int>(flags));
   if (count < 0) {
-    const Errno error = errno == EINTR ? Errno(EAGAIN) : Errno::Last();
+    const Errno error = HostErrno();
     return error == Errno(EAGAIN) && !queue ? WouldBlock(POLLIN) : error;
   }
   message.from.size = std::min<uint32_t>(header.msg_namelen, SocketAddress::kMaxSize);

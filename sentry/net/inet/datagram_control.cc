@@ -6,6 +6,7 @@
 #include <sys/time.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "sentry/net/inet/datagram_socket.h"
@@ -59,6 +60,10 @@ void DatagramSocket::AddControl(const Queued& queued, IncomingMessage& message) 
       const timeval stamp{.tv_sec = queued.stamp.tv_sec, .tv_usec = queued.stamp.tv_nsec / 1000};
       Add(message, SOL_SOCKET, SO_TIMESTAMP, stamp);
     }
+  }
+  if (socket.tells_software_time() && queued.stamp.tv_sec != 0) {
+    // struct scm_timestamping: in software, unused, of the hardware.
+    Add(message, SOL_SOCKET, SO_TIMESTAMPING, std::array<timespec, 3>{queued.stamp});
   }
   if (socket.has(SocketOptions::kReceiveOverflow) && queued.drops != 0) {
     Add(message, SOL_SOCKET, SO_RXQ_OVFL, queued.drops);

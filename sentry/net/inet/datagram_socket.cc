@@ -15,8 +15,6 @@
 namespace sentry {
 namespace {
 
-constexpr uint32_t kReadable = POLLIN | POLLRDNORM;
-constexpr uint32_t kWritable = POLLOUT | POLLWRNORM | POLLWRBAND;
 constexpr int kShutReceive = 1, kShutSend = 2;
 constexpr size_t kMaxErrors = 64;
 constexpr int kUdpSegment = 103, kIpv6FlowInfo = 11;  // Where headers lack them.
@@ -276,7 +274,7 @@ Status DatagramSocket::Shutdown(int how) {
     // Linux tells the waiters all the same, and notes what is shut.
     if (connected) shut_ |= how == SHUT_RDWR ? 3 : how == SHUT_RD ? kShutReceive : kShutSend;
   }
-  Notify(kReadable | kWritable | POLLRDHUP | POLLHUP);
+  Notify(kPollReadable | kPollWritable | POLLRDHUP | POLLHUP);
   return connected ? Status(kOk) : Errno(ENOTCONN);
 }
 
@@ -290,10 +288,10 @@ void DatagramSocket::Deliver(const Datagram& datagram) {
     }
     charged_ += Charge(datagram.bytes->size());
     Queued queued{.datagram = datagram, .drops = drops_};
-    if (options().has(SocketOptions::kTimestamp)) clock_gettime(CLOCK_REALTIME, &queued.stamp);
+    if (options().stamps()) clock_gettime(CLOCK_REALTIME, &queued.stamp);
     queue_.push_back(std::move(queued));
   }
-  Notify(kReadable);
+  Notify(kPollReadable);
 }
 
 void DatagramSocket::ReportUnreachable(const Endpoint& to, const std::string& bytes) {
@@ -308,19 +306,19 @@ void DatagramSocket::ReportUnreachable(const Endpoint& to, const std::string& by
     if (errors_.size() < kMaxErrors) errors_.push_back({to, bytes});
   }
   SetError(Errno(ECONNREFUSED));
-  Notify(kReadable | kWritable | POLLERR);
+  Notify(kPollReadable | kPollWritable | POLLERR);
 }
 
 uint32_t DatagramSocket::Poll() {
-  uint32_t events = kWritable;
+  uint32_t events = kPollWritable;
   absl::MutexLock lock(&queue_mu_);
   if (has_error() || !errors_.empty()) {
     events |= POLLERR;
     if (options().has(SocketOptions::kSelectErrorQueue)) events |= POLLPRI;
   }
-  if ((shut_ & kShutReceive) != 0) events |= kReadable | POLLRDHUP;
+  if ((shut_ & kShutReceive) != 0) events |= kPollReadable | POLLRDHUP;
   if (shut_ == (kShutReceive | kShutSend)) events |= POLLHUP;
-  if (!queue_.empty()) events |= kReadable;
+  if (!queue_.empty()) events |= kPollReadable;
   return events;
 }
 
@@ -365,8 +363,8 @@ Result<size_t> DatagramSocket::Receive(IoDst& dst, IncomingMessage& message) {
   return copied;
 }
 
-InetSocketRow DatagramSocket::Row() {
-  InetSocketRow row{.domain = domain(), .protocol = what().protocol, .state = TCP_CLOSE};
+InetRow DatagramSocket::Row() {
+  InetRow row{.domain = domain(), .protocol = what().protocol, .state = TCP_CLOSE};
   row.uid = uid_;
   row.inode = inode_number();
   {

@@ -46,7 +46,7 @@ class DatagramSocket : public InetSocket {
   Result<int64_t> Ioctl(Task& task, uint32_t command, uint64_t arg) override;
   uint32_t Poll() override ABSL_LOCKS_EXCLUDED(queue_mu_);
   void OnLastClose() override { DropBinding(); }
-  InetSocketRow Row() override;
+  InetRow Row() override;
 
   // Queues a message, or drops it when the buffer is full.
   void Deliver(const Datagram& datagram) ABSL_LOCKS_EXCLUDED(queue_mu_);

@@ -34,7 +34,7 @@ class InetSocket : public Socket {
   Result<int64_t> Ioctl(Task& task, uint32_t command, uint64_t arg) override;
 
   // For listings.
-  virtual InetSocketRow Row() = 0;
+  virtual InetRow Row() = 0;
 
   const IpOptions& ip() const { return ip_; }
   IpOptions& ip() { return ip_; }

@@ -1,7 +1,6 @@
 #include "sentry/net/inet/inet_stack.h"
 
 #include <netinet/tcp.h>
-#include <time.h>
 
 #include <algorithm>
 #include <string_view>
@@ -9,18 +8,13 @@
 #include "absl/hash/hash.h"
 #include "sentry/net/inet/inet_socket.h"
 #include "sentry/net/inet/tcp_connection.h"
+#include "sentry/time/clocks.h"
 
 namespace sentry {
 namespace {
 
 constexpr int64_t kTimeWaitNs = 60'000'000'000;  // TCP_TIMEWAIT_LEN.
 constexpr size_t kMaxTimeWait = 16384;           // net.ipv4.tcp_max_tw_buckets.
-
-int64_t NowNs() {
-  timespec now{};
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return now.tv_sec * int64_t{1'000'000'000} + now.tv_nsec;
-}
 
 // Whether two bindings of one port have an address in common (inet_rcv_saddr_equal()).
 bool AddressesMeet(int domain, const IpAddress& a, bool a_v6_only, const PortBinding& other) {
@@ -81,7 +75,7 @@ void InetStack::Unregister(PortBinding& binding) {
 std::vector<InetStack::Waiting> InetStack::ExpireLocked() {
   std::vector<Waiting> expired;
   if (waiting_.empty()) return expired;
-  const int64_t now = NowNs();
+  const int64_t now = MonotonicNs();
   while (!waiting_.empty() &&
          (waiting_.front().until_ns <= now || waiting_.size() > kMaxTimeWait)) {
     pairs_.erase({waiting_.front().binding->local, waiting_.front().remote});
@@ -118,7 +112,8 @@ std::optional<uint16_t> InetStack::FindPortLocked(Accept accept) {
   const uint32_t first = first_ephemeral, last = last_ephemeral;
   if (first > last) return std::nullopt;
   const uint32_t count = last - first + 1;
-  random_ = random_ * 6364136223846793005 + 1442695040888963407 + static_cast<uint64_t>(NowNs());
+  random_ =
+      random_ * 6364136223846793005 + 1442695040888963407 + static_cast<uint64_t>(MonotonicNs());
   const uint32_t start = static_cast<uint32_t>(random_ >> 33) % count;
   for (uint32_t i = 0; i < count; i++) {
     const auto port = static_cast<uint16_t>(first + (start + i) % count);
@@ -219,7 +214,7 @@ void InetStack::TimeWait(Ref<PortBinding> binding, const Endpoint& remote) {
   binding->state = PortBinding::State::kTimeWait;
   binding->remote = remote;
   binding->connection = nullptr;
-  waiting_.push_back({NowNs() + kTimeWaitNs, std::move(binding), remote});
+  waiting_.push_back({MonotonicNs() + kTimeWaitNs, std::move(binding), remote});
   expired = ExpireLocked();
 }
 
@@ -282,22 +277,8 @@ std::vector<Ref<InetSocket>> InetStack::FindMembers(Transport transport, const E
   return members;
 }
 
-std::vector<Ref<InetSocket>> InetStack::AllSockets(Transport transport) {
-  std::vector<Ref<InetSocket>> sockets;
-  absl::MutexLock lock(&mu_);
-  for (const auto& [key, bucket] : buckets_) {
-    if (key >> 16 != static_cast<uint32_t>(transport)) continue;
-    for (const PortBinding* binding : bucket) {
-      if (binding->socket != nullptr && binding->socket->TryAddRef()) {
-        sockets.push_back(Ref<InetSocket>::Adopt(binding->socket));
-      }
-    }
-  }
-  return sockets;
-}
-
-std::vector<InetSocketRow> InetStack::List(Transport transport) {
-  std::vector<InetSocketRow> rows;
+std::vector<InetRow> InetStack::List(Transport transport) {
+  std::vector<InetRow> rows;
   std::vector<std::pair<Ref<TcpConnection>, int>> connections;
   std::vector<Ref<InetSocket>> sockets;
   std::vector<Waiting> expired;
@@ -325,7 +306,7 @@ std::vector<InetSocketRow> InetStack::List(Transport transport) {
   }
   for (const auto& [connection, side] : connections) rows.push_back(connection->Row(side));
   for (const auto& socket : sockets) {
-    InetSocketRow row = socket->Row();
+    InetRow row = socket->Row();
     if (transport != Transport::kTcp || row.state != TCP_CLOSE) rows.push_back(row);
   }
   return rows;

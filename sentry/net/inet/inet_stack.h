@@ -65,8 +65,8 @@ struct Route {
   int device = kLoopbackDevice;
 };
 
-// A row of /proc/net/{tcp,udp,raw,icmp}* and of sock_diag(7).
-struct InetSocketRow {
+// A row of /proc/net/{tcp,udp,raw,icmp}* and of sock_diag(7), whoever carries the socket.
+struct InetRow {
   int domain = 0, protocol = 0;
   int state = 0;  // TCP_*; of other sockets TCP_CLOSE or TCP_ESTABLISHED.
   Endpoint local, remote;
@@ -125,10 +125,8 @@ class InetStack {
   // All that might take a datagram to a group or a broadcast address.
   std::vector<Ref<InetSocket>> FindMembers(Transport transport, const Endpoint& to,
                                            const Endpoint& from) ABSL_LOCKS_EXCLUDED(mu_);
-  // All sockets of one transport.
-  std::vector<Ref<InetSocket>> AllSockets(Transport transport) ABSL_LOCKS_EXCLUDED(mu_);
   // Whatever has a port, also what no socket belongs to.
-  std::vector<InetSocketRow> List(Transport transport) ABSL_LOCKS_EXCLUDED(mu_);
+  std::vector<InetRow> List(Transport transport) ABSL_LOCKS_EXCLUDED(mu_);
 
   // net.ipv4.ip_local_port_range, ip_unprivileged_port_start, ping_group_range.
   std::atomic<uint16_t> first_ephemeral{32768}, last_ephemeral{60999};

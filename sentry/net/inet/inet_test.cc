@@ -150,7 +150,7 @@ TEST(TcpConnection, BothCloseAtOnce) {
     other.join();
   }
   // The other ends, and nothing else, may be remembered.
-  for (const InetSocketRow& row : stack.List(Transport::kTcp)) EXPECT_EQ(row.state, TCP_TIME_WAIT);
+  for (const InetRow& row : stack.List(Transport::kTcp)) EXPECT_EQ(row.state, TCP_TIME_WAIT);
 }
 
 TEST(TcpConnection, BytesArriveInOrderAcrossThreads) {

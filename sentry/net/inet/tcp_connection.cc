@@ -13,8 +13,7 @@
 namespace sentry {
 namespace {
 
-constexpr uint32_t kReadable = POLLIN | POLLRDNORM, kWritable = POLLOUT | POLLWRNORM;
-constexpr uint32_t kAll = kReadable | kWritable | POLLRDHUP | POLLHUP | POLLERR;
+constexpr uint32_t kAll = kPollReadable | kTcpWritable | POLLRDHUP | POLLHUP | POLLERR;
 
 }  // namespace
 
@@ -122,7 +121,7 @@ bool TcpConnection::Establish() {
   CancelExpiryLocked();
   if (phase_ != Phase::kConnecting || sides_[0].has(kClosed)) return false;
   phase_.store(Phase::kEstablished, std::memory_order_release);
-  after.notify.emplace_back(sides_[0].point, kWritable);
+  after.notify.emplace_back(sides_[0].point, kTcpWritable);
   return true;
 }
 
@@ -168,7 +167,7 @@ void TcpConnection::SendFinLocked(int side, Aftermath& after) {
   if (first_fin_ < 0) first_fin_ = side;
   peer.flags |= kDone | kShutRead;
   after.closed.emplace_back(peer.in, false);
-  after.notify.emplace_back(self.point, kWritable | POLLHUP);
+  after.notify.emplace_back(self.point, kTcpWritable | POLLHUP);
   if (IsOverLocked(side)) {
     EndLocked(true, after);
     after.notify.emplace_back(peer.point, kAll);
@@ -196,7 +195,7 @@ Status TcpConnection::Shutdown(int side, int how) {
   if (IsOverLocked(side)) return Errno(ENOTCONN);
   if (how != SHUT_WR) {
     self.flags |= kShutRead;
-    after.notify.emplace_back(self.point, kReadable | POLLRDHUP | POLLHUP);
+    after.notify.emplace_back(self.point, kPollReadable | POLLRDHUP | POLLHUP);
   }
   if (how != SHUT_RD) SendFinLocked(side, after);
   return kOk;
@@ -243,24 +242,16 @@ Result<size_t> TcpConnection::Send(int side, IoSrc& src, OutgoingMessage& messag
   if (phase_ == Phase::kConnecting) return Errno(EAGAIN);
   if (self.has(kShutWrite)) return Errno(EPIPE);
   if ((message.flags & MSG_OOB) != 0 && src.remaining() > 0) return SendUrgent(side, src, message);
-  std::unique_ptr<ControlData> control;
-  ByteStream& out = *sides_[Peer(side)].in;
-  const auto sent = out.Write(src, Capacity(side), control);
+  const auto sent = sides_[Peer(side)].in->Write(src, Capacity(side), nullptr);
   if (!sent.ok() && sent.error() == Errno(EPIPE)) return SendToNobody(side, src);
   return sent;
 }
 
 Result<size_t> TcpConnection::SendUrgent(int side, IoSrc& src, OutgoingMessage& message) {
-  const size_t total = src.remaining();
   Side& peer = sides_[Peer(side)];
-  std::unique_ptr<ControlData> control;
-  if (total > 1) {
+  if (src.remaining() > 1) {
     // What is in front of the urgent byte goes the ordinary way; the caller sends the rest.
-    std::vector<std::byte> bytes(std::min<size_t>(total - 1, 65536));
-    const size_t copied = TRY(src.CopyIn(bytes));
-    IoSrc front(std::span<const std::byte>(bytes).first(copied));
-    const auto sent = peer.in->Write(front, Capacity(side), control);
-    src.Unread(copied - (sent.ok() ? *sent : 0));
+    const auto sent = peer.in->Write(src, Capacity(side), nullptr, /*keep=*/1);
     return !sent.ok() && sent.error() == Errno(EPIPE) ? SendToNobody(side, src) : sent;
   }
   std::byte value{};
@@ -269,15 +260,15 @@ Result<size_t> TcpConnection::SendUrgent(int side, IoSrc& src, OutgoingMessage& 
   {
     absl::MutexLock lock(&mu_);
     if (peer.urgent.active && peer.urgent.ahead == 0) SkipUrgentLocked(peer);
-    const size_t ahead = peer.in->size();
-    IoSrc one(std::span<const std::byte>(&value, 1));
-    // One byte more than fits is no harm, and nothing may come in between.
-    const auto put = peer.in->Write(one, SIZE_MAX / 2, control);
-    if (!put.ok()) return put;
-    peer.urgent = {.active = true, .valid = true, .value = value, .ahead = ahead};
+    const Result<size_t> ahead = peer.in->WriteByte(value, Capacity(side));
+    if (!ahead.ok()) {
+      src.Unread(1);
+      return ahead;
+    }
+    peer.urgent = {.active = true, .valid = true, .value = value, .ahead = *ahead};
     peer.urgent_active.store(true, std::memory_order_release);
   }
-  peer.point->queue.Notify(POLLPRI | kReadable);
+  peer.point->queue.Notify(POLLPRI | kPollReadable);
   return size_t{1};
 }
 
@@ -374,7 +365,7 @@ uint32_t TcpConnection::Poll(int side, size_t low_water, bool oob_inline) const 
   if (phase_ == Phase::kConnecting) return 0;
   const uint32_t flags = self.flags.load(std::memory_order_acquire);
   uint32_t events = 0;
-  if ((flags & kShutRead) != 0) events |= kReadable | POLLRDHUP;
+  if ((flags & kShutRead) != 0) events |= kPollReadable | POLLRDHUP;
   if ((flags & kShutRead) != 0 && (flags & kShutWrite) != 0) events |= POLLHUP;
   size_t available = self.in->size();
   if (self.urgent_active.load(std::memory_order_acquire)) {
@@ -383,9 +374,9 @@ uint32_t TcpConnection::Poll(int side, size_t low_water, bool oob_inline) const 
     if (self.urgent.active && self.urgent.ahead == 0 && !oob_inline && available > 0) available--;
   }
   const size_t capacity = Capacity(Peer(side));
-  if (available > 0 && (available >= low_water || available >= capacity)) events |= kReadable;
+  if (available > 0 && (available >= low_water || available >= capacity)) events |= kPollReadable;
   if ((flags & kShutWrite) != 0 || sides_[Peer(side)].in->IsRoomy(Capacity(side))) {
-    events |= kWritable;
+    events |= kTcpWritable;
   }
   return events;
 }
@@ -421,9 +412,9 @@ bool TcpConnection::AtMark(int side) const {
   return sides_[side].urgent.active && sides_[side].urgent.ahead == 0;
 }
 
-InetSocketRow TcpConnection::Row(int side) const {
+InetRow TcpConnection::Row(int side) const {
   const Side& self = sides_[side];
-  InetSocketRow row{.protocol = IPPROTO_TCP, .local = self.local, .remote = remote(side)};
+  InetRow row{.protocol = IPPROTO_TCP, .local = self.local, .remote = remote(side)};
   row.receive_queue = self.in->size();
   row.send_queue = BytesUnsent(side);
   row.inode = self.inode;

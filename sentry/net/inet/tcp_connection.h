@@ -17,6 +17,8 @@
 
 namespace sentry {
 
+inline constexpr uint32_t kTcpWritable = POLLOUT | POLLWRNORM;
+
 // What one end tells the connection about itself when it comes to it.
 struct TcpEnd {
   Endpoint local;
@@ -44,8 +46,7 @@ class TcpConnection final : public RefCounted {
   void Refuse(Errno error) ABSL_LOCKS_EXCLUDED(mu_);
   bool established() const { return phase_.load(std::memory_order_acquire) == Phase::kEstablished; }
 
-  // One attempt to send or receive, as Socket::Send and Socket::Receive. `capacity`: bytes that may
-  // be on their way.
+  // One attempt to send or receive, as Socket::Send and Socket::Receive.
   Result<size_t> Send(int side, IoSrc& src, OutgoingMessage& message) ABSL_LOCKS_EXCLUDED(mu_);
   Result<size_t> Receive(int side, IoDst& dst, IncomingMessage& message, bool oob_inline)
       ABSL_LOCKS_EXCLUDED(mu_);
@@ -71,18 +72,17 @@ class TcpConnection final : public RefCounted {
   const Endpoint& local(int side) const { return sides_[side].local; }
   const Endpoint& remote(int side) const { return sides_[Peer(side)].local; }
   const Ref<WaitPoint>& point(int side) const { return sides_[side].point; }
-  // The socket of this side, for listings: 0 for none; its buffers' limits.
+  // The socket of this side, for listings: 0 for none.
   void SetSocket(int side, uint64_t inode, uint32_t uid) {
     sides_[side].inode = inode;
     sides_[side].uid = uid;
   }
+  // What may be on its way from this side is its send buffer and the other's receive buffer.
   void SetBuffers(int side, size_t send, size_t receive) {
     sides_[side].send_buffer = send;
     sides_[side].receive_buffer = receive;
   }
-  // Calls `signal` when urgent data arrives (SIGURG). Set before the first byte can arrive, or
-  // late.
-  InetSocketRow Row(int side) const ABSL_LOCKS_EXCLUDED(mu_);
+  InetRow Row(int side) const ABSL_LOCKS_EXCLUDED(mu_);
 
   // What a buffer holds before anybody sets its size. Linux starts lower and grows on its own; the
   // bytes are in memory as long as they are there only.

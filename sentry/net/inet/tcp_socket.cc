@@ -16,7 +16,6 @@
 namespace sentry {
 namespace {
 
-constexpr uint32_t kReadable = POLLIN | POLLRDNORM, kWritable = POLLOUT | POLLWRNORM;
 // Connections that wait for room in a full queue; others are not even noticed, as a lost SYN.
 constexpr size_t kMaxWaiting = 2048;  // net.ipv4.tcp_max_syn_backlog.
 // net.ipv4.tcp_wmem[1] grown by the first connection, tcp_rmem[1].
@@ -87,7 +86,7 @@ Status TcpSocket::Enqueue(Ref<TcpConnection> connection) {
     if (!connection->Establish()) return kOk;
     listener_->established.push_back(std::move(connection));
   }
-  Notify(kReadable);
+  Notify(kPollReadable);
   return kOk;
 }
 
@@ -267,7 +266,7 @@ Status TcpSocket::Disconnect() {
   if (connection) connection->Close(side, true);
   failed_ = false;
   (void)TakeError();
-  Notify(kReadable | kWritable | POLLHUP | POLLRDHUP);
+  Notify(kPollReadable | kTcpWritable | POLLHUP | POLLRDHUP);
   return kOk;
 }
 
@@ -348,7 +347,7 @@ uint32_t TcpSocket::Poll() {
   Attached at;
   {
     absl::MutexLock lock(&mu_);
-    if (listener_ != nullptr) return listener_->established.empty() ? 0 : kReadable;
+    if (listener_ != nullptr) return listener_->established.empty() ? 0 : kPollReadable;
     at = {connection_, side_};
   }
   const uint32_t error = has_error() ? POLLERR : 0;
@@ -357,8 +356,8 @@ uint32_t TcpSocket::Poll() {
     return at.connection->Poll(at.side, static_cast<size_t>(low_water), oob_inline()) | error;
   }
   // TCP_CLOSE: a socket that has never been connected can be written to, which fails at once.
-  const uint32_t ended = failed_ ? kReadable | POLLRDHUP : 0u;
-  return kWritable | POLLHUP | ended | error;
+  const uint32_t ended = failed_ ? kPollReadable | POLLRDHUP : 0u;
+  return kTcpWritable | POLLHUP | ended | error;
 }
 
 Result<int64_t> TcpSocket::Ioctl(Task& task, uint32_t command, uint64_t arg) {
@@ -397,7 +396,7 @@ Result<int> TcpSocket::PathMtu() {
 // struct tcp_info of a connection without a network in between.
 std::string TcpSocket::Info() {
   tcp_info info{};
-  const InetSocketRow row = Row();
+  const InetRow row = Row();
   info.tcpi_state = static_cast<uint8_t>(row.state);
   info.tcpi_rto = 200'000;  // Microseconds, as all times here: TCP_RTO_MIN.
   info.tcpi_ato = 40'000;
@@ -422,8 +421,8 @@ std::string TcpSocket::Info() {
   return OptionBytes(info);
 }
 
-InetSocketRow TcpSocket::Row() {
-  InetSocketRow row{.domain = domain(), .protocol = IPPROTO_TCP, .state = kClose};
+InetRow TcpSocket::Row() {
+  InetRow row{.domain = domain(), .protocol = IPPROTO_TCP, .state = kClose};
   row.uid = uid_;
   row.inode = inode_number();
   Attached at;
@@ -439,7 +438,7 @@ InetSocketRow TcpSocket::Row() {
     }
   }
   if (!at.connection) return row;
-  InetSocketRow connected = at.connection->Row(at.side);
+  InetRow connected = at.connection->Row(at.side);
   connected.domain = domain();
   return connected;
 }

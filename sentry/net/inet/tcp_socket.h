@@ -33,7 +33,7 @@ class TcpSocket final : public InetSocket {
   Result<int64_t> Ioctl(Task& task, uint32_t command, uint64_t arg) override;
   uint32_t Poll() override ABSL_LOCKS_EXCLUDED(mu_);
   void OnLastClose() override ABSL_LOCKS_EXCLUDED(mu_);
-  InetSocketRow Row() override ABSL_LOCKS_EXCLUDED(mu_);
+  InetRow Row() override ABSL_LOCKS_EXCLUDED(mu_);
 
   // The connection of a client has come: queues it, established as long as there is room.
   // ECONNREFUSED when this one does not listen any more.

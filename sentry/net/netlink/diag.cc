@@ -91,14 +91,16 @@ Result<NlOutcome> Unix(NetworkNamespace& space, const NlRequest& request, NlRepl
 inet_diag_msg Describe(const InetRow& row) {
   inet_diag_msg body{};
   body.idiag_family = static_cast<uint8_t>(row.domain);
-  body.idiag_state = row.state;
-  body.id.idiag_sport = htons(row.local_port);
-  body.id.idiag_dport = htons(row.remote_port);
-  memcpy(body.id.idiag_src, row.local.data(), std::min(row.local.size(), sizeof(in6_addr)));
-  memcpy(body.id.idiag_dst, row.remote.data(), std::min(row.remote.size(), sizeof(in6_addr)));
+  body.idiag_state = static_cast<uint8_t>(row.state);
+  body.id.idiag_sport = htons(row.local.port);
+  body.id.idiag_dport = htons(row.remote.port);
+  const std::string local = AddressBytes(row.domain, row.local.address);
+  const std::string remote = AddressBytes(row.domain, row.remote.address);
+  memcpy(body.id.idiag_src, local.data(), local.size());
+  memcpy(body.id.idiag_dst, remote.data(), remote.size());
   body.id.idiag_cookie[0] = static_cast<uint32_t>(row.inode);
-  body.idiag_rqueue = row.receive_queue;
-  body.idiag_wqueue = row.send_queue;
+  body.idiag_rqueue = static_cast<uint32_t>(row.receive_queue);
+  body.idiag_wqueue = static_cast<uint32_t>(row.send_queue);
   body.idiag_uid = row.uid;
   body.idiag_inode = static_cast<uint32_t>(row.inode);
   return body;
@@ -112,8 +114,9 @@ std::string Encode(const InetRow& row, const inet_diag_req_v2& asked) {
   payload.PutNumber(INET_DIAG_SHUTDOWN, uint8_t{0});
   if (row.domain == AF_INET6) payload.PutNumber(INET_DIAG_SKV6ONLY, uint8_t{0});
   if (wants(INET_DIAG_MEMINFO)) {
-    payload.PutStruct(INET_DIAG_MEMINFO, inet_diag_meminfo{.idiag_rmem = row.receive_queue,
-                                                           .idiag_wmem = row.send_queue});
+    payload.PutStruct(INET_DIAG_MEMINFO,
+                      inet_diag_meminfo{.idiag_rmem = static_cast<uint32_t>(row.receive_queue),
+                                        .idiag_wmem = static_cast<uint32_t>(row.send_queue)});
   }
   if (wants(INET_DIAG_SKMEMINFO)) {
     payload.Put(INET_DIAG_SKMEMINFO, std::string(SK_MEMINFO_VARS * sizeof(uint32_t), '\0'));

@@ -18,7 +18,6 @@ namespace sentry {
 struct NlRequest {
   nlmsghdr header{};
   std::string_view payload;
-  std::string_view whole;  // With its header.
   uint32_t port = 0;       // Of the socket.
   bool strict = false;     // NETLINK_GET_STRICT_CHK
   bool may_admin = false;  // CAP_NET_ADMIN
@@ -43,7 +42,6 @@ class NlReply {
   void Explain(std::string_view words) { words_ = words; }
   std::string_view words() const { return words_; }
   std::vector<std::string> Take() { return std::move(datagrams_); }
-  bool empty() const { return datagrams_.empty(); }
 
  private:
   static constexpr size_t kDatagram = 3776;

@@ -9,12 +9,6 @@
 #include "sentry/net/unix/unix_sockets.h"
 
 namespace sentry {
-namespace {
-
-constexpr uint32_t kReadable = POLLIN | POLLRDNORM, kWritable = POLLOUT | POLLWRNORM | POLLWRBAND;
-
-}  // namespace
-
 UnixEnd::UnixEnd(UnixSockets& table, int type) : type(type), table_(table) { table_.Add(*this); }
 
 UnixEnd::~UnixEnd() { table_.Remove(*this); }
@@ -34,35 +28,63 @@ SocketAddress UnixEnd::Name() const {
   return told;
 }
 
-void UnixEnd::Connect(const Ref<UnixEnd>& a, const Ref<UnixEnd>& b) {
+bool UnixEnd::Connect(const Ref<UnixEnd>& a, const Ref<UnixEnd>& b) {
   const bool stream = a->type == SOCK_STREAM;
-  Ref<ByteStream> forth = stream ? MakeRef<ByteStream>(b, a) : nullptr;
-  Ref<ByteStream> back = stream ? MakeRef<ByteStream>(a, b) : nullptr;
+  const Ref<ByteStream> forth = stream ? MakeRef<ByteStream>(b, a) : nullptr;
+  const Ref<ByteStream> back = stream ? MakeRef<ByteStream>(a, b) : nullptr;
+  {
+    // Nobody else knows of this end: it may be done first, and undone.
+    absl::MutexLock lock(&b->mu);
+    b->state = State::kConnected;
+    b->peer = a;
+    b->in = forth;
+    b->out = back;
+  }
   {
     absl::MutexLock lock(&a->mu);
-    a->state = State::kConnected;
-    a->peer = b;
-    a->in = back;
-    a->out = forth;
+    if (a->state == State::kIdle) {
+      a->state = State::kConnected;
+      a->peer = b;
+      a->in = back;
+      a->out = forth;
+      return true;
+    }
   }
-  absl::MutexLock lock(&b->mu);
-  b->state = State::kConnected;
-  b->peer = a;
-  b->in = std::move(forth);
-  b->out = std::move(back);
+  b->Unlink();
+  return false;
+}
+
+void UnixEnd::Disconnect(const Ref<UnixEnd>& a, const Ref<UnixEnd>& b) {
+  bool linked;
+  {
+    absl::MutexLock lock(&a->mu);
+    linked = a->state == State::kConnected && a->peer.get() == b.get();
+  }
+  if (linked) a->Unlink();
+  b->Unlink();
+}
+
+void UnixEnd::Unlink() {
+  Ref<UnixEnd> former;
+  Ref<ByteStream> last_in, last_out;  // Dropped without the lock: they hold this end.
+  absl::MutexLock lock(&mu);
+  if (state == State::kConnected) state = State::kIdle;
+  former = std::exchange(peer, nullptr);
+  last_in = std::exchange(in, nullptr);
+  last_out = std::exchange(out, nullptr);
 }
 
 void UnixEnd::ShutDown(int bits) {
   if ((shut_.fetch_or(bits) & bits) == bits) return;
   Ref<ByteStream> no_more_in, no_more_out;
   Ref<UnixEnd> other;
-  bool listening;
+  Ref<WaitPoint> connecting;
   {
     absl::MutexLock lock(&mu);
     if ((bits & kShutReceive) != 0) no_more_in = in;
     if ((bits & kShutSend) != 0) no_more_out = out;
     if (type != SOCK_DGRAM) other = peer;
-    listening = state == State::kListening;
+    if (state == State::kListening) connecting = room;
   }
   if (no_more_in) no_more_in->CloseWriter();
   if (no_more_out) no_more_out->CloseWriter();
@@ -70,24 +92,16 @@ void UnixEnd::ShutDown(int bits) {
     const int mirrored =
         ((bits & kShutReceive) != 0 ? kShutSend : 0) | ((bits & kShutSend) != 0 ? kShutReceive : 0);
     other->shut_.fetch_or(mirrored);
-    other->queue.Notify(kReadable | kWritable | POLLRDHUP | POLLHUP);
+    other->queue.Notify(kPollReadable | kPollWritable | POLLRDHUP | POLLHUP);
   }
-  queue.Notify(kReadable | kWritable | POLLRDHUP | POLLHUP);
-  if (listening) {
-    // Who waits to connect is refused from now on.
-    Ref<WaitPoint> waiting;
-    {
-      absl::MutexLock lock(&mu);
-      waiting = room;
-    }
-    waiting->queue.Notify(kWritable);
-  }
+  queue.Notify(kPollReadable | kPollWritable | POLLRDHUP | POLLHUP);
+  // Who waits to connect is refused from now on.
+  if (connecting) connecting->queue.Notify(kPollWritable);
 }
 
 void UnixEnd::Close() {
   std::list<Message> unread;
   std::list<Ref<UnixEnd>> embryos;
-  std::vector<Ref<UnixEnd>> senders;
   Ref<UnixEnd> other;
   Ref<ByteStream> last_in, last_out;
   Ref<WaitPoint> connecting;
@@ -98,7 +112,6 @@ void UnixEnd::Close() {
     before = std::exchange(state, State::kClosed);
     unread.swap(messages);
     embryos.swap(pending);
-    senders.swap(full_waiters_);
     other = std::exchange(peer, nullptr);
     last_in = std::exchange(in, nullptr);
     last_out = std::exchange(out, nullptr);
@@ -113,7 +126,7 @@ void UnixEnd::Close() {
   if (other && type != SOCK_DGRAM) {
     if (lost) other->error.store(ECONNRESET);
     other->shut_.store(kShutBoth);
-    other->queue.Notify(kReadable | kWritable | POLLRDHUP | POLLHUP | POLLERR);
+    other->queue.Notify(kPollReadable | kPollWritable | POLLRDHUP | POLLHUP | POLLERR);
   }
   for (const Ref<UnixEnd>& embryo : embryos) {
     Ref<UnixEnd> client;
@@ -124,8 +137,8 @@ void UnixEnd::Close() {
     if (client) client->error.store(ECONNRESET);
     embryo->Close();
   }
-  for (const Ref<UnixEnd>& sender : senders) sender->queue.Notify(kWritable);
-  if (connecting) connecting->queue.Notify(kWritable);
+  table_.StopWaiting(*this);
+  if (connecting) connecting->queue.Notify(kPollWritable);
 }
 
 Status UnixEnd::Deliver(Message& message, const Ref<UnixEnd>& sender) {
@@ -134,21 +147,18 @@ Status UnixEnd::Deliver(Message& message, const Ref<UnixEnd>& sender) {
     if (state == State::kClosed) return Errno(ECONNREFUSED);
     if (peer && peer.get() != sender.get()) return Errno(EPERM);
     if ((shut() & kShutReceive) != 0) return Errno(EPIPE);
-    if (peer.get() != sender.get() && IsFullLocked()) {
-      AwaitRoomLocked(sender);
-      return Errno(EAGAIN);
-    }
+    if (peer.get() != sender.get() && IsFullLocked()) return Errno(EAGAIN);
     sender->in_flight.fetch_add(message.size + kMessageOverhead);
     message_bytes += message.size;
     messages.push_back(std::move(message));
   }
-  queue.Notify(kReadable);
+  queue.Notify(kPollReadable);
   return kOk;
 }
 
 Result<UnixEnd::Message> UnixEnd::TakeMessage() {
   Message message;
-  std::vector<Ref<UnixEnd>> waiters;
+  bool tell;
   {
     absl::MutexLock lock(&mu);
     if (messages.empty()) return Errno(EAGAIN);
@@ -156,10 +166,11 @@ Result<UnixEnd::Message> UnixEnd::TakeMessage() {
     messages.pop_front();
     message_bytes -= message.size;
     if (!message.control.rights.empty()) FileRights::CountMove();
-    if (!IsFullLocked()) waiters.swap(full_waiters_);
+    tell = awaited_ && !IsFullLocked();
+    if (tell) awaited_ = false;
   }
   Discharge(message);
-  for (const Ref<UnixEnd>& waiter : waiters) waiter->queue.Notify(kWritable);
+  if (tell) table_.TellOfRoom(*this);
   return message;
 }
 
@@ -167,13 +178,21 @@ void UnixEnd::Discharge(const Message& message) {
   const size_t weight = message.size + kMessageOverhead;
   const size_t left = message.sender->in_flight.fetch_sub(weight) - weight;
   const auto limit = static_cast<size_t>(message.sender->send_buffer.load());
-  if (left * 4 <= limit && (left + weight) * 4 > limit) message.sender->queue.Notify(kWritable);
+  if (left * 4 <= limit && (left + weight) * 4 > limit) message.sender->queue.Notify(kPollWritable);
 }
 
-void UnixEnd::AwaitRoomLocked(const Ref<UnixEnd>& sender) {
-  if (std::find(full_waiters_.begin(), full_waiters_.end(), sender) == full_waiters_.end()) {
-    full_waiters_.push_back(sender);
+std::list<UnixEnd::Message> UnixEnd::DropMessages() {
+  std::list<Message> dropped;
+  bool tell;
+  {
+    absl::MutexLock lock(&mu);
+    dropped.swap(messages);
+    message_bytes = 0;
+    tell = std::exchange(awaited_, false);
   }
+  for (const Message& message : dropped) Discharge(message);
+  if (tell) table_.TellOfRoom(*this);
+  return dropped;
 }
 
 bool UnixEnd::IsFullFor(const UnixEnd& sender) const {
@@ -181,11 +200,13 @@ bool UnixEnd::IsFullFor(const UnixEnd& sender) const {
   return peer.get() != &sender && IsFullLocked();
 }
 
-bool UnixEnd::AwaitRoom(const Ref<UnixEnd>& sender) {
+bool UnixEnd::NoteAwaited(const UnixEnd& sender) {
   absl::MutexLock lock(&mu);
-  if (state == State::kClosed || peer.get() == sender.get() || !IsFullLocked()) return false;
-  AwaitRoomLocked(sender);
+  if (state == State::kClosed || peer.get() == &sender || !IsFullLocked()) return false;
+  awaited_ = true;
   return true;
 }
+
+bool UnixEnd::AwaitRoom(UnixEnd& sender) { return table_.AwaitRoom(*this, sender); }
 
 }  // namespace sentry

@@ -61,15 +61,18 @@ class UnixEnd final : public WaitPoint {
   void Close() ABSL_LOCKS_EXCLUDED(mu);
 
   // Puts a message into this end's queue. EAGAIN while the queue is full (unless `sender` is who
-  // this end is connected to) and `sender` then hears of room, EPIPE after SHUT_RD, ECONNREFUSED
-  // when closed, EPERM when this end listens to another one only. `message` is moved from on
-  // success.
+  // this end is connected to), EPIPE after SHUT_RD, ECONNREFUSED when closed, EPERM when this end
+  // listens to another one only. `message` is moved from on success.
   Status Deliver(Message& message, const Ref<UnixEnd>& sender) ABSL_LOCKS_EXCLUDED(mu);
   // Takes the first message out; EAGAIN.
   Result<Message> TakeMessage() ABSL_LOCKS_EXCLUDED(mu);
   bool IsFullFor(const UnixEnd& sender) const ABSL_LOCKS_EXCLUDED(mu);
   // `sender` is told (POLLOUT) when there is room. False when there is room now.
-  bool AwaitRoom(const Ref<UnixEnd>& sender) ABSL_LOCKS_EXCLUDED(mu);
+  bool AwaitRoom(UnixEnd& sender) ABSL_LOCKS_EXCLUDED(mu);
+  // The same for the table, which remembers the senders.
+  bool NoteAwaited(const UnixEnd& sender) ABSL_LOCKS_EXCLUDED(mu);
+  // Empties the queue; the files in it are the caller's to drop.
+  std::list<Message> DropMessages() ABSL_LOCKS_EXCLUDED(mu);
   // Takes a message that has left a queue off its sender's account.
   static void Discharge(const Message& message);
 
@@ -100,8 +103,11 @@ class UnixEnd final : public WaitPoint {
   int backlog ABSL_GUARDED_BY(mu) = 0;
   Ref<WaitPoint> room ABSL_GUARDED_BY(mu);  // Of a listener: those who wait to connect.
 
-  // Links two ends as connected to each other, before anybody knows of at least one of them.
-  static void Connect(const Ref<UnixEnd>& a, const Ref<UnixEnd>& b);
+  // Links two ends as connected to each other, of which nobody knows `b` yet. False when `a` is not
+  // idle any more.
+  static bool Connect(const Ref<UnixEnd>& a, const Ref<UnixEnd>& b);
+  // Takes that back, before anybody knows of `b`.
+  static void Disconnect(const Ref<UnixEnd>& a, const Ref<UnixEnd>& b);
 
   // The socket, for the search of unreachable ones; nullptr without. Guarded by the table's lock.
   UnixSocket* socket = nullptr;
@@ -109,14 +115,14 @@ class UnixEnd final : public WaitPoint {
  private:
   // net.unix.max_dgram_qlen.
   static constexpr size_t kMaxMessages = 10;
-  void AwaitRoomLocked(const Ref<UnixEnd>& sender) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
+  void Unlink() ABSL_LOCKS_EXCLUDED(mu);
   bool IsFullLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
     return messages.size() > kMaxMessages;
   }
 
   UnixSockets& table_;
   std::atomic<int> shut_{0};
-  std::vector<Ref<UnixEnd>> full_waiters_ ABSL_GUARDED_BY(mu);  // Senders that wait for room.
+  bool awaited_ ABSL_GUARDED_BY(mu) = false;  // The table has senders that wait for room.
 };
 
 }  // namespace sentry

@@ -86,7 +86,7 @@ Result<SocketPair> UnixSocket::CreatePair(Task& task, const SocketKind& what, Op
   TRY(CheckKind(kind));
   const Ref<UnixSocket> first = NewSocket(task, kind, flags);
   const Ref<UnixSocket> second = NewSocket(task, kind, flags);
-  UnixEnd::Connect(first->end_, second->end_);
+  (void)UnixEnd::Connect(first->end_, second->end_);
   for (const Ref<UnixSocket>& socket : {first, second}) {
     absl::MutexLock lock(&socket->end_->mu);
     socket->end_->own = PeerOf(task);
@@ -100,9 +100,11 @@ Status UnixSocket::Autobind() {
     absl::MutexLock lock(&end_->mu);
     if (!end_->name.empty()) return kOk;
   }
-  std::string name = TRY(end_->table().BindAny(*end_));
+  Result<std::string> name = end_->table().BindAny(*end_);
+  // Another thread has just given it one.
+  if (!name.ok()) return name.error() == Errno(EINVAL) ? Status(kOk) : name.error();
   absl::MutexLock lock(&end_->mu);
-  if (end_->name.empty()) end_->name = std::move(name);
+  end_->name = *std::move(name);
   return kOk;
 }
 
@@ -113,9 +115,13 @@ Status UnixSocket::BindPath(Task& task, const std::string& name) {
   if (!made.ok()) return made.error() == Errno(EEXIST) ? Errno(EADDRINUSE) : made.error();
   Path path = TRY(task.vfs().Walk(context, name, {.follow_last = false}));
   const Attributes attributes = TRY(task.vfs().GetAttributes(path));
-  end_->table().BindNode(*end_, {attributes.dev, attributes.ino});
+  const Status bound = end_->table().BindNode(*end_, {attributes.dev, attributes.ino});
+  if (!bound.ok()) {
+    // Another thread was first.
+    (void)task.vfs().Unlink(context, name);
+    return bound;
+  }
   absl::MutexLock lock(&end_->mu);
-  if (!end_->name.empty()) return Errno(EINVAL);
   end_->name = name;
   end_->path = std::move(path);
   return kOk;
@@ -167,6 +173,14 @@ Status UnixSocket::Listen(Task& task, int backlog) {
   return kOk;
 }
 
+Status UnixSocket::CheckListenerLocked(UnixEnd& listener) {
+  if (listener.state != State::kListening) return Errno(ECONNREFUSED);
+  if ((listener.shut() & UnixEnd::kShutReceive) != 0) return Errno(ECONNREFUSED);
+  if (listener.pending.size() <= static_cast<size_t>(listener.backlog)) return kOk;
+  connect_queue_ = listener.room;
+  return Errno(EAGAIN);
+}
+
 Status UnixSocket::Connect(Task& task, const SocketAddress& address) {
   if (end_->type == SOCK_DGRAM) return ConnectDatagram(task, address);
   const std::string name = TRY(UnixName(address));
@@ -174,25 +188,11 @@ Status UnixSocket::Connect(Task& task, const SocketAddress& address) {
   if (WantsCredentials()) TRY(Autobind());
   const Ref<UnixEnd> listener = TRY(Find(task, name));
   const auto server = MakeRef<UnixEnd>(end_->table(), end_->type);
-  {
-    absl::MutexLock lock(&listener->mu);
-    if (listener->state != State::kListening) return Errno(ECONNREFUSED);
-    if ((listener->shut() & UnixEnd::kShutReceive) != 0) return Errno(ECONNREFUSED);
-    if (listener->pending.size() > static_cast<size_t>(listener->backlog)) {
-      absl::MutexLock own(&connect_mu_);
-      connect_queue_ = listener->room;
-      return Errno(EAGAIN);
-    }
-  }
-  {
-    absl::MutexLock lock(&end_->mu);
-    if (end_->state == State::kConnected) return Errno(EISCONN);
-    if (end_->state != State::kIdle) return Errno(EINVAL);
-    end_->own = PeerOf(task);
-  }
   UnixEnd::Peer theirs;
+  absl::MutexLock connecting(&connect_mu_);
   {
     absl::MutexLock lock(&listener->mu);
+    TRY(CheckListenerLocked(*listener));
     theirs = listener->own;
     absl::MutexLock embryo(&server->mu);
     server->name = listener->name;
@@ -201,28 +201,26 @@ Status UnixSocket::Connect(Task& task, const SocketAddress& address) {
     server->peers = PeerOf(task);
   }
   server->wants_credentials = listener->wants_credentials.load();
-  UnixEnd::Connect(end_, server);
-  bool queued = false;
-  {
-    absl::MutexLock lock(&listener->mu);
-    if (listener->state == State::kListening) {
-      listener->pending.push_back(server);
-      queued = true;
-    }
-  }
-  if (!queued) {
-    // The listener has gone in between.
-    server->Close();
-    absl::MutexLock lock(&end_->mu);
-    end_->state = State::kIdle;
-    end_->peer = nullptr;
-    return Errno(ECONNREFUSED);
-  }
   {
     absl::MutexLock lock(&end_->mu);
+    if (end_->state == State::kConnected) return Errno(EISCONN);
+    if (end_->state != State::kIdle) return Errno(EINVAL);
+    end_->own = PeerOf(task);
     end_->peers = std::move(theirs);
   }
-  listener->queue.Notify(POLLIN | POLLRDNORM);
+  if (!UnixEnd::Connect(end_, server)) return Errno(EINVAL);
+  Status queued = kOk;
+  {
+    // It may have gone, or others may have come, in between.
+    absl::MutexLock lock(&listener->mu);
+    queued = CheckListenerLocked(*listener);
+    if (queued.ok()) listener->pending.push_back(server);
+  }
+  if (!queued.ok()) {
+    UnixEnd::Disconnect(end_, server);
+    return queued;
+  }
+  listener->queue.Notify(kPollReadable);
   Notify(POLLOUT | POLLWRNORM);
   return kOk;
 }
@@ -238,19 +236,14 @@ Status UnixSocket::ConnectDatagram(Task& task, const SocketAddress& address) {
     if (target->peer && target->peer.get() != end_.get()) return Errno(EPERM);
   }
   Ref<UnixEnd> former;
-  std::list<UnixEnd::Message> dropped;
   {
     absl::MutexLock lock(&end_->mu);
     former = std::exchange(end_->peer, target);
     end_->state = target ? State::kConnected : State::kIdle;
-    // What others have sent to a socket that changes its peer is lost: unix_dgram_disconnected().
-    if (former && former.get() != target.get()) {
-      dropped.swap(end_->messages);
-      end_->message_bytes = 0;
-    }
   }
-  for (const UnixEnd::Message& message : dropped) UnixEnd::Discharge(message);
-  if (former && former.get() != target.get() && !dropped.empty()) {
+  if (!former || former.get() == target.get()) return kOk;
+  // What others have sent to a socket that changes its peer is lost: unix_dgram_disconnected().
+  if (!end_->DropMessages().empty()) {
     former->error.store(ECONNRESET);
     former->queue.Notify(POLLERR);
   }
@@ -356,6 +349,9 @@ Result<int64_t> UnixSocket::Ioctl(Task& task, uint32_t command, uint64_t arg) {
       out = end_->out;
     }
     bytes = static_cast<int32_t>(out ? out->size() : end_->in_flight.load());
+  } else if (command == SIOCATMARK) {
+    absl::MutexLock lock(&end_->mu);
+    bytes = end_->in && end_->in->AtUrgent() ? 1 : 0;
   } else if (command == SIOCINQ) {
     absl::MutexLock lock(&end_->mu);
     if (end_->state == State::kListening) return Errno(EINVAL);

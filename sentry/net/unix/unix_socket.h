@@ -51,6 +51,9 @@ class UnixSocket final : public Socket {
   using State = UnixEnd::State;
 
   Status Autobind();
+  // ECONNREFUSED; EAGAIN when its queue is full, of which connect_queue_ then tells.
+  Status CheckListenerLocked(UnixEnd& listener)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(connect_mu_, listener.mu);
   Status BindPath(Task& task, const std::string& name);
   Status ConnectDatagram(Task& task, const SocketAddress& address);
   // The end that a name leads to: ECONNREFUSED, ENOENT, EACCES, EPROTOTYPE, ….
@@ -61,8 +64,13 @@ class UnixSocket final : public Socket {
   // Whether messages to `other` tell who sent them; `other` may be empty.
   void AttachCredentials(ControlData& control, const UnixEnd* other) const;
   void CountSentSockets(const FileRights& rights) const;
+  // Puts files on the account of who sends them: ETOOMANYREFS.
+  Status ChargeRights(FileRights& rights) const;
 
   Result<size_t> SendStream(IoSrc& src, OutgoingMessage& message);
+  Result<size_t> SendUrgent(ByteStream& out, IoSrc& src, size_t room, ControlData& control);
+  Result<size_t> ReceiveUrgent(ByteStream& in, IoDst& dst, IncomingMessage& message);
+  bool MayQueue(UnixEnd& target, const OutgoingMessage& message) const;
   Result<size_t> SendMessage(IoSrc& src, OutgoingMessage& message);
   Result<Ref<UnixEnd>> MessageTarget(const OutgoingMessage& message);
   Result<size_t> ReceiveStream(IoDst& dst, IncomingMessage& message);
@@ -71,7 +79,8 @@ class UnixSocket final : public Socket {
 
   const Ref<NetworkNamespace> space_;
   const Ref<UnixEnd> end_;
-  absl::Mutex connect_mu_;                                     // Leaf.
+  // One attempt to connect at a time; before an end's.
+  absl::Mutex connect_mu_;
   Ref<WaitPoint> connect_queue_ ABSL_GUARDED_BY(connect_mu_);  // Of the listener that was full.
 };
 

@@ -21,6 +21,7 @@ void UnixSockets::Add(UnixEnd& end) {
 
 void UnixSockets::Remove(UnixEnd& end) {
   ForgetName(end);
+  StopWaiting(end);
   absl::MutexLock lock(&mu_);
   ends_.erase(&end);
 }
@@ -42,6 +43,7 @@ std::vector<Ref<UnixEnd>> UnixSockets::List() const {
 
 Status UnixSockets::BindAbstract(UnixEnd& end, const std::string& name) {
   absl::MutexLock lock(&mu_);
+  if (HasNameLocked(end)) return Errno(EINVAL);
   const AbstractName key(end.type, name);
   if (!abstract_.try_emplace(key, &end).second) return Errno(EADDRINUSE);
   abstract_of_.emplace(&end, key);
@@ -51,6 +53,7 @@ Status UnixSockets::BindAbstract(UnixEnd& end, const std::string& name) {
 Result<std::string> UnixSockets::BindAny(UnixEnd& end) {
   constexpr uint32_t kNames = 1 << 20;
   absl::MutexLock lock(&mu_);
+  if (HasNameLocked(end)) return Errno(EINVAL);
   for (uint32_t tried = 0; tried < kNames; ++tried) {
     next_name_ = (next_name_ + 1) % kNames;
     std::string name(1, '\0');
@@ -70,10 +73,12 @@ Result<Ref<UnixEnd>> UnixSockets::FindAbstract(int type, const std::string& name
   return Share(it->second);
 }
 
-void UnixSockets::BindNode(UnixEnd& end, NodeId node) {
+Status UnixSockets::BindNode(UnixEnd& end, NodeId node) {
   absl::MutexLock lock(&mu_);
+  if (HasNameLocked(end)) return Errno(EINVAL);
   nodes_[node] = &end;
   node_of_[&end] = node;
+  return kOk;
 }
 
 Result<Ref<UnixEnd>> UnixSockets::FindNode(NodeId node) const {
@@ -95,6 +100,46 @@ void UnixSockets::ForgetName(UnixEnd& end) {
     if (node != nodes_.end() && node->second == &end) nodes_.erase(node);
     node_of_.erase(it);
   }
+}
+
+void UnixSockets::Erase(EndSets& sets, UnixEnd* key, UnixEnd* member) {
+  const auto found = sets.find(key);
+  if (found == sets.end()) return;
+  found->second.erase(member);
+  if (found->second.empty()) sets.erase(found);
+}
+
+bool UnixSockets::AwaitRoom(UnixEnd& target, UnixEnd& sender) {
+  absl::MutexLock lock(&room_mu_);
+  if (!target.NoteAwaited(sender)) return false;
+  senders_of_[&target].insert(&sender);
+  targets_of_[&sender].insert(&target);
+  return true;
+}
+
+// Ends leave both tables before they are destroyed, so that those in them can be told.
+void UnixSockets::TellOfRoomLocked(UnixEnd& target) {
+  const auto found = senders_of_.find(&target);
+  if (found == senders_of_.end()) return;
+  for (UnixEnd* const sender : found->second) {
+    Erase(targets_of_, sender, &target);
+    sender->queue.Notify(kPollWritable);
+  }
+  senders_of_.erase(found);
+}
+
+void UnixSockets::TellOfRoom(UnixEnd& target) {
+  absl::MutexLock lock(&room_mu_);
+  TellOfRoomLocked(target);
+}
+
+void UnixSockets::StopWaiting(UnixEnd& end) {
+  absl::MutexLock lock(&room_mu_);
+  TellOfRoomLocked(end);
+  const auto found = targets_of_.find(&end);
+  if (found == targets_of_.end()) return;
+  for (UnixEnd* const target : found->second) Erase(senders_of_, target, &end);
+  targets_of_.erase(found);
 }
 
 }  // namespace sentry

@@ -35,9 +35,9 @@ class UnixSockets {
   // For /proc/net/unix and unix_diag.
   std::vector<Ref<UnixEnd>> List() const ABSL_LOCKS_EXCLUDED(mu_);
 
-  // Abstract names, one space for each socket type. EADDRINUSE.
+  // Abstract names, one space for each socket type. EADDRINUSE; EINVAL when the end has a name.
   Status BindAbstract(UnixEnd& end, const std::string& name) ABSL_LOCKS_EXCLUDED(mu_);
-  // An unused name of five hexadecimal digits (autobind). ENOSPC.
+  // An unused name of five hexadecimal digits (autobind). ENOSPC; EINVAL, likewise.
   Result<std::string> BindAny(UnixEnd& end) ABSL_LOCKS_EXCLUDED(mu_);
   // ECONNREFUSED.
   Result<Ref<UnixEnd>> FindAbstract(int type, const std::string& name) const
@@ -45,10 +45,16 @@ class UnixSockets {
 
   // Sockets in the tree of files, by device and inode number.
   using NodeId = std::pair<uint64_t, uint64_t>;
-  void BindNode(UnixEnd& end, NodeId node) ABSL_LOCKS_EXCLUDED(mu_);
+  Status BindNode(UnixEnd& end, NodeId node) ABSL_LOCKS_EXCLUDED(mu_);
   Result<Ref<UnixEnd>> FindNode(NodeId node) const ABSL_LOCKS_EXCLUDED(mu_);
 
   void ForgetName(UnixEnd& end) ABSL_LOCKS_EXCLUDED(mu_);
+
+  // `sender` hears (POLLOUT) when the queue of `target` has room. False when it has.
+  bool AwaitRoom(UnixEnd& target, UnixEnd& sender) ABSL_LOCKS_EXCLUDED(room_mu_);
+  void TellOfRoom(UnixEnd& target) ABSL_LOCKS_EXCLUDED(room_mu_);
+  // An end closes: it waits for nobody, and who waits for it is told.
+  void StopWaiting(UnixEnd& end) ABSL_LOCKS_EXCLUDED(room_mu_);
 
   // Sockets that only messages in unreachable queues still name keep each other alive. Count what
   // is sent, and look for such cycles when a socket is closed; see garbage.cc.
@@ -70,6 +76,18 @@ class UnixSockets {
   absl::flat_hash_map<UnixEnd*, AbstractName> abstract_of_ ABSL_GUARDED_BY(mu_);
   absl::flat_hash_map<UnixEnd*, NodeId> node_of_ ABSL_GUARDED_BY(mu_);
   uint32_t next_name_ ABSL_GUARDED_BY(mu_) = 0;
+
+  using EndSets = absl::flat_hash_map<UnixEnd*, absl::flat_hash_set<UnixEnd*>>;
+  bool HasNameLocked(UnixEnd& end) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return abstract_of_.contains(&end) || node_of_.contains(&end);
+  }
+  void TellOfRoomLocked(UnixEnd& target) ABSL_EXCLUSIVE_LOCKS_REQUIRED(room_mu_);
+  // Takes `member` out of the set of `key`.
+  static void Erase(EndSets& sets, UnixEnd* key, UnixEnd* member);
+
+  absl::Mutex room_mu_;  // Before an end's.
+  // Who waits for room in whose queue, both ways.
+  EndSets senders_of_ ABSL_GUARDED_BY(room_mu_), targets_of_ ABSL_GUARDED_BY(room_mu_);
 };
 
 }  // namespace sentry

@@ -1,4 +1,6 @@
 // Sending and receiving: unix_stream_sendmsg(), unix_dgram_sendmsg() and their counterparts.
+#include <linux/capability.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -41,12 +43,13 @@ void UnixSocket::CountSentSockets(const FileRights& rights) const {
 }
 
 Result<size_t> UnixSocket::Send(IoSrc& src, OutgoingMessage& message) {
-  if ((message.flags & MSG_OOB) != 0) return Errno(EOPNOTSUPP);
+  const bool urgent = (message.flags & MSG_OOB) != 0;
+  if (urgent && !(is_stream() && src.remaining() > 0)) return Errno(EOPNOTSUPP);
   return is_stream() ? SendStream(src, message) : SendMessage(src, message);
 }
 
 Result<size_t> UnixSocket::Receive(IoDst& dst, IncomingMessage& message) {
-  if ((message.flags & MSG_OOB) != 0) return Errno(EOPNOTSUPP);
+  if ((message.flags & MSG_OOB) != 0 && !is_stream()) return Errno(EOPNOTSUPP);
   return is_stream() ? ReceiveStream(dst, message) : ReceiveMessage(dst, message);
 }
 
@@ -65,14 +68,36 @@ Result<size_t> UnixSocket::SendStream(IoSrc& src, OutgoingMessage& message) {
   if ((end_->shut() & UnixEnd::kShutSend) != 0) return Errno(EPIPE);
   ControlData& control = message.control;
   AttachCredentials(control, peer.get());
-  std::unique_ptr<ControlData> carried;
-  if (control.credentials || !control.rights.empty()) {
-    CountSentSockets(control.rights);
-    carried = std::make_unique<ControlData>(std::move(control));
+  TRY(ChargeRights(control.rights));
+  const auto room = static_cast<size_t>(options().send_buffer.load());
+  const bool urgent = (message.flags & MSG_OOB) != 0;
+  if (urgent && src.remaining() == 1) return SendUrgent(*out, src, room, control);
+  // In front of an urgent byte the others go the ordinary way; the caller sends the rest.
+  return out->Write(src, room, &control, urgent ? 1 : 0);
+}
+
+Result<size_t> UnixSocket::SendUrgent(ByteStream& out, IoSrc& src, size_t room,
+                                      ControlData& control) {
+  std::byte value{};
+  if (TRY(src.CopyIn(std::span(&value, 1))) != 1) return Errno(EFAULT);
+  const Status sent = out.WriteUrgent(value, room, &control);
+  if (sent.ok()) return size_t{1};
+  src.Unread(1);
+  return sent.error();
+}
+
+// too_many_unix_fds() of Linux.
+Status UnixSocket::ChargeRights(FileRights& rights) const {
+  Task* const task = Task::Current();
+  if (rights.empty() || rights.charged() || task == nullptr) return kOk;
+  const Credentials& creds = task->creds();
+  if (FileRights::InFlight(creds.uid) > task->Limit(RLIMIT_NOFILE) &&
+      !creds.HasCapability(CAP_SYS_RESOURCE) && !creds.HasCapability(CAP_SYS_ADMIN)) {
+    return Errno(ETOOMANYREFS);
   }
-  const auto written = out->Write(src, static_cast<size_t>(options().send_buffer.load()), carried);
-  if (carried != nullptr) control = std::move(*carried);
-  return written;
+  rights.Charge(creds.uid);
+  CountSentSockets(rights);
+  return kOk;
 }
 
 Result<Ref<UnixEnd>> UnixSocket::MessageTarget(const OutgoingMessage& message) {
@@ -87,6 +112,13 @@ Result<Ref<UnixEnd>> UnixSocket::MessageTarget(const OutgoingMessage& message) {
   return end_->peer;
 }
 
+// Asks to hear of room in the queue of `target`, unless there is some. Who neither waits nor is
+// connected to it does not want to hear (unix_dgram_poll() of Linux looks at the peer only).
+bool UnixSocket::MayQueue(UnixEnd& target, const OutgoingMessage& message) const {
+  const bool waits = message.to == nullptr || (message.flags & MSG_DONTWAIT) == 0;
+  return waits ? !target.AwaitRoom(*end_) : !target.IsFullFor(*end_);
+}
+
 Result<size_t> UnixSocket::SendMessage(IoSrc& src, OutgoingMessage& message) {
   const size_t size = src.remaining();
   const auto limit = static_cast<size_t>(options().send_buffer.load());
@@ -95,7 +127,7 @@ Result<size_t> UnixSocket::SendMessage(IoSrc& src, OutgoingMessage& message) {
   if (size > limit - 32) return Errno(EMSGSIZE);
   if (WantsCredentials() && end_->type == SOCK_DGRAM) TRY(Autobind());
   if (end_->in_flight.load() >= limit) return Errno(EAGAIN);
-  if (target->IsFullFor(*end_) && target->AwaitRoom(end_)) return Errno(EAGAIN);
+  if (target->IsFullFor(*end_) && !MayQueue(*target, message)) return Errno(EAGAIN);
 
   UnixEnd::Message made;
   made.bytes = std::make_unique_for_overwrite<std::byte[]>(size);
@@ -109,9 +141,12 @@ Result<size_t> UnixSocket::SendMessage(IoSrc& src, OutgoingMessage& message) {
   made.size = static_cast<uint32_t>(size);
   made.sender = end_;
   AttachCredentials(message.control, target.get());
-  CountSentSockets(message.control.rights);
+  TRY(ChargeRights(message.control.rights));
   made.control = std::move(message.control);
-  const Status delivered = target->Deliver(made, end_);
+  Status delivered = target->Deliver(made, end_);
+  while (!delivered.ok() && delivered.error() == Errno(EAGAIN) && MayQueue(*target, message)) {
+    delivered = target->Deliver(made, end_);
+  }
   if (delivered.ok()) return size;
   message.control = std::move(made.control);
   src.Unread(size);
@@ -136,6 +171,8 @@ Result<size_t> UnixSocket::ReceiveStream(IoDst& dst, IncomingMessage& message) {
     peer = end_->peer;
   }
   message.keep_apart = WantsCredentials();
+  message.oob_inline = options().has(SocketOptions::kOobInline);
+  if ((message.flags & MSG_OOB) != 0) return ReceiveUrgent(*in, dst, message);
   const int peek_offset = options().peek_offset.load();
   const bool peeks = (message.flags & MSG_PEEK) != 0;
   const auto received =
@@ -151,9 +188,19 @@ Result<size_t> UnixSocket::ReceiveStream(IoDst& dst, IncomingMessage& message) {
     options().peek_offset = peeks ? peek_offset + count : std::max(peek_offset - count, 0);
   }
   FillCredentials(message);
-  if (peer) message.from = peer->Name();
+  if (peer && message.wants_name) message.from = peer->Name();
   if (message.from.size <= sizeof(sa_family_t)) message.from = {};
   return received;
+}
+
+Result<size_t> UnixSocket::ReceiveUrgent(ByteStream& in, IoDst& dst, IncomingMessage& message) {
+  if (message.oob_inline) return Errno(EINVAL);
+  const bool peeks = (message.flags & MSG_PEEK) != 0;
+  const std::byte value =
+      TRY(in.ReadUrgent(peeks ? ByteStream::Take::kPeek : ByteStream::Take::kTake));
+  message.answer_flags |= MSG_OOB;
+  if (dst.remaining() == 0) return size_t{1};  // Lost, and not even told of.
+  return dst.CopyOut({&value, 1});
 }
 
 Result<size_t> UnixSocket::PeekMessage(IoDst& dst, IncomingMessage& message) {
@@ -206,45 +253,42 @@ Result<size_t> UnixSocket::ReceiveMessage(IoDst& dst, IncomingMessage& message) 
   if (!taken.ok()) return nothing(taken.error());
   const size_t size = taken->size;
   const int offset = options().peek_offset.load();
-  const size_t skip = offset > 0 ? std::min<size_t>(static_cast<size_t>(offset), size) : 0;
   if (offset >= 0) options().peek_offset = std::max(offset - static_cast<int>(size), 0);
   message.control.credentials = std::move(taken->control.credentials);
   message.control.rights = std::move(taken->control.rights);
   FillCredentials(message);
   message.from = taken->sender->Name();
   if (message.from.size <= sizeof(sa_family_t)) message.from = {};
-  const size_t count = std::min(size - skip, dst.remaining());
-  if (count < size - skip) message.answer_flags |= MSG_TRUNC;
-  message.full_size = size - skip;
-  if (count > 0) TRY(dst.CopyOut({taken->bytes.get() + skip, count}));
+  const size_t count = std::min(size, dst.remaining());
+  if (count < size) message.answer_flags |= MSG_TRUNC;
+  message.full_size = size;
+  if (count > 0) TRY(dst.CopyOut({taken->bytes.get(), count}));
   return count;
 }
 
 uint32_t UnixSocket::Poll() {
-  constexpr uint32_t kReadable = POLLIN | POLLRDNORM;
-  constexpr uint32_t kWritable = POLLOUT | POLLWRNORM | POLLWRBAND;
   const int shut = end_->shut();
   const auto limit = static_cast<size_t>(options().send_buffer.load());
   uint32_t events = has_error() ? POLLERR : 0;
   if (shut == UnixEnd::kShutBoth) events |= POLLHUP;
-  if ((shut & UnixEnd::kShutReceive) != 0) events |= POLLRDHUP | kReadable;
+  if ((shut & UnixEnd::kShutReceive) != 0) events |= POLLRDHUP | kPollReadable;
   Ref<UnixEnd> peer;
   Ref<ByteStream> in, out;
   State state;
   {
     absl::MutexLock lock(&end_->mu);
-    if (!end_->messages.empty() || !end_->pending.empty()) events |= kReadable;
+    if (!end_->messages.empty() || !end_->pending.empty()) events |= kPollReadable;
     state = end_->state;
     in = end_->in;
     out = end_->out;
     if (end_->type == SOCK_DGRAM) peer = end_->peer;
   }
-  if (in && in->size() > 0) events |= kReadable;
+  if (in) events |= in->PollReader();
   if (end_->type != SOCK_DGRAM && state == State::kIdle) events |= POLLHUP;
   bool writable = state != State::kListening &&
                   (out ? out->closed() || out->IsRoomy(limit) : end_->in_flight * 4 <= limit);
-  if (writable && peer && peer->IsFullFor(*end_) && peer->AwaitRoom(end_)) writable = false;
-  return writable ? events | kWritable : events;
+  if (writable && peer && peer->IsFullFor(*end_) && peer->AwaitRoom(*end_)) writable = false;
+  return writable ? events | kPollWritable : events;
 }
 
 }  // namespace sentry
