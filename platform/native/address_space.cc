@@ -112,7 +112,7 @@ void NativeAddressSpace::FreeSlot(size_t index) {
 }
 
 Ref<NativeAddressSpace> NativeAddressSpace::Fork(size_t used_slot) const {
-  auto copy = MakeRef<NativeAddressSpace>(zygote_);
+  auto copy = MakeRef<NativeAddressSpace>(zygote_, vdso_);
   absl::MutexLock lock(&mu_);
   absl::MutexLock copy_lock(&copy->mu_);
   copy->slot_used_.assign(slot_used_.size(), false);

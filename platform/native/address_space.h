@@ -22,7 +22,9 @@ struct Slot {
 class NativeAddressSpace final : public AddressSpace {
  public:
   // `zygote` reads the host's list of mappings; it outlives the address space.
-  explicit NativeAddressSpace(Zygote& zygote) : zygote_(zygote), vdso_(zygote.vdso()) {}
+  explicit NativeAddressSpace(Zygote& zygote) : NativeAddressSpace(zygote, zygote.vdso()) {}
+  // Of a stub that another zygote has forked, whose vDSO is elsewhere.
+  NativeAddressSpace(Zygote& zygote, uint64_t vdso) : zygote_(zygote), vdso_(vdso) {}
 
   size_t Read(uint64_t addr, std::span<std::byte> dst) override;
   size_t Write(uint64_t addr, std::span<const std::byte> src) override;

@@ -30,16 +30,17 @@
 #endif
 
 namespace platform::native {
-namespace {
 
 // Told by the zygote once it can make no more ordinary calls.
-struct Report {
+struct Zygote::Report {
   std::atomic<uint32_t> done{0};
   int error = 0;  // errno of `step`, or 0.
   const char* step = "";
   int listener = -1;  // Valid in the descriptor table that both still share.
   uint64_t vdso = 0;
 };
+
+namespace {
 
 // The kernel's struct sigaction; glibc would put its own restorer into it.
 struct KernelSigaction {
@@ -68,7 +69,7 @@ VdsoLayout ReadVdsoLayout() {
 // On the heap with all that it refers to: the sentry's stack goes when the stub is mapped over it.
 class ZygoteBody {
  public:
-  ZygoteBody(Report& report, const Zygote::Options& options, int control)
+  ZygoteBody(Zygote::Report& report, const Zygote::Options& options, int control)
       : report_(report),
         options_(options),
         filter_(options.filter.begin(), options.filter.end()),
@@ -253,7 +254,7 @@ class ZygoteBody {
     __builtin_unreachable();
   }
 
-  Report& report_;
+  Zygote::Report& report_;
   const Zygote::Options options_;
   std::vector<sock_filter> filter_;
   const int control_;
@@ -269,65 +270,69 @@ const VdsoLayout& HostVdso() {
 }
 
 Result<std::unique_ptr<Zygote>> Zygote::Create(const Options& options) {
+  std::unique_ptr<Zygote> zygote = TRY(Begin(options));
+  TRY(zygote->Finish());
+  return zygote;
+}
+
+Result<std::unique_ptr<Zygote>> Zygote::Begin(const Options& options) {
   int sockets[2];
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) != 0) return Errno::Last();
-  UniqueFd ours(sockets[0]);
-  UniqueFd theirs(sockets[1]);
-  void* shared = mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  std::unique_ptr<Zygote> zygote(new Zygote);
+  zygote->control_.reset(sockets[0]);
+  zygote->theirs_.reset(sockets[1]);
+  void* shared =
+      mmap(nullptr, sizeof(Report), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (shared == MAP_FAILED) return Errno::Last();
-  Report* report = new (shared) Report;
+  zygote->report_ = new (shared) Report;
 
   // The descriptor table is shared until the zygote unshares it, which is how the listener gets
   // here without a call that its own filter would hold back. It runs on a stack of its own because
   // the stub may have to go where the stack of this process is.
-  const auto body = std::make_unique<ZygoteBody>(*report, options, theirs.get());
+  const auto body = std::make_unique<ZygoteBody>(*zygote->report_, options, sockets[1]);
   constexpr size_t kStack = 256 * 1024;
   void* stack = mmap(nullptr, kStack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  const int pid = stack == MAP_FAILED
-                      ? -1
-                      : clone(&ZygoteBody::Main, static_cast<std::byte*>(stack) + kStack,
-                              CLONE_FILES | SIGCHLD, body.get());
+  if (stack == MAP_FAILED) return Errno::Last();
+  const int pid = clone(&ZygoteBody::Main, static_cast<std::byte*>(stack) + kStack,
+                        CLONE_FILES | SIGCHLD, body.get());
   const Errno clone_error = Errno::Last();
-  if (stack != MAP_FAILED) munmap(stack, kStack);  // The child has its own copy.
-  if (pid < 0) {
-    munmap(shared, 4096);
-    return clone_error;
-  }
-  Errno error(0);
-  while (report->done.load(std::memory_order_acquire) == 0) {
-    // Bounded: in the traced mode nobody may wake us, and the zygote may have been killed.
-    const timespec patience{.tv_sec = 0, .tv_nsec = 1'000'000};
-    syscall(SYS_futex, &report->done, FUTEX_WAIT, 0, &patience, nullptr, 0);
-    if (report->done.load(std::memory_order_acquire) == 0 &&
-        waitpid(static_cast<pid_t>(pid), nullptr, WNOHANG) == pid) {
-      error = Errno(ECHILD);
-      break;
-    }
-  }
-  if (report->error != 0) {
-    LOG_DEBUG("zygote: %s: %s", report->step, strerror(report->error));
-    error = Errno(report->error);
-    waitpid(static_cast<pid_t>(pid), nullptr, 0);
-  }
-  std::unique_ptr<Zygote> zygote(new Zygote);
+  munmap(stack, kStack);  // The child has its own copy.
+  if (pid < 0) return clone_error;
   zygote->pid_ = static_cast<pid_t>(pid);
   zygote->own_pid_ = getpid();
-  zygote->vdso_ = report->vdso;
-  zygote->listener_.reset(report->listener);
-  zygote->control_ = std::move(ours);
-  munmap(shared, 4096);
-  if (error.code() != 0) return error;
-  // The other end stays open here until the zygote has unshared the table: the answer to this first
-  // request tells.
-  if (!zygote->Request('s', "")) return Errno(EIO);
-  pollfd answer{.fd = zygote->control_.get(), .events = POLLIN, .revents = 0};
-  char byte;
-  if (poll(&answer, 1, 5000) != 1 || recv(zygote->control_.get(), &byte, 1, MSG_PEEK) != 1)
-    return Errno(EIO);
   return zygote;
 }
 
-Zygote::~Zygote() = default;
+Status Zygote::Finish() {
+  while (report_->done.load(std::memory_order_acquire) == 0) {
+    // Bounded: in the traced mode nobody may wake us, and the zygote may have been killed.
+    const timespec patience{.tv_sec = 0, .tv_nsec = 1'000'000};
+    syscall(SYS_futex, &report_->done, FUTEX_WAIT, 0, &patience, nullptr, 0);
+    if (report_->done.load(std::memory_order_acquire) == 0 &&
+        waitpid(pid_, nullptr, WNOHANG) == pid_)
+      return Errno(ECHILD);
+  }
+  if (report_->error != 0) {
+    LOG_DEBUG("zygote: %s: %s", report_->step, strerror(report_->error));
+    waitpid(pid_, nullptr, 0);
+    return Errno(report_->error);
+  }
+  vdso_ = report_->vdso;
+  listener_.reset(report_->listener);
+  // The other end stays open here until the zygote has unshared the table: the answer to this first
+  // request tells.
+  if (!Request('s', "")) return Errno(EIO);
+  pollfd answer{.fd = control_.get(), .events = POLLIN, .revents = 0};
+  char byte;
+  if (poll(&answer, 1, 5000) != 1 || recv(control_.get(), &byte, 1, MSG_PEEK) != 1)
+    return Errno(EIO);
+  theirs_.reset();
+  return kOk;
+}
+
+Zygote::~Zygote() {
+  if (report_ != nullptr) munmap(report_, sizeof(Report));
+}
 
 void Zygote::Kill() { kill(pid_, SIGKILL); }
 

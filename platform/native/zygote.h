@@ -36,6 +36,7 @@ Platform::Layout NativeLayout();
 // Thread-safe after Create.
 class Zygote {
  public:
+  struct Report;
   struct Options {
     std::span<const sock_filter> filter;  // Installed before any stub exists.
     bool notify = false;  // With a listener (seccomp_unotify(2)); stubs then report by themselves,
@@ -45,6 +46,10 @@ class Zygote {
   };
   // Forks it. Call while the process has a single thread.
   static Result<std::unique_ptr<Zygote>> Create(const Options& options);
+  // The same in two steps, for several that get ready at the same time: forks it, and waits for it.
+  // Nothing else may be called in between.
+  static Result<std::unique_ptr<Zygote>> Begin(const Options& options);
+  Status Finish() ABSL_LOCKS_EXCLUDED(mu_);
   ~Zygote();
 
   // A fresh stub, parked in the copy at STUB_SETUP with slot 0; a child of this process. One is
@@ -72,6 +77,8 @@ class Zygote {
   pid_t own_pid_ = -1;  // Of the process that asks.
   uint64_t vdso_ = 0;
   UniqueFd listener_;
+  Report* report_ = nullptr;  // Until Finish: a page shared with the zygote.
+  UniqueFd theirs_;           // Likewise, its end of the socket.
   static constexpr size_t kRequestSize = 32;
   bool Request(char kind, std::string_view path);
   bool ReceiveAll(void* buffer, size_t size);

@@ -35,7 +35,7 @@ void StubContext::Resume() {
   if (exec_done_) {
     const UserContext frame = native::MakeFrame(regs, SlotAddress(0));
     space().WriteObject(frame_, frame);
-    platform_.listener().Reply(notification_, STUB_COMMAND_LEAVE_SETUP);
+    listener().Reply(notification_, STUB_COMMAND_LEAVE_SETUP);
     return;
   }
   if (self_ != nullptr) {
@@ -57,7 +57,7 @@ void StubContext::Answer(int command) {
   if (mailbox_ != nullptr) {
     platform_.AnswerEvent(thread_, *mailbox_, command);
   } else {
-    platform_.listener().Reply(notification_, command);
+    listener().Reply(notification_, command);
   }
 }
 
@@ -75,7 +75,7 @@ Status StubContext::EnsureNotification() {
   Result<seccomp_notif> next = platform_.Await(thread_);
   // It may just have decided to wait asleep.
   while (next.ok() && next->data.args[0] == STUB_EVENT_MAILBOX) {
-    platform_.listener().Reply(next->id, 0);
+    listener().Reply(next->id, 0);
     next = platform_.Await(thread_);
   }
   SetAwaited(false);
@@ -154,7 +154,7 @@ Result<uint64_t> StubContext::RunCall(uint64_t nr, std::span<const uint64_t, 6> 
   TRY(EnsureNotification());
   if (!space().WriteObject(SlotAddress(thread_.slot), batch)) return Errno(EIO);
   SetAwaited(true);
-  platform_.listener().Reply(notification_, STUB_COMMAND_BATCH);
+  listener().Reply(notification_, STUB_COMMAND_BATCH);
   const Result<uint64_t> result = FollowCall(nr, args);
   SetAwaited(false);
   return result;
@@ -180,7 +180,7 @@ Result<uint64_t> StubContext::FollowCall(uint64_t nr, std::span<const uint64_t, 
     if (static_cast<uint64_t>(data.nr) != nr || !std::equal(args.begin(), args.end(), data.args)) {
       break;
     }
-    platform_.listener().Continue(next.id);
+    listener().Continue(next.id);
   }
   // The application has tampered with its stub. Its death tells the guests of all its threads.
   absl::MutexLock lock(&platform_.mu());
@@ -191,7 +191,7 @@ Result<uint64_t> StubContext::FollowCall(uint64_t nr, std::span<const uint64_t, 
 Result<uint64_t> StubContext::HostCall(const HostCallRequest& request) {
   TRY(EnsureNotification());
   if (request.host_fd >= 0) {
-    TRY(platform_.listener().Inject(notification_, request.host_fd, request.guest_fd));
+    TRY(listener().Inject(notification_, request.host_fd, request.guest_fd));
   }
   const Result<uint64_t> result = RunCall(request.nr, request.args);
   if (request.host_fd >= 0) {
@@ -262,10 +262,13 @@ Result<std::unique_ptr<Thread>> StubContext::Clone(const CloneRequest& request, 
     child->process = thread_.process;
   } else {
     child->process = MakeRef<HostProcess>(
-        child->tid, shares_memory ? thread_.process->space : space().Fork(slot.index),
+        child->tid, thread_.process->channel,
+        shares_memory ? thread_.process->space : space().Fork(slot.index),
         shares_memory ? thread_.process->sites : thread_.process->sites->Fork());
     child->process->descriptors = thread_.process->descriptors;
     child->process->released = thread_.process->released;
+    child->process->family = platform_.NewFamilyLocked();
+    child->process->parent_family = thread_.process->family;
     platform_.AddProcess(child->process);
     if (child->process->reaped) return Errno(EAGAIN);
   }
@@ -277,6 +280,7 @@ Result<std::unique_ptr<Thread>> StubContext::Clone(const CloneRequest& request, 
 
 Status StubContext::Exec(Image& image) {
   StubImage::Parked parked = TRY(static_cast<StubImage&>(image).Release());
+  platform_.StartChannel(parked.process->channel);
   absl::MutexLock lock(&platform_.mu());
   // Of a death before the thread is registered nobody would tell it.
   if (thread_.process->killed || parked.process->reaped) {
@@ -293,6 +297,8 @@ Status StubContext::Exec(Image& image) {
     parked.process->ledger->Open();
     parked.process->before = platform_.CpuSplitLocked(*thread_.process);
   }
+  parked.process->family = thread_.process->family;
+  parked.process->parent_family = thread_.process->parent_family;
   platform_.KillLocked(*thread_.process);
   thread_.process = parked.process;
   thread_.tid = parked.process->pid;

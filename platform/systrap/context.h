@@ -36,6 +36,7 @@ class StubContext final : public Context {
 
  private:
   native::NativeAddressSpace& space() const { return *thread_.process->space; }
+  const Listener& listener() const { return thread_.process->channel.listener; }
   Result<uint64_t> RunCall(uint64_t nr, std::span<const uint64_t, 6> args);
   // The extended state as it was loaded; empty when it lies elsewhere.
   std::span<const std::byte> LoadedFpState() const;
@@ -66,7 +67,7 @@ class StubContext final : public Context {
 // make any call.
 class StubImage final : public Image {
  public:
-  StubImage(Systrap& platform, pid_t pid);
+  StubImage(Systrap& platform, Channel& channel, pid_t pid);
   ~StubImage() override;
 
   void Map(const Mapping& mapping) override;

@@ -17,8 +17,8 @@
 #include "platform/api/platform.h"
 #include "platform/native/address_space.h"
 #include "platform/native/zygote.h"
+#include "platform/systrap/channel.h"
 #include "platform/systrap/fast_path.h"
-#include "platform/systrap/listener.h"
 
 namespace platform::systrap {
 
@@ -26,12 +26,17 @@ class Systrap;
 
 // A stub. Everything but the constants is guarded by Systrap::mu().
 struct HostProcess : RefCounted {
-  HostProcess(pid_t pid, Ref<native::NativeAddressSpace> space, Ref<Sites> sites)
-      : pid(pid), space(std::move(space)), sites(std::move(sites)) {}
+  HostProcess(pid_t pid, Channel& channel, Ref<native::NativeAddressSpace> space, Ref<Sites> sites)
+      : pid(pid), channel(channel), space(std::move(space)), sites(std::move(sites)) {}
   const pid_t pid;
+  Channel& channel;
   const Ref<native::NativeAddressSpace> space;
   const Ref<Sites> sites;  // Of the same memory.
-  bool killed = false;     // By us: its threads get no call-backs any more.
+  // Who has forked whom, across execve; 0: an image, or nobody.
+  uint64_t family = 0;
+  uint64_t parent_family = 0;
+  uint64_t calls = 0;   // Since its execve.
+  bool killed = false;  // By us: its threads get no call-backs any more.
   bool reaped = false;
   std::set<int> descriptors;  // Injected and not closed yet.
   std::set<int> released;     // Those of them that were closed by other means than close(2).
@@ -113,7 +118,7 @@ struct Polled {
 class Systrap final : public Platform {
  public:
   // `pool` is nullptr without patched calls.
-  Systrap(std::unique_ptr<native::Zygote> zygote, Listener listener, Layout layout,
+  Systrap(std::vector<std::unique_ptr<Channel>> channels, Layout layout,
           const DispositionTable& dispositions, std::unique_ptr<MailboxPool> pool, bool eager);
   ~Systrap() override;
 
@@ -121,15 +126,15 @@ class Systrap final : public Platform {
   const char* name() const override { return "systrap"; }
   Layout layout() const override { return layout_; }
   Result<std::unique_ptr<Image>> NewImage() override;
-  Result<UniqueFd> ReopenReadOnly(int fd) override { return zygote_->ReopenReadOnly(fd); }
+  Result<UniqueFd> ReopenReadOnly(int fd) override { return zygote().ReopenReadOnly(fd); }
   void Run() override ABSL_LOCKS_EXCLUDED(mu_);
   void Stop() override ABSL_LOCKS_EXCLUDED(mu_);
   void EnterBlocking() override ABSL_LOCKS_EXCLUDED(mu_);
   void LeaveBlocking() override {}
 
   absl::Mutex& mu() ABSL_LOCK_RETURNED(mu_) { return mu_; }
-  const Listener& listener() const { return listener_; }
-  native::Zygote& zygote() const { return *zygote_; }
+  // The one that answers questions about the host.
+  native::Zygote& zygote() const { return *channels_.front()->zygote; }
   MailboxPool* pool() const { return pool_.get(); }
 
   // Enters a thread and takes over a notification that came before it was known.
@@ -151,12 +156,16 @@ class Systrap final : public Platform {
   // A thread that interrupted itself goes on: signals may be sent to it again.
   void LeaveSelf(HostThread& thread) ABSL_LOCKS_EXCLUDED(mu_);
 
+  // From here on its stubs call: somebody receives.
+  void StartChannel(Channel& channel) ABSL_LOCKS_EXCLUDED(mu_);
+  uint64_t NewFamilyLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return ++last_family_; }
   // The next notification of a registered thread that is awaited; EIO when it died instead.
   Result<seccomp_notif> Await(HostThread& thread) ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
   struct Worker {
-    bool leader = false;
+    Channel* leads = nullptr;
+    HostThread* serves = nullptr;  // In a call-back.
     // Of the spinner, while it looks at mailboxes: which ones.
     std::vector<Polled>* polled = nullptr;
     bool blocked = false;  // It let go of them, because its handler waits.
@@ -166,15 +175,25 @@ class Systrap final : public Platform {
   static void* WorkerMain(void* self);
   void WorkerLoop() ABSL_LOCKS_EXCLUDED(mu_);
   void SpawnWorker();
-  // Becomes the leader; false when the worker is to end.
+  // Whether this was a zygote, whose death has just been noticed.
+  bool LoseZygote(pid_t pid) ABSL_LOCKS_EXCLUDED(mu_);
+  // Becomes the leader of a channel without one; false when the worker is to end.
   bool TakeLead(Worker& worker) ABSL_LOCKS_EXCLUDED(mu_);
-  std::optional<seccomp_notif> TakeDeferred() ABSL_LOCKS_EXCLUDED(mu_);
+  Channel* LeaderlessLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Gives up leading a channel. True when another thread is needed that does not exist yet.
+  bool LeaveLocked(Channel& channel) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  std::optional<seccomp_notif> TakeDeferred(Channel& channel) ABSL_LOCKS_EXCLUDED(mu_);
+  // For a new program: with as few others as possible that are not waiting for it.
+  Channel& ChooseChannel() ABSL_LOCKS_EXCLUDED(mu_);
+  Result<seccomp_notif> AwaitLocked(HostThread& thread, Channel& channel)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   // serve.cc
-  void Serve(const seccomp_notif& notification) ABSL_LOCKS_EXCLUDED(mu_);
+  void Serve(Channel& channel, const seccomp_notif& notification) ABSL_LOCKS_EXCLUDED(mu_);
   // Hands a notification to who waits for it, or keeps it for later; otherwise the thread is marked
   // as being in a call-back and returned.
-  Ref<HostThread> Route(const seccomp_notif& notification) ABSL_LOCKS_EXCLUDED(mu_);
+  Ref<HostThread> Route(Channel& channel, const seccomp_notif& notification)
+      ABSL_LOCKS_EXCLUDED(mu_);
   void ServeOne(HostThread& thread, const seccomp_notif& notification);
   void ServeSyscall(HostThread& thread, const seccomp_notif& notification);
   // The stub's handler has reported a signal: by a notification, or by the event mailbox.
@@ -231,8 +250,7 @@ class Systrap final : public Platform {
   void FinishMail(HostThread& thread, native::Mailbox& box, const SyscallArgs& call,
                   const Verdict& verdict) ABSL_LOCKS_EXCLUDED(mu_);
 
-  const std::unique_ptr<native::Zygote> zygote_;
-  const Listener listener_;
+  const std::vector<std::unique_ptr<Channel>> channels_;  // At least one.
   const Layout layout_;
   const DispositionTable dispositions_;
   const std::unique_ptr<MailboxPool> pool_;
@@ -244,13 +262,17 @@ class Systrap final : public Platform {
   absl::flat_hash_map<pid_t, Ref<HostThread>> threads_ ABSL_GUARDED_BY(mu_);
   absl::flat_hash_map<pid_t, Ref<HostProcess>> processes_ ABSL_GUARDED_BY(mu_);
   // Notifications of stubs that nobody has claimed yet.
-  absl::flat_hash_map<pid_t, seccomp_notif> unclaimed_ ABSL_GUARDED_BY(mu_);
+  struct Unclaimed {
+    Channel* channel;
+    seccomp_notif notification;
+  };
+  absl::flat_hash_map<pid_t, Unclaimed> unclaimed_ ABSL_GUARDED_BY(mu_);
   // Processes that were gone before they were known.
   std::set<pid_t> early_deaths_ ABSL_GUARDED_BY(mu_);
-  // Received while waiting for another one.
-  std::deque<seccomp_notif> deferred_ ABSL_GUARDED_BY(mu_);
-  bool leader_active_ ABSL_GUARDED_BY(mu_) = false;
+  uint64_t last_family_ ABSL_GUARDED_BY(mu_) = 0;
+  bool running_ ABSL_GUARDED_BY(mu_) = false;  // There may be workers.
   int idle_followers_ ABSL_GUARDED_BY(mu_) = 0;
+  int called_followers_ ABSL_GUARDED_BY(mu_) = 0;  // Of those, who are to look for a channel.
   absl::CondVar follower_wake_;
   absl::CondVar stop_wake_;  // For Run, when there is no zygote whose death wakes it.
   bool stopped_ ABSL_GUARDED_BY(mu_) = false;

@@ -20,10 +20,12 @@ constexpr int kFirstDescriptor = 3;
 
 }  // namespace
 
-StubImage::StubImage(Systrap& platform, pid_t pid)
+StubImage::StubImage(Systrap& platform, Channel& channel, pid_t pid)
     : platform_(platform),
-      process_(MakeRef<HostProcess>(pid, MakeRef<native::NativeAddressSpace>(platform.zygote()),
-                                    MakeRef<Sites>(platform.pool()))),
+      process_(MakeRef<HostProcess>(
+          pid, channel,
+          MakeRef<native::NativeAddressSpace>(platform.zygote(), channel.zygote->vdso()),
+          MakeRef<Sites>(platform.pool()))),
       waiting_(MakeRef<HostThread>(nullptr)) {
   (void)*process_->space->AllocateSlot();  // Slot 0, mapped by the zygote.
   waiting_->process = process_;
@@ -89,7 +91,7 @@ Status StubImage::RunBatch() {
   if (batch_.empty()) return kOk;
   TRY(Park());
   for (const auto& [host, guest] : descriptors_) {
-    TRY(platform_.listener().Inject(notification_, host, guest));
+    TRY(process_->channel.listener.Inject(notification_, host, guest));
   }
   for (const auto& [host, guest] : descriptors_) {
     if (batch_.size() == native::kMaxBatch) break;  // Dropped below by close_range.
@@ -101,7 +103,7 @@ Status StubImage::RunBatch() {
   std::memcpy(bytes.data() + sizeof(header), batch_.data(), batch_.size() * sizeof(BatchCall));
   batch_.clear();
   if (process_->space->Write(SlotAddress(0), bytes) != bytes.size()) return Errno(EIO);
-  platform_.listener().Reply(notification_, STUB_COMMAND_BATCH);
+  process_->channel.listener.Reply(notification_, STUB_COMMAND_BATCH);
   notification_ = 0;
   const seccomp_notif done = TRY(platform_.Await(*waiting_));
   if (done.data.nr != STUB_NOTIFY_CALL || done.data.args[0] != STUB_EVENT_BATCH_DONE) {
@@ -142,14 +144,17 @@ Result<std::unique_ptr<Thread>> StubImage::Start(const Registers& registers, Gue
   thread->tid = process_->pid;
   thread->parked = parked.notification;
   thread->resume_command = STUB_COMMAND_LEAVE_SETUP;
+  platform_.StartChannel(process_->channel);
   absl::MutexLock lock(&platform_.mu());
+  process_->family = platform_.NewFamilyLocked();
   platform_.Register(*thread);
   return std::unique_ptr<Thread>(std::make_unique<StubThread>(platform_, thread));
 }
 
 Result<std::unique_ptr<Image>> Systrap::NewImage() {
-  const pid_t pid = TRY(zygote_->Spawn());
-  return std::unique_ptr<Image>(std::make_unique<StubImage>(*this, pid));
+  Channel& channel = ChooseChannel();
+  const pid_t pid = TRY(channel.zygote->Spawn());
+  return std::unique_ptr<Image>(std::make_unique<StubImage>(*this, channel, pid));
 }
 
 }  // namespace platform::systrap

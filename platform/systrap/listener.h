@@ -11,7 +11,7 @@
 
 namespace platform::systrap {
 
-// Thread-safe. One for all stubs: they inherit the zygote's filter, and so its listener.
+// Thread-safe. One for all stubs of a zygote: they inherit its filter, and so its listener.
 class Listener {
  public:
   explicit Listener(UniqueFd fd) : fd_(std::move(fd)) {}

@@ -180,7 +180,7 @@ bool Systrap::AnswerSegmentBase(HostThread& thread, const seccomp_notif& notific
   if (args[0] != ARCH_GET_GS || thread.mailbox == nullptr) return false;
   const uint64_t none = 0;
   const bool written = thread.process->space->WriteObject(args[1], none);
-  listener_.Reply(notification.id, written ? 0 : -EFAULT);
+  thread.process->channel.listener.Reply(notification.id, written ? 0 : -EFAULT);
   return true;
 }
 

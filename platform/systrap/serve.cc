@@ -46,6 +46,13 @@ bool IsInterruptedWait(native::NativeAddressSpace& space, const Answer& last, Re
   return true;
 }
 
+// Of the stub in which the thread is now.
+const Listener& ListenerOf(const HostThread& thread) { return thread.process->channel.listener; }
+
+bool IsAlive(const HostThread& thread) {
+  return !thread.ended && !thread.process->killed && !thread.process->reaped;
+}
+
 SyscallArgs ToArgs(const Registers& r) {
   return {.nr = r.rax, .args = {r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9}, .ip = r.rip};
 }
@@ -57,10 +64,10 @@ void Systrap::Register(HostThread& thread) {
   thread.process->space->AddThread(thread.tid);
   const auto early = unclaimed_.find(thread.tid);
   if (early == unclaimed_.end()) return;
-  const seccomp_notif notification = early->second;
+  const auto [channel, notification] = early->second;
   unclaimed_.erase(early);
   // A number is used again only after its thread has gone; so may what it left behind.
-  if (!listener_.IsValid(notification.id)) return;
+  if (channel != &thread.process->channel || !channel->listener.IsValid(notification.id)) return;
   if (thread.awaited) {
     thread.inbox = notification;
   } else {
@@ -121,15 +128,15 @@ void Systrap::InterruptLocked(HostThread& thread) {
 void Systrap::ResumeIfReadyLocked(HostThread& thread) {
   if (!thread.start_requested || !thread.parked.has_value() || thread.started) return;
   thread.started = true;
-  listener_.Reply(*thread.parked, thread.resume_command);
+  thread.process->channel.listener.Reply(*thread.parked, thread.resume_command);
   thread.parked.reset();
 }
 
-Ref<HostThread> Systrap::Route(const seccomp_notif& notification) {
+Ref<HostThread> Systrap::Route(Channel& channel, const seccomp_notif& notification) {
   absl::MutexLock lock(&mu_);
   const auto it = threads_.find(static_cast<pid_t>(notification.pid));
   if (it == threads_.end()) {
-    unclaimed_[static_cast<pid_t>(notification.pid)] = notification;
+    unclaimed_[static_cast<pid_t>(notification.pid)] = {&channel, notification};
     return nullptr;
   }
   HostThread& thread = *it->second;
@@ -159,14 +166,17 @@ Ref<HostThread> Systrap::Route(const seccomp_notif& notification) {
   if (thread.process->killed || thread.ended) return nullptr;
   thread.in_callback = true;
   thread.caller = pthread_self();
+  ++thread.process->calls;
   return it->second;
 }
 
-void Systrap::Serve(const seccomp_notif& notification) {
-  const Ref<HostThread> thread = Route(notification);
+void Systrap::Serve(Channel& channel, const seccomp_notif& notification) {
+  const Ref<HostThread> thread = Route(channel, notification);
   if (!thread) return;
+  current_->serves = thread.get();
   ServeOne(*thread, notification);
   while (const auto next = LeaveCallback(*thread)) ServeOne(*thread, *next);
+  current_->serves = nullptr;
 }
 
 void Systrap::ServeOne(HostThread& thread, const seccomp_notif& notification) {
@@ -177,13 +187,15 @@ void Systrap::ServeOne(HostThread& thread, const seccomp_notif& notification) {
     ServeEvent(thread, notification.id, std::span(report.args).first<3>());
   } else {
     // An application that jumped into the stub.
-    listener_.Reply(notification.id, -EPERM);
+    ListenerOf(thread).Reply(notification.id, -EPERM);
   }
 }
 
 std::optional<seccomp_notif> Systrap::LeaveCallback(HostThread& thread) {
   absl::MutexLock lock(&mu_);
-  if (thread.asleep.has_value()) listener_.Reply(*std::exchange(thread.asleep, std::nullopt), 0);
+  if (thread.asleep.has_value()) {
+    ListenerOf(thread).Reply(*std::exchange(thread.asleep, std::nullopt), 0);
+  }
   auto next = std::exchange(thread.late, std::nullopt);
   if (next.has_value() && !thread.ended && !thread.process->killed) return next;
   thread.in_callback = false;
@@ -216,15 +228,15 @@ void Systrap::FinishSyscall(HostThread& thread, const seccomp_notif& notificatio
       return;
     case Verdict::Kind::kExitThread:
       EndThread(thread);
-      listener_.Continue(notification.id);
+      ListenerOf(thread).Continue(notification.id);
       return;
     case Verdict::Kind::kContinue:
       DropReleased(*thread.process, notification.id);
       if (verdict.host_fd >= 0) {
         const Status injected =
-            listener_.Inject(notification.id, verdict.host_fd, verdict.guest_fd);
+            ListenerOf(thread).Inject(notification.id, verdict.host_fd, verdict.guest_fd);
         if (!injected.ok()) {
-          listener_.Reply(notification.id, -injected.error().code());
+          ListenerOf(thread).Reply(notification.id, -injected.error().code());
           return;
         }
         absl::MutexLock lock(&mu_);
@@ -236,7 +248,7 @@ void Systrap::FinishSyscall(HostThread& thread, const seccomp_notif& notificatio
                  AnswerSegmentBase(thread, notification)) {
         return;
       }
-      listener_.Continue(notification.id);
+      ListenerOf(thread).Continue(notification.id);
       return;
     case Verdict::Kind::kReturn: {
       {
@@ -246,7 +258,7 @@ void Systrap::FinishSyscall(HostThread& thread, const seccomp_notif& notificatio
                              .nr = static_cast<uint32_t>(notification.data.nr),
                              .value = verdict.value};
       }
-      listener_.Reply(notification.id, verdict.value);
+      ListenerOf(thread).Reply(notification.id, verdict.value);
       return;
     }
   }
@@ -260,7 +272,9 @@ void Systrap::DropReleased(HostProcess& process, uint64_t id) {
     released.swap(process.released);
   }
   // The numbers stay in the set: the stub goes on to hold something there, which close(2) ends.
-  for (const int fd : released) (void)listener_.Inject(id, nothing_.get(), fd);
+  for (const int fd : released) {
+    (void)process.channel.listener.Inject(id, nothing_.get(), fd);
+  }
 }
 
 void Systrap::EndThread(HostThread& thread) {
@@ -297,7 +311,7 @@ void Systrap::ServeEvent(HostThread& thread, std::optional<uint64_t> notificatio
   if (event == STUB_EVENT_MAILBOX) {
     // Nothing is being handled any more: the answer is there, or an interrupt brings it.
     if (!AwaitsAnswer(thread)) {
-      if (notification.has_value()) listener_.Reply(*notification, 0);
+      if (notification.has_value()) ListenerOf(thread).Reply(*notification, 0);
       return;
     }
     // The application has written to the mailbox, and would wait for ever.
@@ -358,7 +372,7 @@ void Systrap::ServeSelf(HostThread& thread, std::optional<uint64_t> notification
   native::MailboxPage* page = thread.mailbox;
   if (page == nullptr || !self_interrupts_) {
     // Forged: no answer has asked for it.
-    if (notification.has_value()) listener_.Reply(*notification, STUB_COMMAND_RESUME);
+    if (notification.has_value()) ListenerOf(thread).Reply(*notification, STUB_COMMAND_RESUME);
     return;
   }
   StubContext context(*this, thread, notification.value_or(0),
@@ -413,8 +427,9 @@ void Systrap::FinishContext(HostThread& thread, StubContext& context, const Verd
 void Systrap::ForgetUnclaimedLocked() {
   constexpr size_t kFew = 64;
   if (unclaimed_.size() < kFew) return;
-  absl::erase_if(unclaimed_,
-                 [this](const auto& entry) { return !listener_.IsValid(entry.second.id); });
+  absl::erase_if(unclaimed_, [](const auto& entry) {
+    return !entry.second.channel->listener.IsValid(entry.second.notification.id);
+  });
 }
 
 void Systrap::ReportDeath(pid_t pid, int wait_status, const rusage& usage) {
@@ -453,37 +468,45 @@ void Systrap::ReportDeath(pid_t pid, int wait_status, const rusage& usage) {
 }
 
 Result<seccomp_notif> Systrap::Await(HostThread& thread) {
-  Worker* worker = current_;
-  // The main thread, before any worker exists, takes notifications as a leader does.
-  const auto leads = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-    return worker != nullptr ? worker->leader : !leader_active_;
-  };
-  absl::MutexLock lock(&mu_);
-  for (;;) {
-    if (thread.inbox.has_value()) {
-      const seccomp_notif notification = *thread.inbox;
-      thread.inbox.reset();
-      return notification;
-    }
-    if (thread.ended || thread.process->killed || thread.process->reaped) return Errno(EIO);
-    if (!leads()) {
+  bool spawn = false;
+  Result<seccomp_notif> result = Errno(EIO);
+  {
+    absl::MutexLock lock(&mu_);
+    Channel& channel = thread.process->channel;
+    const bool leads = current_ != nullptr && current_->leads == &channel;
+    ++channel.awaiting;
+    // Who has no leader is led by this thread meanwhile.
+    while (!leads && channel.led && !thread.inbox.has_value() && IsAlive(thread)) {
       thread.arrived.WaitWithTimeout(&mu_, absl::Milliseconds(100));
-      continue;
     }
+    const bool borrows = !leads && !channel.led;
+    if (borrows) channel.led = true;
+    result = AwaitLocked(thread, channel);
+    --channel.awaiting;
+    if (borrows) spawn = LeaveLocked(channel);
+  }
+  if (spawn) SpawnWorker();
+  return result;
+}
+
+Result<seccomp_notif> Systrap::AwaitLocked(HostThread& thread, Channel& channel) {
+  for (;;) {
+    if (thread.inbox.has_value()) return *std::exchange(thread.inbox, std::nullopt);
+    if (!IsAlive(thread)) return Errno(EIO);
     mu_.Unlock();
     // Its death would not end a blocking receive: look up now and then.
     Result<seccomp_notif> received = Errno(EAGAIN);
-    if (listener_.Wait(10)) received = listener_.Receive();
+    if (channel.listener.Wait(10)) received = channel.listener.Receive();
     mu_.Lock();
     if (!received.ok()) continue;
     const auto it = threads_.find(static_cast<pid_t>(received->pid));
     if (it == threads_.end()) {
-      unclaimed_[static_cast<pid_t>(received->pid)] = *received;
+      unclaimed_[static_cast<pid_t>(received->pid)] = {&channel, *received};
     } else if (it->second->awaited) {
       it->second->inbox = *received;
       it->second->arrived.Signal();
     } else {
-      deferred_.push_back(*received);
+      channel.deferred.push_back(*received);
     }
   }
 }

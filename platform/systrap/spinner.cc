@@ -200,6 +200,7 @@ void Systrap::Spin(Worker& worker, const cpu_set_t& allowed) {
 bool Systrap::TryMailbox(const Polled& polled) {
   native::MailboxPage& page = *polled.page;
   HostThread& thread = *polled.thread;
+  current_->serves = &thread;
   if (TakeMail(polled, page.event)) {
     const SyscallArgs report = ToArgs(page.event);
     ServeEvent(thread, std::nullopt, std::span(report.args).first<3>());
@@ -227,6 +228,7 @@ bool Systrap::TakeMail(const Polled& polled, Mailbox& box) {
   const uint64_t state = box.state.fetch_and(~uint64_t{MAILBOX_POSTED}, std::memory_order_acq_rel);
   if ((state & MAILBOX_POSTED) == 0) return false;
   thread.in_callback = true;
+  ++thread.process->calls;
   thread.caller = pthread_self();
   thread.in_mail = &box == &polled.page->call && self_interrupts_;
   return true;
@@ -236,7 +238,9 @@ void Systrap::AnswerEvent(HostThread& thread, Mailbox& box, int command) {
   absl::MutexLock lock(&mu_);
   box.value = static_cast<uint64_t>(command);
   box.state.store(MAILBOX_DONE, std::memory_order_release);
-  if (thread.asleep.has_value()) listener_.Reply(*std::exchange(thread.asleep, std::nullopt), 0);
+  if (thread.asleep.has_value()) {
+    thread.process->channel.listener.Reply(*std::exchange(thread.asleep, std::nullopt), 0);
+  }
 }
 
 void Systrap::ServeMail(HostThread& thread, Mailbox& box) {

@@ -3,6 +3,9 @@
 #include <sys/auxv.h>
 #include <sys/mman.h>
 
+#include <algorithm>
+
+#include "base/host_cpus.h"
 #include "platform/native/stub.h"
 #include "platform/systrap/core.h"
 
@@ -11,6 +14,8 @@ namespace {
 
 // The stub's stacks hold the host's signal frame: AT_MINSIGSTKSZ says how large it is here.
 constexpr size_t kReserve = 2048;
+
+constexpr int kMostChannels = 4;
 
 }  // namespace
 
@@ -24,14 +29,21 @@ Result<std::unique_ptr<Platform>> CreateSystrap(const SystrapOptions& options) {
     if (created.ok()) pool = *std::move(created);
   }
   static constexpr DispositionTable kNone{};
-  std::unique_ptr<native::Zygote> zygote = TRY(
-      native::Zygote::Create({.filter = std::span(options.filter.code).first(options.filter.size),
-                              .notify = true,
-                              .proc_fd = options.proc_fd}));
-  Listener listener(zygote->TakeListener());
-  TRY(listener.Prepare());
+  std::vector<std::unique_ptr<native::Zygote>> zygotes;
+  for (int i = 0; i < std::min(HostCpuCount(), kMostChannels); ++i) {
+    zygotes.push_back(TRY(
+        native::Zygote::Begin({.filter = std::span(options.filter.code).first(options.filter.size),
+                               .notify = true,
+                               .proc_fd = i == 0 ? options.proc_fd : -1})));
+  }
+  std::vector<std::unique_ptr<Channel>> channels;
+  for (auto& zygote : zygotes) {
+    TRY(zygote->Finish());
+    channels.push_back(std::make_unique<Channel>(std::move(zygote)));
+    TRY(channels.back()->listener.Prepare());
+  }
   return std::unique_ptr<Platform>(
-      std::make_unique<Systrap>(std::move(zygote), std::move(listener), native::NativeLayout(),
+      std::make_unique<Systrap>(std::move(channels), native::NativeLayout(),
                                 options.patch_calls_of != nullptr ? *options.patch_calls_of : kNone,
                                 std::move(pool), options.patch_eagerly));
 }

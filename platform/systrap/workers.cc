@@ -1,10 +1,13 @@
-// Leader and followers: one worker waits for notifications and handles what it receives, on the
-// core of the thread that called. Before it blocks it lets another one lead.
+// Leader and followers: for each channel one worker waits for notifications and handles what it
+// receives, on the core of the thread that called. Before it blocks it lets another one lead.
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 
+#include <algorithm>
+
+#include "absl/container/flat_hash_set.h"
 #include "base/log.h"
 #include "platform/systrap/core.h"
 
@@ -15,16 +18,18 @@ namespace {
 constexpr size_t kWorkerStack = 256 * 1024;
 // Followers beyond these end instead of waiting for work.
 constexpr int kMaxIdleFollowers = 8;
+// A program that has made calls will make more: what it counts for when another is to be placed, as
+// opposed to one that is just starting.
+constexpr uint64_t kManyCalls = 128, kMostLoad = 7;
 
 }  // namespace
 
 thread_local Systrap::Worker* Systrap::current_ = nullptr;
 
-Systrap::Systrap(std::unique_ptr<native::Zygote> zygote, Listener listener, Layout layout,
+Systrap::Systrap(std::vector<std::unique_ptr<Channel>> channels, Layout layout,
                  const DispositionTable& dispositions, std::unique_ptr<MailboxPool> pool,
                  bool eager)
-    : zygote_(std::move(zygote)),
-      listener_(std::move(listener)),
+    : channels_(std::move(channels)),
       layout_(layout),
       dispositions_(dispositions),
       pool_(std::move(pool)),
@@ -51,25 +56,59 @@ void Systrap::SpawnWorker() {
   if (error != 0) LOG_WARNING("cannot start a worker thread: errno %d", error);
 }
 
+Channel* Systrap::LeaderlessLocked() {
+  for (const auto& channel : channels_) {
+    if (channel->wanted && !channel->led) return channel.get();
+  }
+  return nullptr;
+}
+
 bool Systrap::TakeLead(Worker& worker) {
   absl::MutexLock lock(&mu_);
-  while (leader_active_ && !stopped_) {
+  Channel* channel = nullptr;
+  while (!stopped_ && (channel = LeaderlessLocked()) == nullptr) {
     if (idle_followers_ >= kMaxIdleFollowers) return false;
     ++idle_followers_;
-    follower_wake_.Wait(&mu_);
+    while (called_followers_ == 0 && !stopped_) follower_wake_.Wait(&mu_);
     --idle_followers_;
+    if (called_followers_ > 0) --called_followers_;
   }
   if (stopped_) return false;
-  leader_active_ = true;
-  worker.leader = true;
+  channel->led = true;
+  worker.leads = channel;
   return true;
 }
 
-std::optional<seccomp_notif> Systrap::TakeDeferred() {
+bool Systrap::LeaveLocked(Channel& channel) {
+  channel.led = false;
+  if (channel.awaiting > 0) {
+    for (const auto& [tid, thread] : threads_) {
+      if (thread->awaited && &thread->process->channel == &channel) thread->arrived.Signal();
+    }
+  }
+  if (!channel.wanted || !running_) return false;
+  if (idle_followers_ <= called_followers_) return true;
+  ++called_followers_;
+  follower_wake_.Signal();
+  return false;
+}
+
+void Systrap::StartChannel(Channel& channel) {
+  bool spawn = false;
+  {
+    absl::MutexLock lock(&mu_);
+    if (channel.wanted) return;
+    channel.wanted = true;
+    spawn = !channel.led && LeaveLocked(channel);
+  }
+  if (spawn) SpawnWorker();
+}
+
+std::optional<seccomp_notif> Systrap::TakeDeferred(Channel& channel) {
   absl::MutexLock lock(&mu_);
-  if (deferred_.empty()) return std::nullopt;
-  const seccomp_notif notification = deferred_.front();
-  deferred_.pop_front();
+  if (channel.deferred.empty()) return std::nullopt;
+  const seccomp_notif notification = channel.deferred.front();
+  channel.deferred.pop_front();
   return notification;
 }
 
@@ -77,14 +116,15 @@ void Systrap::WorkerLoop() {
   Worker worker;
   current_ = &worker;
   while (TakeLead(worker)) {
-    while (worker.leader) {
-      if (const auto deferred = TakeDeferred()) {
-        Serve(*deferred);
+    while (worker.leads != nullptr) {
+      Channel& channel = *worker.leads;
+      if (const auto deferred = TakeDeferred(channel)) {
+        Serve(channel, *deferred);
         continue;
       }
-      const Result<seccomp_notif> received = listener_.Receive();
+      const Result<seccomp_notif> received = channel.listener.Receive();
       if (received.ok()) {
-        Serve(*received);
+        Serve(channel, *received);
       } else if (received.error() != Errno(ENOENT) && received.error() != Errno(EINTR)) {
         LOG_ERROR("receiving seccomp notifications: errno %d", received.error().code());
         Stop();
@@ -101,21 +141,51 @@ void Systrap::EnterBlocking() {
     worker->blocked = true;
     StopPolling(*worker->polled);
   }
-  if (worker == nullptr || !worker->leader) return;
+  if (worker == nullptr || worker->leads == nullptr) return;
   bool spawn = false;
   {
     absl::MutexLock lock(&mu_);
-    worker->leader = false;
-    leader_active_ = false;
-    spawn = idle_followers_ == 0;
-    if (!spawn) follower_wake_.Signal();
+    spawn = LeaveLocked(*std::exchange(worker->leads, nullptr));
   }
   if (spawn) SpawnWorker();
 }
 
+Channel& Systrap::ChooseChannel() {
+  absl::MutexLock lock(&mu_);
+  Channel* best = channels_.front().get();
+  absl::flat_hash_set<uint64_t> ancestors;
+  if (current_ != nullptr && current_->serves != nullptr) {
+    const HostProcess& caller = *current_->serves->process;
+    best = &caller.channel;
+    absl::flat_hash_map<uint64_t, uint64_t> parents;
+    for (const auto& [pid, process] : processes_) parents[process->family] = process->parent_family;
+    for (uint64_t family = caller.family; family != 0 && ancestors.insert(family).second;) {
+      const auto parent = parents.find(family);
+      family = parent == parents.end() ? 0 : parent->second;
+    }
+  }
+  absl::flat_hash_map<const Channel*, uint64_t> load;
+  for (const auto& [pid, process] : processes_) {
+    if (process->killed || ancestors.contains(process->family)) continue;
+    load[&process->channel] += 1 + std::min(process->calls / kManyCalls, kMostLoad);
+  }
+  for (const auto& channel : channels_) {
+    if (!channel->broken && (best->broken || load[channel.get()] < load[best])) {
+      best = channel.get();
+    }
+  }
+  return *best;
+}
+
 // The main thread reaps: it sleeps in waitpid(2) and costs nothing.
 void Systrap::Run() {
-  SpawnWorker();
+  size_t leaders = 0;
+  {
+    absl::MutexLock lock(&mu_);
+    running_ = true;
+    for (const auto& channel : channels_) leaders += channel->wanted && !channel->led ? 1 : 0;
+  }
+  for (; leaders > 0; --leaders) SpawnWorker();
   bool zygote_gone = false;  // Its death is what wakes this thread to stop: without it, look.
   for (;;) {
     int status = 0;
@@ -134,13 +204,23 @@ void Systrap::Run() {
       LOG_ERROR("waiting for stubs: errno %d", error);
       return;
     }
-    if (pid == zygote_->pid()) {
+    if (LoseZygote(pid)) {
       zygote_gone = true;
-      LOG_ERROR("the zygote has died: no process can be started any more");
       continue;
     }
     ReportDeath(pid, status, usage);
   }
+}
+
+bool Systrap::LoseZygote(pid_t pid) {
+  absl::MutexLock lock(&mu_);
+  for (const auto& channel : channels_) {
+    if (channel->zygote->pid() != pid) continue;
+    channel->broken = true;
+    LOG_ERROR("a zygote has died: fewer processes can be started, or none");
+    return true;
+  }
+  return false;
 }
 
 void Systrap::Stop() {
@@ -152,7 +232,7 @@ void Systrap::Stop() {
     stop_wake_.SignalAll();
     for (auto& [pid, process] : processes_) KillLocked(*process);
   }
-  zygote_->Kill();  // Its death wakes Run.
+  for (const auto& channel : channels_) channel->zygote->Kill();  // The death wakes Run.
 }
 
 }  // namespace platform::systrap
