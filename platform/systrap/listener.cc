@@ -43,6 +43,11 @@ bool Listener::IsValid(uint64_t id) const {
   return ioctl(fd_.get(), SECCOMP_IOCTL_NOTIF_ID_VALID, &id) == 0;
 }
 
+void Listener::AnswerHere(bool here) const {
+  if (here == here_.exchange(here, std::memory_order_relaxed)) return;
+  ioctl(fd_.get(), kSetFlags, here ? kSyncWakeUp : 0);
+}
+
 void Listener::Reply(uint64_t id, int64_t value) const {
   seccomp_notif_resp response{};
   response.id = id;

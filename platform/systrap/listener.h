@@ -4,6 +4,7 @@
 
 #include <linux/seccomp.h>
 
+#include <atomic>
 #include <cstdint>
 
 #include "base/result.h"
@@ -23,6 +24,9 @@ class Listener {
   // True when Receive would not block, at the latest after `timeout_ms`.
   bool Wait(int timeout_ms) const;
   bool IsValid(uint64_t id) const;
+  // Whether callers that are answered go on on the core of who answers, as at first, or where the
+  // host's scheduler sees fit. A hint.
+  void AnswerHere(bool here) const;
 
   // Failures mean that the caller is gone, which its reaping will tell: they are not reported.
   void Reply(uint64_t id, int64_t value) const;
@@ -32,6 +36,7 @@ class Listener {
 
  private:
   UniqueFd fd_;
+  mutable std::atomic<bool> here_{true};
 };
 
 }  // namespace platform::systrap

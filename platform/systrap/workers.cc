@@ -18,6 +18,8 @@ namespace {
 constexpr size_t kWorkerStack = 256 * 1024;
 // Followers beyond these end instead of waiting for work.
 constexpr int kMaxIdleFollowers = 8;
+// Sleeping in the host until a notification comes takes longer.
+constexpr int64_t kQueuedNs = 1'200;
 // A program that has made calls will make more: what it counts for when another is to be placed, as
 // opposed to one that is just starting.
 constexpr uint64_t kManyCalls = 128, kMostLoad = 7;
@@ -122,9 +124,15 @@ void Systrap::WorkerLoop() {
         Serve(channel, *deferred);
         continue;
       }
+      const int64_t before = MonotonicNs();
       const Result<seccomp_notif> received = channel.listener.Receive();
       if (received.ok()) {
+        // Who has called while another call was being handled waits on another core, and goes on
+        // there: two threads that compute would come together on this one for good.
+        const bool queued = MonotonicNs() - before < kQueuedNs;
+        if (queued) channel.listener.AnswerHere(false);
         Serve(channel, *received);
+        if (queued) channel.listener.AnswerHere(true);
       } else if (received.error() != Errno(ENOENT) && received.error() != Errno(EINTR)) {
         LOG_ERROR("receiving seccomp notifications: errno %d", received.error().code());
         Stop();
