@@ -12,8 +12,8 @@
 namespace sentry {
 namespace {
 
-// Messages up to this size are copied under the lock, into a block that others may share; it is
-// also what a block has at least.
+// Messages up to this size are copied once more, into a block that others may share; it is also
+// what such a block has.
 constexpr size_t kSmall = 2048;
 constexpr size_t kLargestPiece = 65536;
 // Builds zero what is on the stack; these bytes are written before they are read, on a hot path.
@@ -104,6 +104,9 @@ Status ByteStream::CheckRoomLocked(size_t capacity) {
 }
 
 Result<size_t> ByteStream::Write(IoSrc& src, size_t capacity, ControlData* control, size_t keep) {
+  if (src.remaining() > keep && src.remaining() - keep <= kSmall) {
+    return WriteSmall(src, src.remaining() - keep, capacity, control);
+  }
   size_t done = 0;
   while (src.remaining() > keep) {
     size_t room;
@@ -128,19 +131,51 @@ Result<size_t> ByteStream::Write(IoSrc& src, size_t capacity, ControlData* contr
   return done;
 }
 
+// Copied in before there is known to be room, so that the lock is taken once.
+Result<size_t> ByteStream::WriteSmall(IoSrc& src, size_t size, size_t capacity,
+                                      ControlData* control) {
+  SANDBOX_UNINITIALIZED std::array<std::byte, kSmall> small;
+  const size_t copied = TRY(src.CopyIn(std::span(small).first(size)));
+  if (copied == 0) return Errno(EFAULT);
+  Result<size_t> put = size_t{0};
+  {
+    absl::MutexLock lock(&mu_);
+    const Status checked = CheckRoomLocked(capacity);
+    if (checked.ok()) {
+      const size_t room = std::min(capacity - UsedLocked() - reserved_, copied);
+      put = AppendSmallLocked(std::span(small).first(room), control);
+    } else {
+      put = checked.error();
+    }
+  }
+  src.Unread(copied - (put.ok() ? *put : 0));
+  if (put.ok()) reader_->queue.Notify(kPollReadable);
+  return put;
+}
+
+Result<size_t> ByteStream::AppendSmallLocked(std::span<const std::byte> bytes,
+                                             ControlData* control) {
+  const bool plain = control == nullptr || (!control->credentials && control->rights.empty());
+  if (plain && last_ != nullptr && last_->control == nullptr && AppendToLastLocked(bytes)) {
+    return bytes.size();
+  }
+  Block* const block = NewBlock(bytes.size() < 256 ? 512 - sizeof(Block) : kSmall);
+  if (block == nullptr) return Errno(ENOMEM);
+  memcpy(block->bytes(), bytes.data(), bytes.size());
+  block->end = static_cast<uint32_t>(bytes.size());
+  if (!plain) block->control = Carried(control);
+  if (block->control != nullptr) block->charge = ChargeFor(*block->control);
+  AppendLocked(block);
+  return bytes.size();
+}
+
 Result<size_t> ByteStream::WriteByte(std::byte value, size_t capacity) {
   size_t ahead;
   {
     absl::MutexLock lock(&mu_);
     TRY(CheckRoomLocked(capacity));
     ahead = size_;
-    const std::span<const std::byte> bytes(&value, 1);
-    if (!(last_ != nullptr && last_->control == nullptr && AppendToLastLocked(bytes))) {
-      Block* const block = NewBlock(512 - sizeof(Block));
-      if (block == nullptr) return Errno(ENOMEM);
-      block->bytes()[block->end++] = value;
-      AppendLocked(block);
-    }
+    TRY(AppendSmallLocked(std::span(&value, 1), nullptr));
   }
   reader_->queue.Notify(kPollReadable);
   return ahead;
@@ -221,15 +256,9 @@ bool ByteStream::MayGoOnLocked(const IncomingMessage& message) const {
 }
 
 Result<size_t> ByteStream::WritePiece(IoSrc& src, size_t room, ControlData* control) {
-  SANDBOX_UNINITIALIZED std::array<std::byte, kSmall> small;
-  const bool is_small = room <= small.size();
-  Blocks block(is_small ? nullptr : NewBlock(room));
+  Blocks block(NewBlock(room));
   Result<size_t> copied = Errno(ENOMEM);
-  if (is_small) {
-    copied = src.CopyIn(std::span(small).first(room));
-  } else if (block != nullptr) {
-    copied = src.CopyIn({block->bytes(), room});
-  }
+  if (block != nullptr) copied = src.CopyIn({block->bytes(), room});
   absl::MutexLock lock(&mu_);
   reserved_ -= room;
   if (!copied.ok()) return copied;
@@ -237,19 +266,6 @@ Result<size_t> ByteStream::WritePiece(IoSrc& src, size_t room, ControlData* cont
   if (IsClosedLocked()) {
     src.Unread(*copied);
     return Errno(EPIPE);
-  }
-  if (is_small) {
-    const auto bytes = std::span(small).first(*copied);
-    const bool plain = control == nullptr || (!control->credentials && control->rights.empty());
-    if (plain && last_ != nullptr && last_->control == nullptr && AppendToLastLocked(bytes)) {
-      return *copied;
-    }
-    block.reset(NewBlock(*copied < 256 ? 512 - sizeof(Block) : kSmall));
-    if (block == nullptr) {
-      src.Unread(*copied);
-      return Errno(ENOMEM);
-    }
-    memcpy(block->bytes(), bytes.data(), bytes.size());
   }
   block->end = static_cast<uint32_t>(*copied);
   block->control = Carried(control);
@@ -267,7 +283,7 @@ Result<size_t> ByteStream::Read(IoDst& dst, IncomingMessage& message, size_t ski
     Taken taken;
     Blocks dropped;
     size_t count;
-    bool roomy;
+    bool roomy, drained;
     {
       absl::MutexLock lock(&mu_);
       if (!PassUrgentLocked(done > 0, message.oob_inline, dropped)) {
@@ -296,6 +312,7 @@ Result<size_t> ByteStream::Read(IoDst& dst, IncomingMessage& message, size_t ski
         TakeBytesLocked(room.first(std::min(room.size(), dst.remaining())), message, taken);
       }
       count = before - size_;
+      drained = size_ == 0;
       roomy = used * 4 > capacity_ && UsedLocked() * 4 <= capacity_;
     }
     if (roomy) writer_->queue.Notify(kPollWritable);
@@ -320,10 +337,8 @@ Result<size_t> ByteStream::Read(IoDst& dst, IncomingMessage& message, size_t ski
       if (done > 0) return done;
       return copied.ok() ? Errno(EFAULT) : copied.error();
     }
-    if (taken.last) {
-      message.boundary = true;
-      return done;
-    }
+    if (taken.last) message.boundary = true;
+    if (taken.last || drained) return done;
   }
   return done;
 }

@@ -102,6 +102,10 @@ class ByteStream final : public RefCounted {
   void AppendLocked(Block* block) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Into what is left of the last block. False when that does not do.
   bool AppendToLastLocked(std::span<const std::byte> bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  Result<size_t> AppendSmallLocked(std::span<const std::byte> bytes, ControlData* control)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  Result<size_t> WriteSmall(IoSrc& src, size_t size, size_t capacity, ControlData* control)
+      ABSL_LOCKS_EXCLUDED(mu_);
   Result<size_t> WritePiece(IoSrc& src, size_t room, ControlData* control) ABSL_LOCKS_EXCLUDED(mu_);
   // Whether a byte more may be written: EPIPE, EAGAIN.
   Status CheckRoomLocked(size_t capacity) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

@@ -31,11 +31,13 @@ Result<FdEntry> FdTable::GetEntry(Fd fd) const {
   return entries_[index];
 }
 
-// Makes room for it.
+void FdTable::FreeLocked(size_t index) { first_free_ = std::min(first_free_, index); }
+
+// The caller takes it: there is an entry at it.
 Result<size_t> FdTable::FindFreeLocked(uint64_t limit, int from) {
   limit = std::min(limit, kMaxDescriptors);
   if (from < 0 || static_cast<uint64_t>(from) >= limit) return Errno(EMFILE);
-  size_t index = from;
+  size_t index = std::max<size_t>(from, first_free_);
   if (index <= entries_.size()) {
     const auto free = std::find_if(entries_.begin() + static_cast<ptrdiff_t>(index), entries_.end(),
                                    [](const FdEntry& e) { return !e.file && !e.reserved; });
@@ -43,6 +45,7 @@ Result<size_t> FdTable::FindFreeLocked(uint64_t limit, int from) {
   }
   if (index >= limit) return Errno(EMFILE);
   if (index >= entries_.size()) entries_.resize(index + 1);
+  if (static_cast<size_t>(from) <= first_free_) first_free_ = index + 1;
   return index;
 }
 
@@ -70,6 +73,7 @@ void FdTable::Install(Fd fd, Ref<File> file, bool close_on_exec) {
 void FdTable::Unreserve(Fd fd) {
   absl::MutexLock lock(&mu_);
   entries_[static_cast<uint32_t>(fd)] = {};
+  FreeLocked(static_cast<uint32_t>(fd));
 }
 
 Result<Fd> FdTable::Replace(Fd to, Ref<File> file, bool close_on_exec, uint64_t limit) {
@@ -95,6 +99,7 @@ Result<Ref<File>> FdTable::Remove(Fd fd) {
     const auto index = static_cast<uint32_t>(fd);
     if (index >= entries_.size() || !entries_[index].file) return Errno(EBADF);
     removed = std::exchange(entries_[index], {}).file;
+    FreeLocked(index);
   }
   removed->DropDescriptor();
   return removed;
@@ -118,6 +123,7 @@ void FdTable::CloseRange(uint32_t first, uint32_t last, bool only_mark) {
         entries_[i].close_on_exec = true;
       } else {
         closed.push_back(std::exchange(entries_[i], {}).file);
+        FreeLocked(i);
       }
     }
   }
@@ -128,8 +134,10 @@ void FdTable::CloseOnExec() {
   std::vector<Ref<File>> closed;
   {
     absl::MutexLock lock(&mu_);
-    for (FdEntry& entry : entries_) {
-      if (entry.file && entry.close_on_exec) closed.push_back(std::exchange(entry, {}).file);
+    for (size_t i = 0; i < entries_.size(); ++i) {
+      if (!entries_[i].file || !entries_[i].close_on_exec) continue;
+      closed.push_back(std::exchange(entries_[i], {}).file);
+      FreeLocked(i);
     }
   }
   for (Ref<File>& file : closed) Drop(std::move(file));
@@ -145,6 +153,7 @@ Ref<FdTable> FdTable::Copy() const {
   for (const FdEntry& entry : entries_) {
     if (entry.file) entry.file->AddDescriptor();
   }
+  copy->first_free_ = 0;
   for (FdEntry& entry : copy->entries_) entry.reserved = false;
   return copy;
 }

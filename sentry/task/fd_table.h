@@ -45,10 +45,12 @@ class FdTable : public RefCounted {
   std::vector<Fd> List() const;
 
  private:
+  void FreeLocked(size_t index) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   Result<size_t> FindFreeLocked(uint64_t limit, int from) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   mutable absl::Mutex mu_;  // Leaf.
   std::vector<FdEntry> entries_ ABSL_GUARDED_BY(mu_);
+  size_t first_free_ ABSL_GUARDED_BY(mu_) = 0;  // No number below it is free.
 };
 
 }  // namespace sentry

@@ -14,7 +14,7 @@ MODULES = ["test_multiprocessing_fork", "test_signal", "test_subprocess", "test_
            "test_socketserver", "test_selectors"]
 # What a module has to be allowed, or is not to try: AF_VSOCK hangs natively without a hypervisor's help.
 OPTIONS = {"test_socketserver": ["-u", "network"], "test_socket": ["-i", "*VSOCK*"]}
-LIMIT = 400  # Seconds; a busy machine doubles what an idle one takes.
+LIMIT = 800  # Seconds; a busy machine doubles what an idle one takes.
 RESULT = re.compile(r"^(test\w+) \(([\w.]+)\).*? \.\.\. ", re.M)
 
 

@@ -61,8 +61,8 @@ class UnixSocket final : public Socket {
   // SO_PASSCRED and SO_PASSPIDFD: what is received without credentials shows nobody's.
   bool WantsCredentials() const;
   void FillCredentials(IncomingMessage& message) const;
-  // Whether messages to `other` tell who sent them; `other` may be empty.
-  void AttachCredentials(ControlData& control, const UnixEnd* other) const;
+  // Tells who sends, if this socket or the other one (`wanted`) is to be told of that.
+  void AttachCredentials(ControlData& control, bool wanted) const;
   void CountSentSockets(const FileRights& rights) const;
   // Puts files on the account of who sends them: ETOOMANYREFS.
   Status ChargeRights(FileRights& rights) const;

@@ -28,9 +28,8 @@ void UnixSocket::FillCredentials(IncomingMessage& message) const {
   message.control.pidfd = options().has(SocketOptions::kPassPidfd);
 }
 
-void UnixSocket::AttachCredentials(ControlData& control, const UnixEnd* other) const {
-  if (control.credentials) return;
-  if (!WantsCredentials() && (other == nullptr || !other->wants_credentials)) return;
+void UnixSocket::AttachCredentials(ControlData& control, bool wanted) const {
+  if (control.credentials || !(wanted || WantsCredentials())) return;
   Task* const task = Task::Current();
   if (task != nullptr) control.credentials = CredentialsOf(*task);
 }
@@ -55,7 +54,7 @@ Result<size_t> UnixSocket::Receive(IoDst& dst, IncomingMessage& message) {
 
 Result<size_t> UnixSocket::SendStream(IoSrc& src, OutgoingMessage& message) {
   Ref<ByteStream> out;
-  Ref<UnixEnd> peer;
+  bool wanted;
   {
     absl::MutexLock lock(&end_->mu);
     if (message.to != nullptr) {
@@ -63,11 +62,11 @@ Result<size_t> UnixSocket::SendStream(IoSrc& src, OutgoingMessage& message) {
     }
     if (!end_->peer) return Errno(ENOTCONN);
     out = end_->out;
-    peer = end_->peer;
+    wanted = end_->peer->wants_credentials;
   }
   if ((end_->shut() & UnixEnd::kShutSend) != 0) return Errno(EPIPE);
   ControlData& control = message.control;
-  AttachCredentials(control, peer.get());
+  AttachCredentials(control, wanted);
   TRY(ChargeRights(control.rights));
   const auto room = static_cast<size_t>(options().send_buffer.load());
   const bool urgent = (message.flags & MSG_OOB) != 0;
@@ -140,7 +139,7 @@ Result<size_t> UnixSocket::SendMessage(IoSrc& src, OutgoingMessage& message) {
   }
   made.size = static_cast<uint32_t>(size);
   made.sender = end_;
-  AttachCredentials(message.control, target.get());
+  AttachCredentials(message.control, target->wants_credentials);
   TRY(ChargeRights(message.control.rights));
   made.control = std::move(message.control);
   Status delivered = target->Deliver(made, end_);
@@ -168,7 +167,7 @@ Result<size_t> UnixSocket::ReceiveStream(IoDst& dst, IncomingMessage& message) {
     absl::MutexLock lock(&end_->mu);
     if (!end_->in) return Errno(EINVAL);
     in = end_->in;
-    peer = end_->peer;
+    if (message.wants_name) peer = end_->peer;
   }
   message.keep_apart = WantsCredentials();
   message.oob_inline = options().has(SocketOptions::kOobInline);
@@ -188,7 +187,7 @@ Result<size_t> UnixSocket::ReceiveStream(IoDst& dst, IncomingMessage& message) {
     options().peek_offset = peeks ? peek_offset + count : std::max(peek_offset - count, 0);
   }
   FillCredentials(message);
-  if (peer && message.wants_name) message.from = peer->Name();
+  if (peer) message.from = peer->Name();
   if (message.from.size <= sizeof(sa_family_t)) message.from = {};
   return received;
 }
