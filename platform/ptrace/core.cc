@@ -2,6 +2,7 @@
 
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 
 #include <algorithm>
 
@@ -33,9 +34,16 @@ constexpr uint64_t kReceived = 0;
 
 Core::~Core() {
   zygote_->Shutdown();
-  // No tracer is left that could keep a leader from ending, so this is soon.
   absl::MutexLock lock(&mu_);
-  for (Collect(dead_); !dead_.empty(); Collect(dead_)) absl::SleepFor(kFirstLook);
+  // No tracer is left that could keep a leader from ending, but for threads that nobody has reaped.
+  std::stable_partition(dead_.begin(), dead_.end(),
+                        [](const Dead& d) { return d.tid != d.process->tgid(); });
+  for (const Dead& one : dead_) {
+    do {
+      siginfo_t info;
+      waitid(P_PID, static_cast<id_t>(one.tid), &info, WEXITED | WSTOPPED | WNOWAIT | __WALL);
+    } while (!one.process->TryReap(one.tid));
+  }
 }
 
 void Core::Bury(Ref<HostProcess> process, pid_t tid) {

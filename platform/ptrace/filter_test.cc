@@ -3,35 +3,12 @@
 
 #include <gtest/gtest.h>
 
-#include <cstring>
+#include "platform/native/evaluate_filter.h"
 
 namespace platform::ptrace {
 namespace {
 
-uint32_t Evaluate(const seccomp_data& data) {
-  uint32_t a = 0;
-  for (size_t pc = 0; pc < std::size(kStubFilter); ++pc) {
-    const sock_filter& in = kStubFilter[pc];
-    switch (in.code) {
-      case BPF_LD | BPF_W | BPF_ABS:
-        std::memcpy(&a, reinterpret_cast<const char*>(&data) + in.k, sizeof(a));
-        break;
-      case BPF_ALU | BPF_AND | BPF_K:
-        a &= in.k;
-        break;
-      case BPF_JMP | BPF_JEQ | BPF_K:
-        pc += a == in.k ? in.jt : in.jf;
-        break;
-      case BPF_RET | BPF_K:
-        return in.k;
-      default:
-        ADD_FAILURE() << "instruction " << in.code;
-        return 0;
-    }
-  }
-  ADD_FAILURE() << "ran off the end";
-  return 0;
-}
+uint32_t Evaluate(const seccomp_data& data) { return EvaluateFilter(kStubFilter, data); }
 
 uint32_t From(uint64_t ip, int nr, uint32_t arch = AUDIT_ARCH_X86_64) {
   return Evaluate({.nr = nr, .arch = arch, .instruction_pointer = ip});

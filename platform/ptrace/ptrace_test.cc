@@ -472,12 +472,22 @@ TEST_F(PtraceTest, TheStubGivesAnApplicationNoPower) {
   }
 }
 
+// Until a guest that spins has run so much longer: it is at it, whatever else the machine does.
+bool AwaitCpuTime(TestGuest& guest, uint64_t more_ns) {
+  const uint64_t enough = guest.thread->CpuTimeNs() + more_ns;
+  for (int i = 0; i < 30'000; ++i) {
+    if (guest.thread->CpuTimeNs() >= enough) return true;
+    usleep(1'000);
+  }
+  return false;
+}
+
 TEST_F(PtraceTest, ReportsAKilledProcess) {
   TestGuest guest;
   guest.on_call = [](const SyscallArgs&) -> Verdict { return {}; };
   Load(PROGRAM(spin_program), guest);
   guest.thread->Start();
-  usleep(10'000);
+  ASSERT_TRUE(AwaitCpuTime(guest, 100'000));
   kill(guest.thread->host_tid(), SIGKILL);
   EXPECT_EQ(guest.Wait(), 1000 + SIGKILL);
 }
@@ -491,10 +501,10 @@ TEST_F(PtraceTest, HostSignalsChangeNothing) {
   };
   Load(PROGRAM(spin_program), guest);
   guest.thread->Start();
-  usleep(10'000);
+  ASSERT_TRUE(AwaitCpuTime(guest, 100'000));
   for (const int signal : {SIGTERM, SIGSTOP, SIGCONT, SIGSEGV, SIGUSR1, STUB_INTERRUPT_SIGNAL}) {
     kill(guest.thread->host_tid(), signal);
-    usleep(1'000);
+    EXPECT_TRUE(AwaitCpuTime(guest, 100'000)) << signal;
   }
   EXPECT_EQ(guest.interrupts, 0);
   EXPECT_EQ(guest.InterruptUntilDone(), 9);
@@ -516,8 +526,7 @@ TEST_F(PtraceTest, CpuTimeGrows) {
   guest.on_call = [](const SyscallArgs&) -> Verdict { return {}; };
   Load(PROGRAM(spin_program), guest);
   guest.thread->Start();
-  usleep(50'000);
-  EXPECT_GE(guest.thread->CpuTimeNs(), 5'000'000u);
+  EXPECT_TRUE(AwaitCpuTime(guest, 5'000'000));
   guest.on_interrupt = [](Context& context, bool) -> Verdict {
     context.regs.rcx = 1;
     return {};
@@ -538,9 +547,18 @@ bool HasChildren() {
   return waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) == 0;
 }
 
+template <typename Condition>
+bool Eventually(Condition condition) {
+  for (int i = 0; i < 3'000; ++i) {
+    if (condition()) return true;
+    usleep(10'000);
+  }
+  return false;
+}
+
 TEST(PtraceLeaks, NoProcessThreadOrDescriptorStays) {
-  // What earlier tests have killed may still be dying.
-  for (int i = 0; i < 200 && HasChildren(); ++i) usleep(10'000);
+  // What earlier tests have killed may still be dying. The host tells of neither ends nor threads.
+  ASSERT_TRUE(Eventually([] { return !HasChildren(); }));
   const size_t threads = Entries("/proc/self/task");
   const size_t descriptors = Entries("/proc/self/fd");
   static constexpr DispositionTable kTable = TestTable();
@@ -553,10 +571,8 @@ TEST(PtraceLeaks, NoProcessThreadOrDescriptorStays) {
     guest.thread->Start();  // Faults at once: there is no such instruction … or no right to it.
     EXPECT_EQ(guest.Wait(), 128 + SIGSEGV);
   }
-  for (int i = 0; i < 200 && Entries("/proc/self/task") > threads; ++i) usleep(10'000);
-  EXPECT_EQ(Entries("/proc/self/task"), threads);
-  for (int i = 0; i < 200 && Entries("/proc/self/fd") > descriptors; ++i) usleep(10'000);
-  EXPECT_EQ(Entries("/proc/self/fd"), descriptors);
+  EXPECT_TRUE(Eventually([&] { return Entries("/proc/self/task") == threads; }));
+  EXPECT_TRUE(Eventually([&] { return Entries("/proc/self/fd") == descriptors; }));
   EXPECT_FALSE(HasChildren());
 }
 

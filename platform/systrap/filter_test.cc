@@ -3,8 +3,10 @@
 
 #include <gtest/gtest.h>
 
-#include <cstring>
 #include <random>
+#include <span>
+
+#include "platform/native/evaluate_filter.h"
 
 namespace platform::systrap {
 namespace {
@@ -23,33 +25,8 @@ constexpr DispositionTable TestTable() {
 constexpr FilterProgram kFilter = BuildFilter(TestTable());
 static_assert(kFilter.size < kFilter.code.size());
 
-// Just the instructions that the builder emits.
 uint32_t Evaluate(const seccomp_data& data) {
-  uint32_t a = 0;
-  for (size_t pc = 0; pc < kFilter.size; ++pc) {
-    const sock_filter& in = kFilter.code[pc];
-    switch (in.code) {
-      case BPF_LD | BPF_W | BPF_ABS:
-        std::memcpy(&a, reinterpret_cast<const char*>(&data) + in.k, sizeof(a));
-        break;
-      case BPF_ALU | BPF_AND | BPF_K:
-        a &= in.k;
-        break;
-      case BPF_JMP | BPF_JEQ | BPF_K:
-        pc += a == in.k ? in.jt : in.jf;
-        break;
-      case BPF_JMP | BPF_JGE | BPF_K:
-        pc += a >= in.k ? in.jt : in.jf;
-        break;
-      case BPF_RET | BPF_K:
-        return in.k;
-      default:
-        ADD_FAILURE() << "unknown instruction " << in.code;
-        return 0;
-    }
-  }
-  ADD_FAILURE() << "ran off the end";
-  return 0;
+  return EvaluateFilter(std::span(kFilter.code.data(), kFilter.size), data);
 }
 
 seccomp_data Call(uint64_t nr, std::initializer_list<uint64_t> args, uint64_t ip = 0x555500001000) {

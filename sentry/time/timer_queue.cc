@@ -1,12 +1,11 @@
 #include "sentry/time/timer_queue.h"
 
 #include <linux/futex.h>
-#include <signal.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "base/log.h"
+#include "base/detached_thread.h"
 #include "sentry/time/clocks.h"
 
 namespace sentry {
@@ -64,21 +63,8 @@ bool TimerQueue::EraseLocked(Alarm& alarm) {
 
 void TimerQueue::StartThreadLocked() {
   if (running_) return;
-  // Signals to the sentry are for its main thread.
-  sigset_t all, old;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &old);
-  pthread_attr_t attributes;
-  pthread_attr_init(&attributes);
-  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-  pthread_attr_setstacksize(&attributes, 256 << 10);
-  pthread_t thread;
-  const int error = pthread_create(&thread, &attributes, &TimerQueue::ThreadMain, this);
-  pthread_attr_destroy(&attributes);
-  pthread_sigmask(SIG_SETMASK, &old, nullptr);
   // Without a thread the next Arm tries again.
-  if (error != 0) LOG_ERROR("timer thread: errno %d", error);
-  running_ = error == 0;
+  running_ = StartDetachedThread("timer thread", &TimerQueue::ThreadMain, this, 256 << 10).ok();
 }
 
 void* TimerQueue::ThreadMain(void* queue) {

@@ -2,8 +2,6 @@
 #ifndef SENTRY_TIME_TIMER_QUEUE_H_
 #define SENTRY_TIME_TIMER_QUEUE_H_
 
-#include <pthread.h>
-
 #include <atomic>
 #include <cstdint>
 #include <set>

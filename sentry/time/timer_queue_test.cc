@@ -1,10 +1,9 @@
 #include "sentry/time/timer_queue.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
-#include <vector>
-
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
 #include "sentry/time/clocks.h"
 
 namespace sentry {
@@ -14,25 +13,42 @@ constexpr int64_t kMs = 1'000'000;
 
 class CountingAlarm final : public Alarm {
  public:
-  void OnAlarm() override { count.fetch_add(1); }
-  std::atomic<int> count{0};
+  void OnAlarm() override {
+    absl::MutexLock lock(&mu_);
+    ++count_;
+  }
+  int count() {
+    absl::MutexLock lock(&mu_);
+    return count_;
+  }
+  // False when it does not happen: a broken queue must not hang the test.
+  bool Await(int count) {
+    const auto reached = [this, count] { return count_ >= count; };
+    absl::MutexLock lock(&mu_);
+    return mu_.AwaitWithTimeout(absl::Condition(&reached), absl::Seconds(30));
+  }
+
+ private:
+  absl::Mutex mu_;
+  int count_ = 0;
 };
 
-bool WaitForCount(CountingAlarm& alarm, int count) {
-  for (int i = 0; i < 1000; ++i) {
-    if (alarm.count.load() >= count) return true;
-    usleep(1000);
-  }
-  return false;
+// The queue is done with everything that was due: alarms go off one after the other.
+bool AwaitLater() {
+  const auto later = MakeRef<CountingAlarm>();
+  TimerQueue::Get().Arm(*later, MonotonicNs() + kMs);
+  return later->Await(1);
 }
 
 TEST(TimerQueue, GoesOffOnceAndLetsGo) {
   const auto alarm = MakeRef<CountingAlarm>();
-  TimerQueue::Get().Arm(*alarm, MonotonicNs() + 5 * kMs);
+  // Far enough away that it cannot go off before it has been looked at; then soon.
+  TimerQueue::Get().Arm(*alarm, MonotonicNs() + 60'000 * kMs);
   EXPECT_EQ(alarm->ref_count(), 2u);
-  ASSERT_TRUE(WaitForCount(*alarm, 1));
-  usleep(5000);
-  EXPECT_EQ(alarm->count.load(), 1);
+  TimerQueue::Get().Arm(*alarm, MonotonicNs() + 5 * kMs);
+  ASSERT_TRUE(alarm->Await(1));
+  ASSERT_TRUE(AwaitLater());
+  EXPECT_EQ(alarm->count(), 1);
   EXPECT_EQ(alarm->ref_count(), 1u);
 }
 
@@ -41,8 +57,8 @@ TEST(TimerQueue, AnEarlierAlarmOvertakesALaterOne) {
   const auto early = MakeRef<CountingAlarm>();
   TimerQueue::Get().Arm(*late, MonotonicNs() + 60'000 * kMs);
   TimerQueue::Get().Arm(*early, MonotonicNs() + kMs);
-  EXPECT_TRUE(WaitForCount(*early, 1));
-  EXPECT_EQ(late->count.load(), 0);
+  EXPECT_TRUE(early->Await(1));
+  EXPECT_EQ(late->count(), 0);
   TimerQueue::Get().Cancel(*late);
   EXPECT_EQ(late->ref_count(), 1u);
 }
@@ -51,8 +67,8 @@ TEST(TimerQueue, ArmingAgainReplacesTheTime) {
   const auto alarm = MakeRef<CountingAlarm>();
   TimerQueue::Get().Arm(*alarm, MonotonicNs() + 60'000 * kMs);
   TimerQueue::Get().Arm(*alarm, 1);
-  EXPECT_TRUE(WaitForCount(*alarm, 1));
-  usleep(3000);
+  EXPECT_TRUE(alarm->Await(1));
+  ASSERT_TRUE(AwaitLater());
   EXPECT_EQ(alarm->ref_count(), 1u);
 }
 

@@ -148,7 +148,7 @@ PidFile $PWD/sshd.pid
 PermitRootLogin yes
 Subsystem sftp internal-sftp
 END
-mkdir -p /run/sshd; $(command -v sshd || echo /usr/sbin/sshd) -f $PWD/sshd_config -E sshd.log || { cat sshd.log; exit 1; }
+test -d /run/sshd || { mkdir /run/sshd && trap 'rmdir /run/sshd' EXIT; }; $(command -v sshd || echo /usr/sbin/sshd) -f $PWD/sshd_config -E sshd.log || { cat sshd.log; exit 1; }
 options="-q -F none -i user_key -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o BatchMode=yes -p 5104"
 until ssh $options root@127.45.6.8 'echo hello; cat; exit 7' < /etc/passwd > out; test $? != 255; do sleep 0.1; done
 head -1 out; tail -n +2 out | cmp - /etc/passwd && echo same

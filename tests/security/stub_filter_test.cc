@@ -14,7 +14,7 @@
 #include "platform/native/layout.h"
 #include "platform/systrap/filter.h"
 #include "syscalls/dispositions.h"
-#include "tests/security/bpf.h"
+#include "platform/native/evaluate_filter.h"
 
 namespace {
 

@@ -91,11 +91,24 @@ class GoferProcess {
   pid_t pid_;
 };
 
+// Until the process has gone to sleep: it spins before.
+bool AwaitAsleep(pid_t pid) {
+  for (int i = 0; i < 30'000; ++i) {
+    std::ifstream in("/proc/" + std::to_string(pid) + "/stat");
+    std::string line;
+    std::getline(in, line);
+    const size_t end = line.rfind(')');
+    if (end != line.npos && line.compare(end, 3, ") S") == 0) return true;
+    usleep(1'000);
+  }
+  return false;
+}
+
 TEST(GoferConnection, TheGoferEndsWithItsSentry) {
   TempDirectory dir;
   GoferProcess gofer(dir, Filter::kNone);
   EXPECT_TRUE(gofer.client->GetAttr(kRoot).ok());
-  usleep(10'000);  // Asleep by now.
+  EXPECT_TRUE(AwaitAsleep(gofer.pid()));
   gofer.client.reset();
   EXPECT_EQ(gofer.Wait(), 0);
 }
@@ -147,7 +160,7 @@ TEST(GoferConnection, AnIdleGoferDoesNotWakeUp) {
   TempDirectory dir;
   GoferProcess gofer(dir, Filter::kNone);
   for (int i = 0; i < 100; ++i) EXPECT_TRUE(gofer.client->GetAttr(kRoot).ok());
-  usleep(50'000);
+  EXPECT_TRUE(AwaitAsleep(gofer.pid()));
   const long before = Switches(gofer.pid());
   usleep(500'000);
   EXPECT_EQ(Switches(gofer.pid()), before);
@@ -290,7 +303,7 @@ TEST(GoferConnection, EveryOperationPassesTheFilter) {
   EXPECT_TRUE(c.Rename(kRoot, "hard", kRoot, "moved", RENAME_NOREPLACE).ok());
   EXPECT_TRUE(c.Unlink(kRoot, "moved", GoferClient::UnlinkKind::kFile).ok());
   EXPECT_TRUE(c.Unlink(kRoot, "sub", GoferClient::UnlinkKind::kDirectory).ok());
-  usleep(10'000);
+  EXPECT_TRUE(AwaitAsleep(gofer.pid()));
   EXPECT_TRUE(c.GetAttr(kRoot).ok());
   gofer.client.reset();
   EXPECT_EQ(gofer.Wait(), 0);

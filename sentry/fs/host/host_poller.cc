@@ -1,12 +1,10 @@
 #include "sentry/fs/host/host_poller.h"
 
-#include <pthread.h>
-#include <signal.h>
 #include <sys/epoll.h>
 
 #include <array>
 
-#include "base/log.h"
+#include "base/detached_thread.h"
 
 namespace sentry {
 namespace {
@@ -48,22 +46,7 @@ Status HostPoller::StartLocked() {
   if (running_) return kOk;
   if (!epoll_.valid()) epoll_.reset(epoll_create1(EPOLL_CLOEXEC));
   if (!epoll_.valid()) return Errno::Last();
-  // Signals to the sentry are for its main thread.
-  sigset_t all, old;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &old);
-  pthread_attr_t attributes;
-  pthread_attr_init(&attributes);
-  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-  pthread_attr_setstacksize(&attributes, 128 << 10);
-  pthread_t thread;
-  const int error = pthread_create(&thread, &attributes, &HostPoller::ThreadMain, this);
-  pthread_attr_destroy(&attributes);
-  pthread_sigmask(SIG_SETMASK, &old, nullptr);
-  if (error != 0) {
-    LOG_ERROR("poller thread: errno %d", error);
-    return Errno(error);
-  }
+  TRY(StartDetachedThread("poller thread", &HostPoller::ThreadMain, this, 128 << 10));
   running_ = true;
   return kOk;
 }

@@ -1,6 +1,6 @@
-// What a seccomp program answers, without installing it.
-#ifndef TESTS_SECURITY_BPF_H_
-#define TESTS_SECURITY_BPF_H_
+// What a seccomp program answers, without installing it. For tests.
+#ifndef PLATFORM_NATIVE_EVALUATE_FILTER_H_
+#define PLATFORM_NATIVE_EVALUATE_FILTER_H_
 
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -44,4 +44,4 @@ inline uint32_t EvaluateFilter(std::span<const sock_filter> program, const secco
   return SECCOMP_RET_KILL_PROCESS;
 }
 
-#endif  // TESTS_SECURITY_BPF_H_
+#endif  // PLATFORM_NATIVE_EVALUATE_FILTER_H_
