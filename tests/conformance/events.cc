@@ -62,7 +62,7 @@ TEST(Poll, ClosedDescriptorAndFiles) {
 TEST(Poll, WakesWhenDataArrives) {
   Pipe pipe;
   std::thread writer([&] {
-    WaitForState(getpid(), 'S');
+    EXPECT_TRUE(WaitForState(getpid(), 'S'));
     Post(pipe.write.get());
   });
   EXPECT_TRUE(WaitReadable(pipe.read.get()));
@@ -210,7 +210,7 @@ TEST(Epoll, WakesAWaiter) {
   Pipe pipe;
   ASSERT_THAT(epoll.Add(pipe.read.get(), EPOLLIN), Returns(0));
   std::thread writer([&] {
-    WaitForState(getpid(), 'S');
+    EXPECT_TRUE(WaitForState(getpid(), 'S'));
     Post(pipe.write.get());
   });
   EXPECT_EQ(epoll.Wait(5000).size(), 1u);

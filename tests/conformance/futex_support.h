@@ -1,4 +1,4 @@
-// futex(2) and what its cases share: raw calls, words in shared memory, threads that wait.
+// futex(2) and what its cases share: raw calls, words in shared memory.
 #ifndef TESTS_CONFORMANCE_FUTEX_SUPPORT_H_
 #define TESTS_CONFORMANCE_FUTEX_SUPPORT_H_
 
@@ -9,7 +9,6 @@
 
 #include <atomic>
 #include <memory>
-#include <thread>
 #include <vector>
 
 #include "tests/conformance/support.h"
@@ -61,32 +60,6 @@ inline Word* Unaligned(Word* word) {
   return reinterpret_cast<Word*>(reinterpret_cast<char*>(word) + 2);
 }
 inline Word* NoMemory() { return reinterpret_cast<Word*>(8); }
-
-// Runs `body` in a thread; its tid is known when the constructor returns. Joined at the end.
-class Thread {
- public:
-  template <typename Body>
-  explicit Thread(Body body)
-      : thread_([this, body] {
-          tid_ = gettid();
-          body();
-        }) {
-    while (tid_ == 0) sched_yield();
-  }
-  ~Thread() { Join(); }
-  void Join() {
-    if (thread_.joinable()) thread_.join();
-  }
-  pid_t tid() const { return tid_; }
-  // Sleeping in a call, as far as /proc tells.
-  bool AwaitSleep() const {
-    return Eventually([this] { return StateOf(tid_) == 'S'; });
-  }
-
- private:
-  std::atomic<pid_t> tid_ = 0;
-  std::thread thread_;
-};
 
 }  // namespace conformance
 

@@ -4,19 +4,12 @@
 #include <sys/epoll.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
 #include "tests/conformance/ipc_support.h"
-#include "tests/conformance/waiting_support.h"
 
 namespace {
-
-std::string FreshName() {
-  static int next = 0;
-  return "/conformance." + std::to_string(getpid()) + "." + std::to_string(next++);
-}
 
 timespec In(long ms) {
   timespec now;
@@ -27,46 +20,8 @@ timespec In(long ms) {
   return now;
 }
 
-class Mq {
- public:
-  explicit Mq(int flags = O_RDWR, long messages = 4, long size = 16, mode_t mode = 0600)
-      : name_(FreshName()) {
-    mq_attr attr = {};
-    attr.mq_maxmsg = messages;
-    attr.mq_msgsize = size;
-    fd_ = mq_open(name_.c_str(), flags | O_CREAT, mode, &attr);
-    EXPECT_GE(fd_, 0) << ErrnoName(errno);
-  }
-  Mq(const Mq&) = delete;
-  ~Mq() {
-    mq_close(fd_);
-    mq_unlink(name_.c_str());
-  }
-  int fd() const { return fd_; }
-  const std::string& name() const { return name_; }
-  int Send(const std::string& text, unsigned priority = 0) const {
-    return mq_send(fd_, text.data(), text.size(), priority);
-  }
-  // The text, or the name of the errno.
-  std::string Receive(unsigned* priority = nullptr) const { return ReceiveFrom(fd_, priority); }
-  static std::string ReceiveFrom(int fd, unsigned* priority = nullptr) {
-    char buffer[64];
-    const ssize_t n = mq_receive(fd, buffer, sizeof(buffer), priority);
-    return n < 0 ? ErrnoName(errno) : std::string(buffer, static_cast<size_t>(n));
-  }
-  mq_attr Attributes() const {
-    mq_attr attr = {};
-    EXPECT_THAT(mq_getattr(fd_, &attr), Succeeds());
-    return attr;
-  }
-
- private:
-  std::string name_;
-  int fd_;
-};
-
 TEST(MqOpen, CreatesAndFinds) {
-  const std::string name = FreshName();
+  const std::string name = FreshQueueName();
   EXPECT_THAT(mq_open(name.c_str(), O_RDWR), FailsWith(ENOENT));
   const int fd = mq_open(name.c_str(), O_RDWR | O_CREAT, 0600, nullptr);
   ASSERT_THAT(fd, Succeeds());
@@ -110,7 +65,7 @@ TEST(MqOpen, Attributes) {
 }
 
 TEST(MqOpen, Defaults) {
-  const std::string name = FreshName();
+  const std::string name = FreshQueueName();
   const int fd = mq_open(name.c_str(), O_RDWR | O_CREAT, 0600, nullptr);
   mq_attr attr = {};
   EXPECT_THAT(mq_getattr(fd, &attr), Succeeds());
@@ -121,7 +76,7 @@ TEST(MqOpen, Defaults) {
 }
 
 TEST(MqOpen, BadAttributes) {
-  const std::string name = FreshName();
+  const std::string name = FreshQueueName();
   for (const auto& [messages, size] :
        {std::pair<long, long>{0, 1}, {1, 0}, {-1, 1}, {1, -1}, {65537, 1}, {1, (16 << 20) + 1}}) {
     mq_attr attr = {};
@@ -142,7 +97,7 @@ TEST(MqOpen, BadAttributes) {
 }
 
 TEST(MqOpen, MemoryIsLimited) {
-  const std::string name = FreshName();
+  const std::string name = FreshQueueName();
   EXPECT_THAT(
       InChild([&] {
         const rlimit limit = {1000, 1000};
@@ -395,162 +350,6 @@ TEST(Mq, EdgeTriggeredEpoll) {
   EXPECT_THAT(epoll_wait(epoll.get(), &event, 1, 0), Returns(1));
 }
 
-TEST(MqNotify, Signal) {
-  ScopedBlock block({SIGUSR1});
-  Mq queue;
-  sigevent event = {};
-  event.sigev_notify = SIGEV_SIGNAL;
-  event.sigev_signo = SIGUSR1;
-  event.sigev_value.sival_int = 77;
-  EXPECT_THAT(mq_notify(queue.fd(), &event), Succeeds());
-  EXPECT_THAT(mq_notify(queue.fd(), &event), FailsWith(EBUSY));
-  const pid_t child = Start([&] { return queue.Send("x"); });
-  EXPECT_THAT(Wait(child), Exited(0));
-  siginfo_t info = {};
-  const sigset_t set = SetOf({SIGUSR1});
-  const timespec bound = {5, 0};
-  EXPECT_THAT(sigtimedwait(&set, &info, &bound), Returns(SIGUSR1));
-  EXPECT_EQ(info.si_code, SI_MESGQ);
-  EXPECT_EQ(info.si_value.sival_int, 77);
-  EXPECT_EQ(info.si_pid, child);
-  EXPECT_EQ(info.si_uid, getuid());
-  // Once only.
-  queue.Receive();
-  queue.Send("y");
-  const timespec now = {0, 0};
-  EXPECT_THAT(sigtimedwait(&set, &info, &now), FailsWith(EAGAIN));
-}
-
-TEST(MqNotify, OnlyWhenItWasEmpty) {
-  ScopedBlock block({SIGUSR1});
-  Mq queue;
-  queue.Send("there already");
-  sigevent event = {};
-  event.sigev_notify = SIGEV_SIGNAL;
-  event.sigev_signo = SIGUSR1;
-  EXPECT_THAT(mq_notify(queue.fd(), &event), Succeeds());
-  queue.Send("more");
-  const sigset_t set = SetOf({SIGUSR1});
-  const timespec now = {0, 0};
-  EXPECT_THAT(sigtimedwait(&set, nullptr, &now), FailsWith(EAGAIN));
-  queue.Receive();
-  queue.Receive();
-  queue.Send("now");
-  EXPECT_THAT(sigtimedwait(&set, nullptr, &now), Returns(SIGUSR1));
-}
-
-TEST(MqNotify, NotWhenSomebodyWaits) {
-  ScopedBlock block({SIGUSR1});
-  Mq queue;
-  sigevent event = {};
-  event.sigev_notify = SIGEV_SIGNAL;
-  event.sigev_signo = SIGUSR1;
-  EXPECT_THAT(mq_notify(queue.fd(), &event), Succeeds());
-  const pid_t child = Start([&] {
-    CHILD_CHECK(queue.Receive() == "x");
-    return 0;
-  });
-  ASSERT_TRUE(WaitForState(child, 'S'));
-  queue.Send("x");
-  EXPECT_THAT(Wait(child), Exited(0));
-  const sigset_t set = SetOf({SIGUSR1});
-  const timespec now = {0, 0};
-  EXPECT_THAT(sigtimedwait(&set, nullptr, &now), FailsWith(EAGAIN));
-  EXPECT_THAT(mq_notify(queue.fd(), nullptr), Succeeds());
-}
-
-TEST(MqNotify, None) {
-  Mq queue;
-  sigevent event = {};
-  event.sigev_notify = SIGEV_NONE;
-  EXPECT_THAT(mq_notify(queue.fd(), &event), Succeeds());
-  EXPECT_THAT(mq_notify(queue.fd(), &event), FailsWith(EBUSY));
-  queue.Send("x");
-  EXPECT_THAT(mq_notify(queue.fd(), &event), Succeeds());
-}
-
-TEST(MqNotify, AThread) {
-  static int told;
-  Mq queue;
-  EventFd done;
-  told = done.fd();
-  sigevent event = {};
-  event.sigev_notify = SIGEV_THREAD;
-  event.sigev_value.sival_int = 5;
-  event.sigev_notify_function = [](sigval value) {
-    eventfd_write(told, static_cast<eventfd_t>(value.sival_int));
-  };
-  ASSERT_THAT(mq_notify(queue.fd(), &event), Succeeds());
-  EXPECT_THAT(mq_notify(queue.fd(), &event), FailsWith(EBUSY));
-  queue.Send("x");
-  EXPECT_TRUE(WaitReadable(done.fd()));
-  EXPECT_EQ(done.Take(), 5);
-  EXPECT_THAT(mq_notify(queue.fd(), &event), Succeeds());
-  EXPECT_THAT(mq_notify(queue.fd(), nullptr), Succeeds());
-}
-
-TEST(MqNotify, ThreadsWantANetlinkSocket) {
-  Mq queue;
-  char cookie[32] = {};
-  sigevent event = {};
-  event.sigev_notify = SIGEV_THREAD;
-  event.sigev_signo = -1;
-  event.sigev_value.sival_ptr = cookie;
-  EXPECT_THAT(syscall(SYS_mq_notify, queue.fd(), &event), FailsWith(EBADF));
-  event.sigev_signo = queue.fd();
-  EXPECT_THAT(syscall(SYS_mq_notify, queue.fd(), &event), FailsWith(ENOTSOCK));
-  UniqueFd socket_fd(socket(AF_UNIX, SOCK_DGRAM, 0));
-  event.sigev_signo = socket_fd.get();
-  EXPECT_THAT(syscall(SYS_mq_notify, queue.fd(), &event), FailsWith(EINVAL));
-  event.sigev_value.sival_ptr = reinterpret_cast<void*>(8);
-  EXPECT_THAT(syscall(SYS_mq_notify, queue.fd(), &event), FailsWith(EFAULT));
-}
-
-TEST(MqNotify, Unregistering) {
-  Mq queue;
-  sigevent event = {};
-  event.sigev_notify = SIGEV_NONE;
-  EXPECT_THAT(mq_notify(queue.fd(), nullptr), Succeeds());
-  EXPECT_THAT(mq_notify(queue.fd(), &event), Succeeds());
-  const pid_t child = Start([&] {
-    CHILD_CHECK(mq_notify(queue.fd(), nullptr) == 0);  // Another's stays.
-    CHILD_CHECK(ErrnoOf(mq_notify(queue.fd(), &event)) == EBUSY);
-    return 0;
-  });
-  EXPECT_THAT(Wait(child), Exited(0));
-  EXPECT_THAT(mq_notify(queue.fd(), nullptr), Succeeds());
-  EXPECT_THAT(mq_notify(queue.fd(), &event), Succeeds());
-}
-
-TEST(MqNotify, ClosingUnregisters) {
-  Mq queue;
-  sigevent event = {};
-  event.sigev_notify = SIGEV_NONE;
-  EXPECT_THAT(mq_notify(queue.fd(), &event), Succeeds());
-  close(dup(queue.fd()));  // Any descriptor.
-  EXPECT_THAT(mq_notify(queue.fd(), &event), Succeeds());
-}
-
-TEST(MqNotify, TheEndOfAProcessUnregisters) {
-  Mq queue;
-  sigevent event = {};
-  event.sigev_notify = SIGEV_NONE;
-  EXPECT_THAT(InChild([&] { return mq_notify(queue.fd(), &event); }), Exited(0));
-  EXPECT_THAT(mq_notify(queue.fd(), &event), Succeeds());
-}
-
-TEST(MqNotify, BadEvents) {
-  Mq queue;
-  sigevent event = {};
-  event.sigev_notify = 77;
-  EXPECT_THAT(syscall(SYS_mq_notify, queue.fd(), &event), FailsWith(EINVAL));
-  event.sigev_notify = SIGEV_SIGNAL;
-  event.sigev_signo = 65;
-  EXPECT_THAT(syscall(SYS_mq_notify, queue.fd(), &event), FailsWith(EINVAL));
-  EXPECT_THAT(syscall(SYS_mq_notify, queue.fd(), 8), FailsWith(EFAULT));
-  EXPECT_THAT(syscall(SYS_mq_notify, -1, nullptr), FailsWith(EBADF));
-}
-
 class MqueueFs : public testing::Test {
  protected:
   void SetUp() override {
@@ -580,7 +379,7 @@ TEST_F(MqueueFs, ShowsQueues) {
 }
 
 TEST_F(MqueueFs, CreatesAndRemoves) {
-  const std::string name = FreshName().substr(1);
+  const std::string name = FreshQueueName().substr(1);
   UniqueFd fd(open((dir_ / name).c_str(), O_RDWR | O_CREAT | O_NONBLOCK, 0600));
   ASSERT_TRUE(fd.valid()) << ErrnoName(errno);
   mq_attr attr = {};

@@ -4,6 +4,7 @@
 
 #include <grp.h>
 #include <linux/capability.h>
+#include <mqueue.h>
 #include <sys/ipc.h>
 #include <sys/msg.h>
 #include <sys/sem.h>
@@ -105,6 +106,51 @@ class Segment {
 
  private:
   int id_;
+};
+
+// A name of a POSIX message queue that nothing else uses.
+inline std::string FreshQueueName() {
+  static int next = 0;
+  return "/conformance." + std::to_string(getpid()) + "." + std::to_string(next++);
+}
+
+// A POSIX message queue.
+class Mq {
+ public:
+  explicit Mq(int flags = O_RDWR, long messages = 4, long size = 16, mode_t mode = 0600)
+      : name_(FreshQueueName()) {
+    mq_attr attr = {};
+    attr.mq_maxmsg = messages;
+    attr.mq_msgsize = size;
+    fd_ = mq_open(name_.c_str(), flags | O_CREAT, mode, &attr);
+    EXPECT_GE(fd_, 0) << ErrnoName(errno);
+  }
+  Mq(const Mq&) = delete;
+  ~Mq() {
+    mq_close(fd_);
+    mq_unlink(name_.c_str());
+  }
+  int fd() const { return fd_; }
+  const std::string& name() const { return name_; }
+  int Send(const std::string& text, unsigned priority = 0) const {
+    return mq_send(fd_, text.data(), text.size(), priority);
+  }
+  // The text, or the name of the errno.
+  std::string Receive(unsigned* priority = nullptr) const { return ReceiveFrom(fd_, priority); }
+  static std::string ReceiveFrom(int fd, unsigned* priority = nullptr) {
+    char buffer[64];
+    const ssize_t n = mq_receive(fd, buffer, sizeof(buffer), priority);
+    return n < 0 ? ErrnoName(errno) : std::string(buffer, static_cast<size_t>(n));
+  }
+  mq_attr Attributes() const {
+    mq_attr attr = {};
+    EXPECT_THAT(mq_getattr(fd_, &attr), Succeeds());
+    return attr;
+  }
+
+ private:
+  std::string name_;
+  int fd_;
 };
 
 // A child that is nobody: no capabilities, no groups.

@@ -1,5 +1,4 @@
 // seccomp(2): filters of a program's own, in child processes that they may kill.
-#include <gtest/gtest.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -14,11 +13,12 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
-#include <fstream>
-#include <functional>
+#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
+
+#include "tests/conformance/support.h"
 
 namespace {
 
@@ -44,31 +44,22 @@ int Install(std::vector<sock_filter> code, unsigned flags = 0) {
   return result < 0 ? errno : static_cast<int>(result);
 }
 
-// The wait status of a child that runs `body` with no_new_privs set and ends with its result.
-int InChild(const std::function<int()>& body) {
-  const pid_t pid = fork();
-  if (pid == 0) {
+// The wait status of a child that may filter itself without privileges, and ends with `body`'s
+// result.
+template <typename Body>
+int InFiltered(Body body) {
+  return InChild([&] {
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-    _exit(body());
-  }
-  int status = -1;
-  EXPECT_EQ(waitpid(pid, &status, 0), pid);
-  return status;
+    return body();
+  });
 }
 
-void ExpectExit(int status, int code) {
-  EXPECT_TRUE(WIFEXITED(status)) << status;
-  EXPECT_EQ(WEXITSTATUS(status), code);
-}
-
-void ExpectSignal(int status, int sig) {
-  EXPECT_TRUE(WIFSIGNALED(status)) << status;
-  EXPECT_EQ(WTERMSIG(status), sig);
-}
+void ExpectExit(int status, int code) { EXPECT_THAT(status, Exited(code)); }
+void ExpectSignal(int status, int sig) { EXPECT_THAT(status, Killed(sig)); }
 void ExpectSigsys(int status) { ExpectSignal(status, SIGSYS); }
 
 std::string StatusField(const char* name) {
-  std::ifstream file("/proc/self/status");
+  std::istringstream file(ReadFile("/proc/self/status"));
   for (std::string line; std::getline(file, line);) {
     if (line.rfind(std::string(name) + ":\t", 0) == 0) return line.substr(strlen(name) + 2);
   }
@@ -76,7 +67,7 @@ std::string StatusField(const char* name) {
 }
 
 TEST(Seccomp, AnErrnoIsTheAnswer) {
-  ExpectExit(InChild([] {
+  ExpectExit(InFiltered([] {
                if (int error = Install(OnCall(SECCOMP_RET_ERRNO | ENOSPC)); error != 0)
                  return error;
                errno = 0;
@@ -87,7 +78,7 @@ TEST(Seccomp, AnErrnoIsTheAnswer) {
 }
 
 TEST(Seccomp, AnErrnoOfZeroIsSuccess) {
-  ExpectExit(InChild([] {
+  ExpectExit(InFiltered([] {
                if (int error = Install(OnCall(SECCOMP_RET_ERRNO)); error != 0) return error;
                return MakeCall() == 0 ? 0 : 100;
              }),
@@ -95,7 +86,7 @@ TEST(Seccomp, AnErrnoOfZeroIsSuccess) {
 }
 
 TEST(Seccomp, AnErrnoIsAtMostMaxErrno) {
-  ExpectExit(InChild([] {
+  ExpectExit(InFiltered([] {
                if (int error = Install(OnCall(SECCOMP_RET_ERRNO | 0xffff)); error != 0)
                  return error;
                return MakeCall() == -1 && errno == 4095 ? 0 : 100;
@@ -105,7 +96,7 @@ TEST(Seccomp, AnErrnoIsAtMostMaxErrno) {
 
 TEST(Seccomp, AKillEndsTheProcessWithSigsys) {
   for (const uint32_t action : {SECCOMP_RET_KILL_PROCESS, SECCOMP_RET_KILL_THREAD}) {
-    ExpectSigsys(InChild([action] {
+    ExpectSigsys(InFiltered([action] {
       if (Install(OnCall(action)) != 0) return 1;
       MakeCall();
       return 2;
@@ -114,7 +105,7 @@ TEST(Seccomp, AKillEndsTheProcessWithSigsys) {
 }
 
 TEST(Seccomp, AKillOfAThreadLeavesTheOthers) {
-  ExpectExit(InChild([] {
+  ExpectExit(InFiltered([] {
                std::atomic<bool> before{false};
                std::atomic<bool> after{false};
                std::thread victim([&] {
@@ -130,7 +121,7 @@ TEST(Seccomp, AKillOfAThreadLeavesTheOthers) {
 }
 
 TEST(Seccomp, ATraceWithoutTracerIsEnosys) {
-  ExpectExit(InChild([] {
+  ExpectExit(InFiltered([] {
                if (int error = Install(OnCall(SECCOMP_RET_TRACE | 7)); error != 0) return error;
                return MakeCall() == -1 && errno == ENOSYS ? 0 : 100;
              }),
@@ -138,7 +129,7 @@ TEST(Seccomp, ATraceWithoutTracerIsEnosys) {
 }
 
 TEST(Seccomp, LogAllows) {
-  ExpectExit(InChild([] {
+  ExpectExit(InFiltered([] {
                if (int error = Install(OnCall(SECCOMP_RET_LOG)); error != 0) return error;
                return MakeCall() > 0 ? 0 : 100;
              }),
@@ -157,7 +148,7 @@ void OnSigsys(int, siginfo_t* info, void* context) {
 }
 
 TEST(Seccomp, ATrapIsSigsysWithTheCall) {
-  ExpectExit(InChild([] {
+  ExpectExit(InFiltered([] {
                struct sigaction action {};
                action.sa_sigaction = OnSigsys;
                action.sa_flags = SA_SIGINFO;
@@ -171,7 +162,7 @@ TEST(Seccomp, ATrapIsSigsysWithTheCall) {
 }
 
 TEST(Seccomp, ATrapCannotBeBlocked) {
-  ExpectSigsys(InChild([] {
+  ExpectSigsys(InFiltered([] {
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, SIGSYS);
@@ -183,7 +174,7 @@ TEST(Seccomp, ATrapCannotBeBlocked) {
 }
 
 TEST(Seccomp, ArgumentsAreSeen) {
-  ExpectExit(InChild([] {
+  ExpectExit(InFiltered([] {
                const std::vector<sock_filter> code = {
                    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, kNr),
                    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, kCall, 0, 5),
@@ -202,7 +193,7 @@ TEST(Seccomp, ArgumentsAreSeen) {
 }
 
 TEST(Seccomp, ScratchMemoryAndArithmeticWork) {
-  ExpectExit(InChild([] {
+  ExpectExit(InFiltered([] {
                // M[3] = a; x = M[3]; a = ((a + x) * 3 - x) ^ 5 …: compared with what C computes.
                const auto expected = static_cast<uint32_t>(((kCall + kCall) * 3 - kCall) ^ 5) >> 2;
                const std::vector<sock_filter> code = {
@@ -226,7 +217,7 @@ TEST(Seccomp, ScratchMemoryAndArithmeticWork) {
 }
 
 TEST(Seccomp, TheStricterOfTwoFiltersCounts) {
-  ExpectExit(InChild([] {
+  ExpectExit(InFiltered([] {
                if (int error = Install(OnCall(SECCOMP_RET_ERRNO | EXDEV)); error != 0) return error;
                if (int error = Install(OnCall(SECCOMP_RET_LOG)); error != 0) return error;
                if (MakeCall() != -1 || errno != EXDEV) return 100;
@@ -238,19 +229,15 @@ TEST(Seccomp, TheStricterOfTwoFiltersCounts) {
 }
 
 TEST(Seccomp, ChildrenAndProgramsInherit) {
-  ExpectExit(InChild([] {
+  ExpectExit(InFiltered([] {
                if (int error = Install(OnCall(SECCOMP_RET_ERRNO | EXDEV)); error != 0) return error;
-               const pid_t pid = fork();
-               if (pid == 0) _exit(MakeCall() == -1 && errno == EXDEV ? 0 : 1);
-               int status = 0;
-               waitpid(pid, &status, 0);
-               return WIFEXITED(status) ? WEXITSTATUS(status) : 100;
+               return InChild([] { return MakeCall() == -1 && errno == EXDEV ? 0 : 1; });
              }),
              0);
 }
 
 TEST(Seccomp, TsyncCoversOtherThreads) {
-  ExpectExit(InChild([] {
+  ExpectExit(InFiltered([] {
                std::atomic<int> step{0};
                std::atomic<int> seen{0};
                std::thread other([&] {
@@ -272,14 +259,11 @@ TEST(Seccomp, TsyncCoversOtherThreads) {
 }
 
 TEST(Seccomp, WithoutPrivilegesNoNewPrivsIsNeeded) {
-  const pid_t pid = fork();
-  if (pid == 0) {
-    if (geteuid() == 0 && setresuid(65534, 65534, 65534) != 0) _exit(99);
-    _exit(Install(OnCall(SECCOMP_RET_ALLOW)));
-  }
-  int status = 0;
-  waitpid(pid, &status, 0);
-  ExpectExit(status, EACCES);
+  ExpectExit(InChild([] {
+               if (geteuid() == 0 && setresuid(65534, 65534, 65534) != 0) return 99;
+               return Install(OnCall(SECCOMP_RET_ALLOW));
+             }),
+             EACCES);
 }
 
 TEST(Seccomp, BadProgramsAreRefused) {
@@ -303,13 +287,13 @@ TEST(Seccomp, BadProgramsAreRefused) {
       {BPF_STMT(BPF_LD | BPF_MEM, 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)},
   };
   for (size_t i = 0; i < bad.size(); ++i) {
-    ExpectExit(InChild([&bad, i] { return Install(bad[i]); }), EINVAL);
+    ExpectExit(InFiltered([&bad, i] { return Install(bad[i]); }), EINVAL);
   }
-  ExpectExit(InChild([] {
+  ExpectExit(InFiltered([] {
                return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, nullptr) < 0 ? errno : 0;
              }),
              EFAULT);
-  ExpectExit(InChild([] { return Install(OnCall(SECCOMP_RET_ALLOW), 1u << 30); }), EINVAL);
+  ExpectExit(InFiltered([] { return Install(OnCall(SECCOMP_RET_ALLOW), 1u << 30); }), EINVAL);
 }
 
 TEST(Seccomp, ActionsThatAreAvailable) {
@@ -338,7 +322,7 @@ TEST(Seccomp, NotificationSizes) {
 }
 
 TEST(Seccomp, StrictModeKillsWhatIsNotAllowed) {
-  const int status = InChild([] {
+  const int status = InFiltered([] {
     if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT) != 0) return 1;
     syscall(SYS_getppid);
     return 2;
@@ -349,7 +333,7 @@ TEST(Seccomp, StrictModeKillsWhatIsNotAllowed) {
 TEST(Seccomp, StrictModeLeavesReadWriteAndExit) {
   int ends[2];
   ASSERT_EQ(pipe(ends), 0);
-  const int status = InChild([&ends] {
+  const int status = InFiltered([&ends] {
     if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT) != 0) return 1;
     char byte = 'x';
     if (write(ends[1], &byte, 1) != 1 || read(ends[0], &byte, 1) != 1) byte = 0;
@@ -363,7 +347,7 @@ TEST(Seccomp, StrictModeLeavesReadWriteAndExit) {
 
 TEST(Seccomp, PrctlTellsTheMode) {
   EXPECT_EQ(StatusField("Seccomp"), std::to_string(prctl(PR_GET_SECCOMP)));
-  ExpectExit(InChild([] {
+  ExpectExit(InFiltered([] {
                const std::string before = StatusField("Seccomp_filters");
                if (int error = Install(OnCall(SECCOMP_RET_ALLOW)); error != 0) return error;
                if (prctl(PR_GET_SECCOMP) != 2 || StatusField("Seccomp") != "2") return 100;
@@ -374,14 +358,15 @@ TEST(Seccomp, PrctlTellsTheMode) {
 }
 
 TEST(Seccomp, ByPrctl) {
-  ExpectExit(InChild([] {
+  ExpectExit(InFiltered([] {
                std::vector<sock_filter> code = OnCall(SECCOMP_RET_ERRNO | EXDEV);
                const sock_fprog program{static_cast<unsigned short>(code.size()), code.data()};
                if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) return errno;
                return MakeCall() == -1 && errno == EXDEV ? 0 : 100;
              }),
              0);
-  ExpectExit(InChild([] { return prctl(PR_SET_SECCOMP, 9, 0, 0, 0) == -1 ? errno : 0; }), EINVAL);
+  ExpectExit(InFiltered([] { return prctl(PR_SET_SECCOMP, 9, 0, 0, 0) == -1 ? errno : 0; }),
+             EINVAL);
 }
 
 }  // namespace

@@ -3,14 +3,17 @@
 #define TESTS_CONFORMANCE_SUPPORT_H_
 
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdint.h>
 #include <sys/types.h>
 #include <time.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -92,6 +95,32 @@ bool Eventually(Condition condition) {
 // The state letter of a process or thread in /proc/PID/stat; 0 when it is gone.
 char StateOf(pid_t pid);
 bool WaitForState(pid_t pid, char state);
+
+// Runs `body` in a thread; its tid is known when the constructor returns. Joined at the end.
+class Thread {
+ public:
+  template <typename Body>
+  explicit Thread(Body body)
+      : thread_([this, body] {
+          tid_ = gettid();
+          body();
+        }) {
+    while (tid_ == 0) sched_yield();
+  }
+  ~Thread() { Join(); }
+  void Join() {
+    if (thread_.joinable()) thread_.join();
+  }
+  pid_t tid() const { return tid_; }
+  // Sleeping in a call, as far as /proc tells.
+  bool AwaitSleep() const {
+    return Eventually([this] { return StateOf(tid_) == 'S'; });
+  }
+
+ private:
+  std::atomic<pid_t> tid_ = 0;
+  std::thread thread_;
+};
 
 // Restores the disposition of a signal at the end of a scope.
 class ScopedAction {

@@ -122,6 +122,7 @@ TEST(SocketOptions, TheLowWaterMarkHoldsARead) {
     char buffer[8];
     return recv(pair.b.get(), buffer, sizeof buffer, 0) == 4 ? 0 : 1;
   });
+  ASSERT_TRUE(WaitForState(child, 'S'));
   SendText(pair.a.get(), "cd");
   EXPECT_THAT(Wait(child), Exited(0));
 }

@@ -4,6 +4,7 @@
 #include <sys/syscall.h>
 
 #include <atomic>
+#include <memory>
 #include <thread>
 
 #include "tests/conformance/waiting_support.h"
@@ -315,7 +316,7 @@ TEST(Epoll, WokenByAnotherThread) {
   Pipe pipe;
   epoll.Add(pipe.read.get(), EPOLLIN, 5);
   std::thread writer([&] {
-    WaitForState(getpid(), 'S');
+    EXPECT_TRUE(WaitForState(getpid(), 'S'));
     Post(pipe.write.get());
   });
   EXPECT_EQ(epoll.Wait(-1), "5:1");
@@ -353,21 +354,21 @@ TEST(Epoll, AnEdgeGoesToOneWaiter) {
   epoll.Add(event.fd(), EPOLLIN | EPOLLET);
   std::atomic<int> woken = 0;
   EventFd done;
-  std::vector<std::thread> threads;
+  std::vector<std::unique_ptr<Thread>> threads;
   for (int i = 0; i < 3; ++i) {
-    threads.emplace_back([&] {
+    threads.push_back(std::make_unique<Thread>([&] {
       epoll_event got;
       if (epoll_wait(epoll.fd(), &got, 1, -1) == 1) ++woken;
       done.Add();
-    });
+    }));
   }
+  for (const auto& thread : threads) ASSERT_TRUE(thread->AwaitSleep());
   for (int i = 1; i <= 3; ++i) {
     event.Add();
     EXPECT_TRUE(WaitReadable(done.fd()));
     EXPECT_EQ(done.Take(), 1);
     EXPECT_EQ(woken, i);
   }
-  for (std::thread& thread : threads) thread.join();
 }
 
 TEST(Epoll, ASignalInterruptsEvenWithRestart) {

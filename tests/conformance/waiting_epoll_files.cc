@@ -97,15 +97,10 @@ TEST(EpollFiles, ClosedWhileSomebodyWaits) {
   Pipe pipe;
   epoll.Add(pipe.read.get(), EPOLLIN, 1);
   epoll.Add(other.fd(), EPOLLIN, 2);
-  std::atomic<pid_t> tid = 0;
-  std::thread waiter([&] {
-    tid = gettid();
-    EXPECT_EQ(epoll.Wait(-1), "2:1");
-  });
-  EXPECT_TRUE(Eventually([&] { return tid != 0 && StateOf(tid) == 'S'; }));
+  Thread waiter([&] { EXPECT_EQ(epoll.Wait(-1), "2:1"); });
+  EXPECT_TRUE(waiter.AwaitSleep());
   pipe.read.reset();
   other.Add();
-  waiter.join();
 }
 
 TEST(EpollFiles, TheInstanceIsShared) {

@@ -174,7 +174,7 @@ TEST(SignalFd, WokenByAnotherProcess) {
   UniqueFd fd(signalfd(-1, &set, 0));
   const pid_t parent = getpid();
   const pid_t child = Start([&] {
-    WaitForState(parent, 'S');
+    CHILD_CHECK(WaitForState(parent, 'S'));
     return kill(parent, SIGUSR1);
   });
   EXPECT_TRUE(WaitReadable(fd.get()));

@@ -135,7 +135,7 @@ TEST(Poll, SocketPairs) {
 TEST(Poll, WokenByAnotherThread) {
   Pipe pipe;
   std::thread writer([&] {
-    WaitForState(getpid(), 'S');
+    EXPECT_TRUE(WaitForState(getpid(), 'S'));
     Post(pipe.write.get());
   });
   pollfd fd = {pipe.read.get(), POLLIN, 0};
@@ -148,6 +148,7 @@ TEST(Poll, WokenByTheSecondOfMany) {
   std::vector<pollfd> fds;
   for (const Pipe& pipe : pipes) fds.push_back({pipe.read.get(), POLLIN, 0});
   const pid_t child = Start([&] {
+    CHILD_CHECK(WaitForState(getppid(), 'S'));
     Post(pipes[33].write.get());
     return 0;
   });
@@ -250,7 +251,7 @@ TEST(Ppoll, AMaskThatBlocksHoldsASignalBack) {
   std::thread sender([&] {
     // It blocks this, too: the main thread alone can take the signal.
     pthread_sigmask(SIG_BLOCK, &blocked, nullptr);
-    WaitForState(getpid(), 'S');
+    EXPECT_TRUE(WaitForState(getpid(), 'S'));
     kill(getpid(), SIGUSR1);
     Post(pipe.write.get());
   });

@@ -159,7 +159,7 @@ TEST(Select, SetsAreClearedAtTheTimeout) {
 TEST(Select, WokenByAnotherThread) {
   Pipe pipe;
   std::thread writer([&] {
-    WaitForState(getpid(), 'S');
+    EXPECT_TRUE(WaitForState(getpid(), 'S'));
     Post(pipe.write.get());
   });
   Set read{pipe.read.get()};
