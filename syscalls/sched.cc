@@ -130,19 +130,15 @@ Status SetByParam(Task& task, int tid, int policy, UserPtr<const int> param) {
 Result<Attributes> ReadAttributes(Task& task, UserAddr addr) {
   uint32_t size = TRY(task.mem().Read(UserPtr<const uint32_t>{addr}));
   if (size == 0) size = kFirstSize;
-  Attributes wanted;
-  std::vector<std::byte> bytes(std::max<size_t>(std::min<size_t>(size, kPageSize), sizeof(wanted)));
-  bool fits = size >= kFirstSize && size <= kPageSize;
-  if (fits) {
-    TRY(task.mem().ReadBytes(addr, std::span(bytes).first(size)));
-    fits = std::all_of(bytes.begin() + sizeof(wanted), bytes.end(),
-                       [](std::byte b) { return b == std::byte{0}; });
+  const Result<Attributes> read = size < kFirstSize ? Result<Attributes>(Errno(E2BIG))
+                                                    : ReadGrowing<Attributes>(task, addr, size);
+  if (!read.ok()) {
+    if (read.error() == Errno(E2BIG)) {
+      (void)task.mem().Write(UserPtr<uint32_t>{addr}, uint32_t{sizeof(Attributes)});
+    }
+    return read.error();
   }
-  if (!fits) {
-    (void)task.mem().Write(UserPtr<uint32_t>{addr}, uint32_t{sizeof(Attributes)});
-    return Errno(E2BIG);
-  }
-  std::memcpy(&wanted, bytes.data(), sizeof(wanted));
+  Attributes wanted = *read;
   if ((wanted.flags & kFlagsClamp) != 0 && size < sizeof(wanted)) return Errno(EINVAL);
   wanted.nice = std::clamp(wanted.nice, -20, 19);
   return wanted;

@@ -36,6 +36,36 @@ struct Session : RefCounted {
   Pid id = 0;
 };
 
+// The resource limits of a process. Changed under Kernel::mu(); a soft limit may be read without, so
+// that a write to a file takes no lock of everybody's.
+class ResourceLimits {
+ public:
+  using Array = std::array<rlimit, RLIM_NLIMITS>;
+
+  ResourceLimits() { Assign({}); }
+  ResourceLimits& operator=(const ResourceLimits& other) {
+    Assign(other.values_);
+    return *this;
+  }
+  void Assign(const Array& values) {
+    for (size_t i = 0; i < values.size(); ++i) Set(i, values[i]);
+  }
+  void Set(size_t resource, const rlimit& value) {
+    values_.at(resource) = value;
+    soft_.at(resource).store(value.rlim_cur, std::memory_order_relaxed);
+  }
+  const rlimit& operator[](size_t resource) const { return values_.at(resource); }
+  const Array& all() const { return values_; }
+  // rlim_cur. Any thread, without a lock.
+  uint64_t Soft(size_t resource) const {
+    return soft_.at(resource).load(std::memory_order_relaxed);
+  }
+
+ private:
+  Array values_{};
+  std::array<std::atomic<uint64_t>, RLIM_NLIMITS> soft_{};
+};
+
 // Every field is guarded by Kernel::mu() unless it says otherwise. Plain data: the rules are in
 // the files of sentry/task/ (exit.cc, wait.cc, signal_delivery.cc, job_control.cc).
 class ThreadGroup : public RefCounted {
@@ -79,7 +109,7 @@ class ThreadGroup : public RefCounted {
   // Of a process without a parent inside: told its wait status once, with no lock held.
   std::function<void(int)> on_exit;
 
-  std::array<rlimit, RLIM_NLIMITS> limits{};
+  ResourceLimits limits;
   uint32_t host_limits = 0;  // Bits 1 << RLIMIT_* of those that the host keeps.
   platform::CpuTimes dead_cpu;        // CPU time of the process when a thread last exited.
   Ref<platform::UsageLedger> ledger = MakeRef<platform::UsageLedger>();

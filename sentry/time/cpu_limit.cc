@@ -31,12 +31,13 @@ void CpuLimit::OnAlarm() {
   {
     absl::MutexLock lock(&kernel_.mu());
     if (group->exiting) return;
-    rlimit& limit = group->limits[RLIMIT_CPU];
+    rlimit limit = group->limits[RLIMIT_CPU];
     if (used >= LimitNs(limit.rlim_max)) {
       sig = SIGKILL;
     } else if (used >= LimitNs(limit.rlim_cur)) {
       sig = SIGXCPU;
       ++limit.rlim_cur;  // Again in a second (Linux).
+      group->limits.Set(RLIMIT_CPU, limit);
     }
     next = std::min(LimitNs(limit.rlim_cur), LimitNs(limit.rlim_max));
   }

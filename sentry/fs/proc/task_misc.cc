@@ -64,7 +64,7 @@ Result<std::string> LimitsText(const Subject& subject) {
   std::array<rlimit, RLIM_NLIMITS> limits;
   {
     absl::MutexLock lock(&subject.kernel->mu());
-    limits = group->limits;
+    limits = group->limits.all();
   }
   std::string text =
       absl::StrFormat("%-25s %-20s %-20s %-10s\n", "Limit", "Soft Limit", "Hard Limit", "Units");
