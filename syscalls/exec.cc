@@ -16,8 +16,6 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "sentry/fs/proc/namespace_file.h"
-#include "sentry/ipc/exit.h"
 #include "sentry/task/clone.h"
 #include "sentry/task/exec.h"
 #include "sentry/task/kernel.h"
@@ -240,43 +238,6 @@ Result<int64_t> Fork(Task& task, Context& context) {
 
 Result<int64_t> Vfork(Task& task, Context& context) {
   return DoClone(task, context, {.flags = CLONE_VFORK | CLONE_VM, .exit_signal = SIGCHLD});
-}
-
-Result<Unit> Unshare(Task& task, uint64_t flags) {
-  constexpr uint64_t kNamespaces = CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID |
-                                   CLONE_NEWNET | CLONE_NEWCGROUP | CLONE_NEWTIME;
-  constexpr uint64_t kProcess = CLONE_THREAD | CLONE_SIGHAND | CLONE_VM;
-  constexpr uint64_t kKnown =
-      kNamespaces | CLONE_NEWNS | kProcess | CLONE_FS | CLONE_FILES | CLONE_SYSVSEM;
-  if ((flags & ~kKnown) != 0) return Errno(EINVAL);
-  if ((flags & kNamespaces) != 0) return Errno(EPERM);
-  if ((flags & kProcess) != 0) {
-    // Possible only when there is nothing to part from.
-    absl::MutexLock lock(&task.kernel().mu());
-    if (task.group().tasks.size() > 1) return Errno(EINVAL);
-  }
-  const bool mounts = (flags & CLONE_NEWNS) != 0;
-  if (mounts && !task.creds().HasCapability(CAP_SYS_ADMIN)) return Errno(EPERM);
-  if (mounts || (flags & CLONE_FS) != 0) task.UnshareFs();
-  if (mounts) TRY(task.fs().CopyMounts(task.vfs()));
-  if ((flags & CLONE_FILES) != 0) task.UnshareFds();
-  if ((flags & CLONE_SYSVSEM) != 0) sentry::UnshareSemUndo(task);
-  return kOk;
-}
-
-Result<Unit> Setns(Task& task, Fd fd, int type) {
-  const Ref<sentry::File> file = TRY(task.fds().Get(fd));
-  auto* const mounts = sentry::FileCast<sentry::MountNamespaceFile>(*file);
-  if (mounts == nullptr || (type != 0 && type != CLONE_NEWNS)) return Errno(EINVAL);
-  if (!task.creds().HasCapability(CAP_SYS_ADMIN) || !task.creds().HasCapability(CAP_SYS_CHROOT)) {
-    return Errno(EPERM);
-  }
-  // Who shares it would be torn apart.
-  if (task.fs().ref_count() > 1) return Errno(EINVAL);
-  sentry::Path root = TRY(task.vfs().RootOf(*mounts->mounts()));
-  sentry::Path cwd = root;
-  task.fs().EnterMounts(mounts->mounts(), std::move(root), std::move(cwd));
-  return kOk;
 }
 
 }  // namespace syscalls

@@ -9,7 +9,7 @@
 
 namespace syscalls {
 
-// All but Unshare and Setns have disposition context.
+// All have disposition context.
 Control Execve(Task& task, Context& context, UserCString path, UserPtr<const uint64_t> argv,
                UserPtr<const uint64_t> envp);
 Control Execveat(Task& task, Context& context, Fd dirfd, UserCString path,
@@ -20,8 +20,6 @@ Result<int64_t> Clone(Task& task, Context& context, uint64_t flags, uint64_t sta
 Result<int64_t> Clone3(Task& task, Context& context, UserAddr args, size_t size);
 Result<int64_t> Fork(Task& task, Context& context);
 Result<int64_t> Vfork(Task& task, Context& context);
-Result<Unit> Unshare(Task& task, uint64_t flags);
-Result<Unit> Setns(Task& task, Fd fd, int type);
 
 }  // namespace syscalls
 

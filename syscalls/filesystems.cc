@@ -80,12 +80,12 @@ Result<Ref<Inode>> CreateProc(const FilesystemRequest& request) {
 Status RefuseOption(const MountOption& option) { return Errno(EINVAL); }
 
 Result<Ref<Inode>> CreateSysfs(const FilesystemRequest& request) {
-  return sentry::CreateSys(Ref<sentry::NetworkNamespace>::Share(request.kernel.network()));
+  return sentry::CreateSys(Ref<sentry::NetworkNamespace>::Share(request.namespaces.network()));
 }
 
-// The only one of the IPC namespace.
+// The only one of an IPC namespace.
 Result<Ref<Inode>> CreateMqueue(const FilesystemRequest& request) {
-  return request.kernel.ipc().mqueues->Root();
+  return request.namespaces.ipc().mqueues->Root();
 }
 
 // Options as of a tmpfs; the instance of Linux, of which there is one, ignores them as well.

@@ -10,12 +10,14 @@
 #include "sentry/fs/mount_options.h"
 #include "sentry/task/credentials.h"
 #include "sentry/task/kernel.h"
+#include "sentry/task/namespaces.h"
 
 namespace syscalls {
 
 // What a new instance is made of.
 struct FilesystemRequest {
   sentry::Kernel& kernel;
+  const sentry::Namespaces& namespaces;  // Whose contents mqueue and sysfs show.
   const sentry::Credentials& creds;  // Owner of what the options leave open.
   const sentry::MountOptions& options;
 };

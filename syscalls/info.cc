@@ -13,6 +13,7 @@
 #include <span>
 
 #include "sentry/task/kernel.h"
+#include "sentry/task/namespaces.h"
 #include "sentry/task/wait.h"
 #include "sentry/time/clocks.h"
 #include "sentry/time/process_timers.h"
@@ -33,12 +34,13 @@ void SetField(char (&field)[65], std::string_view text) {
 Status Uname(Task& task, UserPtr<abi::Utsname> out) {
   abi::Utsname name;
   SetField(name.sysname, "Linux");
-  SetField(name.nodename, task.kernel().hostname());
+  const auto names = task.namespaces().uts().names();
+  SetField(name.nodename, names.host);
   // What the ABI document describes.
   SetField(name.release, "6.18.0");
   SetField(name.version, "#1 SMP PREEMPT_DYNAMIC sandbox");
   SetField(name.machine, "x86_64");
-  SetField(name.domainname, task.kernel().domainname());
+  SetField(name.domainname, names.domain);
   return task.mem().Write(out, name);
 }
 
@@ -47,7 +49,7 @@ Status Sethostname(Task& task, UserAddr name, int length) {
   if (length < 0 || length > kMaxHostname) return Errno(EINVAL);
   std::string text(static_cast<size_t>(length), '\0');
   TRY(task.mem().ReadBytes(name, std::as_writable_bytes(std::span(text))));
-  task.kernel().set_hostname(text.substr(0, text.find('\0')));
+  task.namespaces().uts().set_hostname(text.substr(0, text.find('\0')));
   return kOk;
 }
 
@@ -56,7 +58,7 @@ Status Setdomainname(Task& task, UserAddr name, int length) {
   if (length < 0 || length > kMaxHostname) return Errno(EINVAL);
   std::string text(static_cast<size_t>(length), '\0');
   TRY(task.mem().ReadBytes(name, std::as_writable_bytes(std::span(text))));
-  task.kernel().set_domainname(text.substr(0, text.find('\0')));
+  task.namespaces().uts().set_domainname(text.substr(0, text.find('\0')));
   return kOk;
 }
 
@@ -121,11 +123,11 @@ Status ChangeLimit(Task& task, sentry::ThreadGroup& group, uint32_t resource,
                    const abi::Rlimit* value, abi::Rlimit* old) {
   const bool privileged = HasCapability(task, CAP_SYS_RESOURCE);
   absl::MutexLock lock(&task.kernel().mu());
-  rlimit& limit = group.limits[resource];
+  const rlimit& limit = group.limits[resource];
   if (old != nullptr) *old = {limit.rlim_cur, limit.rlim_max};
   if (value == nullptr) return kOk;
   if (value->maximum > limit.rlim_max && !privileged) return Errno(EPERM);
-  limit = {value->current, value->maximum};
+  group.limits.Set(resource, {value->current, value->maximum});
   if ((kHostLimits >> resource & 1) != 0 && !group.tasks.empty()) {
     group.host_limits |= 1u << resource;
     group.tasks.front()->SetHostLimitLocked(static_cast<int>(resource), value->current);

@@ -66,8 +66,10 @@ Status MountNew(Task& task, const Path& at, uint64_t flags, const NewMount& requ
   const FilesystemType* const type = FindFilesystem(request.type);
   if (type == nullptr) return Errno(ENODEV);
   const sentry::MountOptions options = sentry::ParseMountOptions(request.options);
-  Ref<sentry::Inode> root = TRY(CreateFilesystem(
-      *type, {.kernel = task.kernel(), .creds = task.creds(), .options = options}));
+  Ref<sentry::Inode> root = TRY(CreateFilesystem(*type, {.kernel = task.kernel(),
+                                                         .namespaces = task.namespaces(),
+                                                         .creds = task.creds(),
+                                                         .options = options}));
   const Ref<sentry::Superblock> superblock =
       TRY(task.vfs().NewSuperblock(std::move(root), request.type));
   superblock->set_read_only((flags & MS_RDONLY) != 0);

@@ -13,6 +13,7 @@
 #include "sentry/ipc/namespace.h"
 #include "sentry/net/netlink/netlink_socket.h"
 #include "sentry/task/kernel.h"
+#include "sentry/task/namespaces.h"
 #include "sentry/time/clocks.h"
 #include "syscalls/common.h"
 #include "syscalls/ipc.h"
@@ -31,7 +32,7 @@ using sentry::MqWait;
 constexpr uint32_t kPriorities = 32768;  // MQ_PRIO_MAX
 constexpr size_t kMaxName = 255;         // NAME_MAX
 
-Mqueues& Queues(Task& task) { return *task.kernel().ipc().mqueues; }
+Mqueues& Queues(Task& task) { return *task.namespaces().ipc().mqueues; }
 
 // The name without the slash that the C library strips: one component.
 Result<std::string> ReadName(Task& task, UserCString user) {
@@ -150,6 +151,7 @@ Status MqTimedsend(Task& task, Fd fd, UserAddr message, uint64_t size, uint32_t 
   if (!file->flags().writable()) return Errno(EBADF);
   Mqueue& queue = static_cast<MqueueFile&>(*file).queue();
   if (size > static_cast<uint64_t>(queue.size().bytes)) return Errno(EMSGSIZE);
+  const sentry::BudgetShare share = TRY(queue.table().senders().Take(size));
   MqWait wait;
   wait.message.priority = priority;
   wait.message.text.resize(size);

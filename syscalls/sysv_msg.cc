@@ -5,6 +5,7 @@
 
 #include "sentry/ipc/namespace.h"
 #include "sentry/task/kernel.h"
+#include "sentry/task/namespaces.h"
 #include "syscalls/common.h"
 #include "syscalls/ipc.h"
 
@@ -25,7 +26,7 @@ using sentry::Messages;
 
 constexpr uint64_t kTypeSize = sizeof(int64_t);
 
-Messages& Queues(Task& task) { return *task.kernel().ipc().messages; }
+Messages& Queues(Task& task) { return *task.namespaces().ipc().messages; }
 
 // Repeats `attempt` while it answers EAGAIN: `busy` is what IPC_NOWAIT makes of that.
 template <typename Attempt>
@@ -100,6 +101,7 @@ Status Msgsnd(Task& task, int id, UserAddr user, uint64_t size, int flags) {
     return Errno(EINVAL);
   }
   if (message.type < 1) return Errno(EINVAL);
+  const sentry::BudgetShare share = TRY(queues.senders().Take(size));
   message.text.resize(size);
   TRY(task.mem().ReadBytes(UserAddr{user.raw + kTypeSize},
                            std::as_writable_bytes(std::span(message.text))));

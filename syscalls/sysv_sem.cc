@@ -6,6 +6,7 @@
 
 #include "sentry/ipc/namespace.h"
 #include "sentry/task/kernel.h"
+#include "sentry/task/namespaces.h"
 #include "syscalls/common.h"
 #include "syscalls/ipc.h"
 
@@ -23,7 +24,7 @@ using sentry::Semaphores;
 using sentry::SemOperation;
 using sentry::SemWait;
 
-Semaphores& Sems(Task& task) { return *task.kernel().ipc().semaphores; }
+Semaphores& Sems(Task& task) { return *task.namespaces().ipc().semaphores; }
 
 Status Operate(Task& task, int id, UserPtr<const abi::Sembuf> user, uint32_t count,
                Deadline deadline) {

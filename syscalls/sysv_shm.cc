@@ -8,6 +8,7 @@
 #include "absl/strings/str_format.h"
 #include "sentry/ipc/namespace.h"
 #include "sentry/task/kernel.h"
+#include "sentry/task/namespaces.h"
 #include "syscalls/common.h"
 #include "syscalls/ipc.h"
 #include "syscalls/memory.h"
@@ -30,7 +31,7 @@ using sentry::ShmSegment;
 // What the segment is called while it is being mapped, in the table of the host process.
 constexpr int kGuestFd = 1019;
 
-SharedMemory& Shm(Task& task) { return *task.kernel().ipc().shared_memory; }
+SharedMemory& Shm(Task& task) { return *task.namespaces().ipc().shared_memory; }
 
 uint64_t RoundUp(uint64_t bytes) { return (bytes + kPageSize - 1) & ~(kPageSize - 1); }
 
@@ -132,13 +133,14 @@ Result<int> Shmget(Task& task, int32_t key, uint64_t size, int flags) {
 
 Result<uint64_t> Shmat(Task& task, Context& context, int id, uint64_t addr, int flags) {
   const Attachment at = TRY(CheckArguments(id, addr, flags));
-  ShmAttachments& attachments = sentry::AttachmentsOf(task.mm(), Shm(task));
+  sentry::ShmSpaces& spaces = sentry::AttachmentsOf(task.mm());
+  ShmAttachments& attachments = spaces.Of(Shm(task));
   const IpcCaller caller = CallerOf(task);
-  attachments.set_last_user(caller.pid);
+  spaces.set_last_user(caller.pid);
   // Another thread of the process may be at it. It holds the lock for two calls that the host makes
   // at once, and nothing of another process depends on it.
   task.kernel().platform().EnterBlocking();
-  absl::MutexLock lock(&attachments.attach_mu());
+  absl::MutexLock lock(&spaces.attach_mu());
   task.kernel().platform().LeaveBlocking();
   const Ref<ShmSegment> segment = TRY(Shm(task).Use(caller, id, at.wanted, attachments));
   Result<uint64_t> mapped = Errno(ENOMEM);
@@ -158,18 +160,28 @@ Result<uint64_t> Shmat(Task& task, Context& context, int id, uint64_t addr, int 
 
 Status Shmdt(Task& task, Context& context, uint64_t addr) {
   if (!Aligned(addr)) return Errno(EINVAL);
-  ShmAttachments& attachments = sentry::AttachmentsOf(task.mm(), Shm(task));
+  sentry::ShmSpaces& spaces = sentry::AttachmentsOf(task.mm());
   task.kernel().platform().EnterBlocking();
-  absl::MutexLock lock(&attachments.attach_mu());
+  absl::MutexLock lock(&spaces.attach_mu());
   task.kernel().platform().LeaveBlocking();
-  const SharedMemory::Detachment found = TRY(Shm(task).FindAttachment(attachments, addr));
+  // Of whatever namespace the segment is.
+  ShmAttachments* attachments = nullptr;
+  SharedMemory::Detachment found;
+  for (ShmAttachments* const one : spaces.All()) {
+    const auto detachment = one->table().FindAttachment(*one, addr);
+    if (!detachment.ok()) continue;
+    attachments = one;
+    found = *detachment;
+    break;
+  }
+  if (attachments == nullptr) return Errno(EINVAL);
   Status unmapped = kOk;
   for (const SharedMemory::Piece& piece : found.pieces) {
     const auto done =
         context.HostCall({.nr = SYS_munmap, .args = {piece.begin, piece.end - piece.begin}});
     if (!done.ok()) unmapped = done.error();
   }
-  Shm(task).Detached(CallerOf(task), attachments, found.segment);
+  attachments->table().Detached(CallerOf(task), *attachments, found.segment);
   return unmapped;
 }
 

@@ -20,6 +20,7 @@
 #include "syscalls/memory_advice.h"
 #include "syscalls/mempolicy.h"
 #include "syscalls/mount.h"
+#include "syscalls/namespaces.h"
 #include "syscalls/open.h"
 #include "syscalls/path.h"
 #include "syscalls/poll.h"

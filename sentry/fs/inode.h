@@ -75,6 +75,8 @@ class Inode : public RefCounted {
   // True when Open is to be called whatever the type: pipes and donated host files, which are
   // reached through /proc/PID/fd.
   virtual bool OpensItself() const { return false; }
+  // True of namespaces, which keep alive by being mounted somewhere (ip-netns(8)).
+  virtual bool BindsAnywhere() const { return false; }
 
   virtual Result<std::string> GetXattr(std::string_view name) { return Errno(EOPNOTSUPP); }
   virtual Status SetXattr(std::string_view name, std::string_view value, int flags) {

@@ -9,6 +9,7 @@
 #include "absl/base/thread_annotations.h"
 #include "base/ref.h"
 #include "sentry/fs/dentry.h"
+#include "sentry/fs/namespace.h"
 #include "sentry/fs/wait_queue.h"
 
 namespace sentry {
@@ -17,14 +18,13 @@ class Vfs;
 
 // Held by the FsContext of the tasks in it and by whoever opened it; a detached tree (fsmount(2),
 // open_tree(2)) has a nameless one, held by its descriptor. Dissolved with the last reference.
-class MountNamespace final : public RefCounted {
+class MountNamespace final : public Namespace {
  public:
   enum class Kind : uint8_t { kNamed, kDetached };
   MountNamespace(Vfs& vfs, Kind kind);
   ~MountNamespace() override;
 
   bool detached() const { return kind_ == Kind::kDetached; }
-  uint64_t ino() const { return ino_; }  // As /proc/PID/ns/mnt shows it.
   // Counts changes; whoever polls /proc/PID/mounts waits in the queue.
   const std::atomic<uint64_t>& events() const { return events_; }
   WaitQueue& changed() { return changed_; }
@@ -37,7 +37,6 @@ class MountNamespace final : public RefCounted {
 
   Vfs& vfs_;
   const Kind kind_;
-  const uint64_t ino_;
   std::atomic<uint64_t> events_{1};
   WaitQueue changed_;
   std::vector<Ref<Mount>> mounts_ ABSL_GUARDED_BY(internal::tree_mu);  // In the order of joining.

@@ -2,19 +2,20 @@
 
 #include "sentry/ipc/namespace.h"
 #include "sentry/task/kernel.h"
+#include "sentry/task/namespaces.h"
 
 namespace sentry {
 
 void ExitIpc(Task& task) {
-  if (MmExtension* const attachments = task.mm_ref()->extension()) {
-    static_cast<ShmAttachments&>(*attachments).set_last_user(task.tgid());
+  if (MmExtension* const spaces = task.mm_ref()->extension()) {
+    static_cast<ShmSpaces&>(*spaces).set_last_user(task.tgid());
   }
   UnshareSemUndo(task);
 }
 
 void ShareSemUndo(Task& parent, Task& child) {
   if (!parent.sem_undo) {
-    parent.sem_undo = MakeRef<SemUndoList>(parent.kernel().ipc().semaphores);
+    parent.sem_undo = MakeRef<SemUndoList>(parent.namespaces().ipc().semaphores);
   }
   child.sem_undo = parent.sem_undo;
 }

@@ -11,6 +11,7 @@
 #include "base/ref.h"
 #include "base/result.h"
 #include "sentry/fs/wait_queue.h"
+#include "sentry/ipc/budget.h"
 #include "sentry/ipc/ids.h"
 
 namespace sentry {
@@ -53,12 +54,16 @@ class Messages final : public RefCounted {
   // What all messages may take in the sentry's memory, whatever the limits say (ENOMEM).
   static constexpr uint64_t kMaxInAll = uint64_t{256} << 20;
   static constexpr uint64_t kOverhead = 96;  // Of a message, about.
+  // Likewise the messages of those who send, and may have to wait for room.
+  static constexpr uint64_t kMaxSending = uint64_t{64} << 20;
 
   Limits limits() const ABSL_LOCKS_EXCLUDED(mu_);
   void set_limits(const Limits& limits) ABSL_LOCKS_EXCLUDED(mu_);
 
   Result<int> Get(const IpcCaller& caller, int32_t key, int flags) ABSL_LOCKS_EXCLUDED(mu_);
   Result<Ref<MessageQueue>> Find(int id) ABSL_LOCKS_EXCLUDED(mu_);
+  // Whoever sends takes a share for his copy of the message.
+  Budget& senders() { return senders_; }
   // One attempt. EACCES, EIDRM; EAGAIN without room. `message` is moved from on success only.
   Status Send(const IpcCaller& caller, MessageQueue& queue, Message& message)
       ABSL_LOCKS_EXCLUDED(mu_);
@@ -88,6 +93,7 @@ class Messages final : public RefCounted {
   static std::list<Message>::iterator Pick(MessageQueue& queue, int64_t type, int flags);
   void TakeLocked(MessageQueue& queue, const Message& message) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
+  Budget senders_{kMaxSending};
   mutable absl::Mutex mu_;  // Before wait queues.
   Limits limits_ ABSL_GUARDED_BY(mu_);
   uint64_t messages_ ABSL_GUARDED_BY(mu_) = 0, bytes_ ABSL_GUARDED_BY(mu_) = 0;  // In all.

@@ -17,6 +17,7 @@
 #include "base/result.h"
 #include "sentry/fs/anon/anon_inode.h"
 #include "sentry/fs/file.h"
+#include "sentry/ipc/budget.h"
 #include "sentry/ipc/ids.h"
 #include "sentry/task/thread_group.h"
 
@@ -84,6 +85,7 @@ class Mqueue final : public AnonInode {
   int64_t count() ABSL_LOCKS_EXCLUDED(mu_);
   Size size() const { return size_; }
   const std::string& name() const { return name_; }
+  Mqueues& table() const { return *table_; }
   uint32_t owner() const { return owner_; }
   uint64_t charged() const { return charged_; }
 
@@ -132,6 +134,8 @@ class Mqueues final : public RefCounted {
   };
   static constexpr int64_t kHardMessages = 65536, kHardBytes = 16 << 20;
   static constexpr uint64_t kMaxInAll = uint64_t{512} << 20;  // Bytes, whatever the limits say.
+  // Likewise the messages of those who send, and may have to wait for room.
+  static constexpr uint64_t kMaxSending = uint64_t{128} << 20;
 
   Limits limits() const ABSL_LOCKS_EXCLUDED(mu_);
   void set_limits(const Limits& limits) ABSL_LOCKS_EXCLUDED(mu_);
@@ -146,8 +150,10 @@ class Mqueues final : public RefCounted {
   // ENOENT.
   Status Unlink(std::string_view name) ABSL_LOCKS_EXCLUDED(mu_);
   std::vector<Ref<Mqueue>> List() ABSL_LOCKS_EXCLUDED(mu_);
-  // Unlinks all of them.
-  void Clear() ABSL_LOCKS_EXCLUDED(mu_);
+  // The namespace goes: unlinks all of them, and there will be no more (EACCES).
+  void Close() ABSL_LOCKS_EXCLUDED(mu_);
+  // Whoever sends takes a share for his copy of the message.
+  Budget& senders() { return senders_; }
   // A root directory for a mount of the filesystem, and its attributes.
   Ref<Inode> Root();
   Attributes RootAttributes() ABSL_LOCKS_EXCLUDED(mu_);
@@ -158,7 +164,9 @@ class Mqueues final : public RefCounted {
   static Result<uint64_t> ChargeFor(Mqueue::Size size);
   void Return(const Mqueue& queue) ABSL_LOCKS_EXCLUDED(mu_);
 
+  Budget senders_{kMaxSending};
   mutable absl::Mutex mu_;  // Leaf.
+  bool closed_ ABSL_GUARDED_BY(mu_) = false;
   Limits limits_ ABSL_GUARDED_BY(mu_);
   uint64_t charged_in_all_ ABSL_GUARDED_BY(mu_) = 0;
   int queues_ ABSL_GUARDED_BY(mu_) = 0;  // Unlinked ones that are open among them.

@@ -93,6 +93,8 @@ Result<Ref<Mqueue>> Mqueues::Create(std::string_view name, const NewNode& node,
                                     uint64_t memory) {
   const bool privileged = creds.HasCapability(CAP_SYS_RESOURCE);
   absl::MutexLock lock(&mu_);
+  // A mount of the filesystem may outlive its namespace.
+  if (closed_) return Errno(EACCES);
   if (by_name_.contains(name)) return Errno(EEXIST);
   if (queues_ >= limits_.queues_max && !privileged) return Errno(ENOSPC);
   const Mqueue::Size size = wanted.value_or(
@@ -147,9 +149,10 @@ std::vector<Ref<Mqueue>> Mqueues::List() {
   return queues;
 }
 
-void Mqueues::Clear() {
+void Mqueues::Close() {
   std::map<std::string, Ref<Mqueue>, std::less<>> removed;  // Released without the lock.
   absl::MutexLock lock(&mu_);
+  closed_ = true;
   removed.swap(by_name_);
 }
 

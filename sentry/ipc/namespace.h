@@ -2,7 +2,7 @@
 #ifndef SENTRY_IPC_NAMESPACE_H_
 #define SENTRY_IPC_NAMESPACE_H_
 
-#include "base/ref.h"
+#include "sentry/fs/namespace.h"
 #include "sentry/ipc/messages.h"
 #include "sentry/ipc/mqueue.h"
 #include "sentry/ipc/semaphores.h"
@@ -10,10 +10,14 @@
 
 namespace sentry {
 
-class IpcNamespace final : public RefCounted {
+class IpcNamespace final : public Namespace {
  public:
-  // Queues hold the table that names them.
-  ~IpcNamespace() override { mqueues->Clear(); }
+  explicit IpcNamespace(uint64_t ino) : Namespace(NamespaceKind::kIpc, ino) {}
+  // Queues hold the table that names them, processes the segments that they have attached.
+  ~IpcNamespace() override {
+    mqueues->Close();
+    shared_memory->Close();
+  }
 
   const Ref<Semaphores> semaphores = MakeRef<Semaphores>();
   const Ref<Messages> messages = MakeRef<Messages>();

@@ -67,18 +67,38 @@ Result<Semaphores::Attempt> Semaphores::TryLocked(SemaphoreSet& set, SemWait& wa
     return Attempt::kBlocked;
   }
   for (const SemOperation& op : wait.operations) set.semaphores[op.number].pid = wait.pid;
-  if (!adjustments.empty()) {
-    auto& kept = set.undos[wait.undo];
-    for (const auto& [number, adjustment] : adjustments) {
-      kept[number] = static_cast<int16_t>(adjustment);
-    }
-    wait.undo->sets_.try_emplace(&set, SetRef::Share(set));
-  }
+  if (!adjustments.empty()) KeepUndoLocked(set, wait, adjustments);
   set.otime = time(nullptr);
   return Attempt::kDone;
 }
 
+void Semaphores::KeepUndoLocked(SemaphoreSet& set, SemWait& wait,
+                                const std::map<uint16_t, int>& adjustments) {
+  const auto [list, fresh] = set.undos.try_emplace(wait.undo);
+  if (fresh) ++undo_in_all_;
+  auto& kept = list->second;
+  undo_in_all_ -= kept.size();
+  for (const auto& [number, adjustment] : adjustments) {
+    // One that comes to nothing, as after P and V, need not be kept.
+    if (adjustment == 0) {
+      kept.erase(number);
+    } else {
+      kept[number] = static_cast<int16_t>(adjustment);
+    }
+  }
+  undo_in_all_ += kept.size();
+  wait.undo->sets_.try_emplace(&set, SetRef::Share(set));
+}
+
+bool Semaphores::HasUndoRoomLocked(const SemWait& wait) const {
+  const auto most =
+      std::count_if(wait.operations.begin(), wait.operations.end(),
+                    [](const SemOperation& op) { return (op.flags & SEM_UNDO) != 0; });
+  return most == 0 || undo_in_all_ + static_cast<size_t>(most) + 1 <= kMaxUndoInAll;
+}
+
 void Semaphores::FinishLocked(SemWait& wait, int error) {
+  waiting_in_all_ -= wait.operations.size();
   wait.finished = true;
   wait.error = error;
   wait.queue.Notify(POLLIN);
@@ -107,10 +127,13 @@ Result<bool> Semaphores::Operate(const IpcCaller& caller, int id, SemWait& wait)
   }
   const bool alters = Alters(wait);
   TRY(set->perm.Check(caller.creds, alters ? kIpcWrite : kIpcRead));
+  if (!HasUndoRoomLocked(wait)) return Errno(ENOMEM);
   if (TRY(TryLocked(*set, wait)) == Attempt::kDone) {
     if (alters) WakeLocked(*set);
     return true;
   }
+  if (waiting_in_all_ + wait.operations.size() > kMaxWaitingInAll) return Errno(ENOMEM);
+  waiting_in_all_ += wait.operations.size();
   wait.set = set;
   set->waiting.push_back(&wait);
   return false;
@@ -126,6 +149,7 @@ Status Semaphores::Cancel(SemWait& wait, Errno error) {
   absl::MutexLock lock(&mu_);
   if (wait.finished) return wait.error == 0 ? kOk : Status(Errno(wait.error));
   wait.set->waiting.remove(&wait);
+  waiting_in_all_ -= wait.operations.size();
   wait.finished = true;
   return error;
 }
@@ -141,6 +165,7 @@ void Semaphores::ApplyAtExit(SemUndoList& undo) {
   for (const auto& [set, ref] : sets) {
     const auto found = set->undos.extract(&undo);
     if (found.empty()) continue;
+    undo_in_all_ -= found.mapped().size() + 1;
     for (const auto& [number, adjustment] : found.mapped()) {
       if (adjustment == 0) continue;
       auto& semaphore = set->semaphores[number];

@@ -78,10 +78,12 @@ Status Semaphores::Remove(const IpcCaller& caller, int id) {
   absl::MutexLock lock(&mu_);
   set = TRY(table_.Find(id));
   TRY(set->perm.CheckOwner(caller.creds));
-  set->removed = true;
   in_all_ -= static_cast<int>(set->semaphores.size());
   // The undo lists forget the set, which lives on until this function lets go of it.
-  for (const auto& [undo, adjustments] : set->undos) undo->sets_.erase(set.get());
+  for (const auto& [undo, adjustments] : set->undos) {
+    undo->sets_.erase(set.get());
+    undo_in_all_ -= adjustments.size() + 1;
+  }
   set->undos.clear();
   while (!set->waiting.empty()) {
     SemWait* const wait = set->waiting.front();
@@ -127,7 +129,9 @@ Status Semaphores::SetValue(const IpcCaller& caller, int id, int number, int val
   const SetRef set = TRY(table_.Find(id));
   if (number < 0 || static_cast<size_t>(number) >= set->semaphores.size()) return Errno(EINVAL);
   TRY(set->perm.Check(caller.creds, kIpcWrite));
-  for (auto& [undo, adjustments] : set->undos) adjustments.erase(static_cast<uint16_t>(number));
+  for (auto& [undo, adjustments] : set->undos) {
+    undo_in_all_ -= adjustments.erase(static_cast<uint16_t>(number));
+  }
   set->semaphores[static_cast<size_t>(number)] = {static_cast<uint16_t>(value), caller.pid};
   set->ctime = time(nullptr);
   WakeLocked(*set);
@@ -141,7 +145,10 @@ Status Semaphores::SetValues(const IpcCaller& caller, int id, std::span<const ui
   const SetRef set = TRY(FindFor(caller, id, kIpcWrite));
   // The set was asked for its size, and may be another one since.
   if (set->semaphores.size() != values.size()) return Errno(EIDRM);
-  for (auto& [undo, adjustments] : set->undos) adjustments.clear();
+  for (auto& [undo, adjustments] : set->undos) {
+    undo_in_all_ -= adjustments.size();
+    adjustments.clear();
+  }
   for (size_t i = 0; i < values.size(); ++i) set->semaphores[i] = {values[i], caller.pid};
   set->ctime = time(nullptr);
   WakeLocked(*set);

@@ -40,8 +40,7 @@ struct SemaphoreSet final : RefCounted {
 
   IpcPermissions perm;
   std::vector<Semaphore> semaphores;
-  int64_t otime = 0, ctime = 0;  // Seconds since the epoch.
-  bool removed = false;
+  int64_t otime = 0, ctime = 0;       // Seconds since the epoch.
   std::list<class SemWait*> waiting;  // In the order they came.
   std::map<SemUndoList*, Adjustments> undos;
 };
@@ -54,9 +53,6 @@ class SemUndoList final : public RefCounted {
   ~SemUndoList() override;
   // Whose the values are that the end changes.
   void set_pid(int32_t pid) { pid_.store(pid, std::memory_order_relaxed); }
-  class Semaphores& table() const {
-    return *table_;
-  }
 
  private:
   friend class Semaphores;
@@ -103,6 +99,9 @@ class Semaphores final : public RefCounted {
   static constexpr int kMaxValue = 32767;  // SEMVMX, and SEMAEM.
   // More than this are refused whatever the limits say: they lie in the sentry's memory.
   static constexpr int kMaxInAll = 4 << 20;
+  // Likewise adjustments of SEM_UNDO, and what they hang on (ENOMEM): some 100 bytes each.
+  static constexpr size_t kMaxUndoInAll = 512 << 10;
+  static constexpr size_t kMaxWaitingInAll = 2 << 20;  // Operations of who waits (ENOMEM).
 
   Limits limits() const ABSL_LOCKS_EXCLUDED(mu_);
   void set_limits(const Limits& limits) ABSL_LOCKS_EXCLUDED(mu_);
@@ -148,10 +147,14 @@ class Semaphores final : public RefCounted {
   // sem_operations.cc
   enum class Attempt : uint8_t { kDone, kBlocked };
   // All operations or none. EAGAIN, ERANGE; `wait.blocked_at` otherwise.
-  static Result<Attempt> TryLocked(SemaphoreSet& set, SemWait& wait);
+  Result<Attempt> TryLocked(SemaphoreSet& set, SemWait& wait) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Whether the adjustments that `wait` may leave behind have room.
+  bool HasUndoRoomLocked(const SemWait& wait) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void KeepUndoLocked(SemaphoreSet& set, SemWait& wait, const std::map<uint16_t, int>& adjustments)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Gives everybody who can go on now his turn.
   void WakeLocked(SemaphoreSet& set) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  static void FinishLocked(SemWait& wait, int error);
+  void FinishLocked(SemWait& wait, int error) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void ApplyAtExit(SemUndoList& undo) ABSL_LOCKS_EXCLUDED(mu_);
 
   Result<SetRef> FindFor(const IpcCaller& caller, int id, uint32_t wanted) const
@@ -161,6 +164,8 @@ class Semaphores final : public RefCounted {
   mutable absl::Mutex mu_;  // Before wait queues.
   Limits limits_ ABSL_GUARDED_BY(mu_);
   int in_all_ ABSL_GUARDED_BY(mu_) = 0;
+  size_t waiting_in_all_ ABSL_GUARDED_BY(mu_) = 0;
+  size_t undo_in_all_ ABSL_GUARDED_BY(mu_) = 0;  // Adjustments, and lists by set.
   IpcTable<SemaphoreSet> table_ ABSL_GUARDED_BY(mu_);
 };
 

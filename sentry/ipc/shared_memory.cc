@@ -73,15 +73,22 @@ Result<SharedMemory::SegmentRef> SharedMemory::Make(const IpcCaller& caller, int
 }
 
 Result<int> SharedMemory::Get(const IpcCaller& caller, int32_t key, uint64_t size, int flags) {
-  Sweep();
-  absl::MutexLock lock(&mu_);
+  SweepNowAndThen();
   const auto large_enough = [size](const ShmSegment& segment) -> Status {
     return segment.size < size ? Status(Errno(EINVAL)) : kOk;
   };
   const auto make = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     return Make(caller, key, size, flags);
   };
-  return IpcGet(table_, caller.creds, key, flags, limits_.mni, large_enough, make);
+  const auto get = [&] {
+    absl::MutexLock lock(&mu_);
+    return IpcGet(table_, caller.creds, key, flags, limits_.mni, large_enough, make);
+  };
+  const Result<int> id = get();
+  if (id.ok() || id.error() != Errno(ENOSPC)) return id;
+  // There may be room that nobody has noticed yet.
+  Sweep();
+  return get();
 }
 
 Result<SharedMemory::SegmentRef> SharedMemory::Use(const IpcCaller& caller, int id, uint32_t wanted,
@@ -96,6 +103,7 @@ Result<SharedMemory::SegmentRef> SharedMemory::Use(const IpcCaller& caller, int 
   if (segment->destroyed) return Errno(EIDRM);
   TRY(segment->perm.Check(caller.creds, wanted));
   ++segment->attaching;
+  ++segment->uses;
   segment->users.insert(&user);
   user.segments_.try_emplace(segment.get(), segment);
   return segment;
@@ -110,7 +118,7 @@ void SharedMemory::Attached(const IpcCaller& caller, ShmSegment& segment, bool m
 }
 
 Result<SharedMemory::Info> SharedMemory::InfoOf(const SegmentRef& segment) {
-  const uint64_t attachments = CountAttachments(segment);
+  const uint64_t attachments = CountAttachments({segment}).front();
   absl::MutexLock lock(&mu_);
   if (segment->destroyed) return Errno(EINVAL);
   return Info{.perm = segment->perm,

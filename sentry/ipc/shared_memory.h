@@ -37,29 +37,52 @@ struct ShmSegment final : RefCounted {
   int32_t last = 0;                       // Guarded. Who attached or detached last.
   bool destroyed = false;                 // Guarded. Out of the table.
   int attaching = 0;                      // Guarded. Between Use and Attached.
+  uint64_t uses = 0;                      // Guarded. Calls of Use, ever.
   std::set<class ShmAttachments*> users;  // Guarded. Those who may have it mapped.
 };
 
-// What one address space has attached, and those that were forked from it. Hangs on an Mm.
-class ShmAttachments final : public MmExtension {
+// What one address space has attached of one namespace, and those that were forked from it.
+class ShmAttachments final {
  public:
-  ShmAttachments(Ref<class SharedMemory> table, Mm& mm);
-  ~ShmAttachments() override;
-  std::unique_ptr<MmExtension> Fork(Mm& child) override;
+  ShmAttachments(Ref<class SharedMemory> table, Mm& mm, class ShmSpaces& spaces);
+  ~ShmAttachments();
+  std::unique_ptr<ShmAttachments> Fork(Mm& child, ShmSpaces& spaces);
+  class SharedMemory& table() const {
+    return *table_;
+  }
+
+ private:
+  friend class SharedMemory;
+  const Ref<class SharedMemory> table_;
+  Mm& mm_;
+  ShmSpaces& spaces_;
+  std::map<ShmSegment*, Ref<ShmSegment>> segments_;  // Guarded by the table's lock.
+};
+
+// All that an address space has attached: of more than one namespace when its process went from one
+// to another (unshare(2)). Hangs on an Mm. Thread-safe.
+class ShmSpaces final : public MmExtension {
+ public:
+  explicit ShmSpaces(Mm& mm) : mm_(mm) {}
+  std::unique_ptr<MmExtension> Fork(Mm& child) override ABSL_LOCKS_EXCLUDED(mu_);
+
+  // Made at first use; stays. Those of all namespaces, the oldest first.
+  ShmAttachments& Of(SharedMemory& table) ABSL_LOCKS_EXCLUDED(mu_);
+  std::vector<ShmAttachments*> All() ABSL_LOCKS_EXCLUDED(mu_);
 
   // Held while the host maps: one descriptor number serves all threads of a process. Nobody else's
   // calls wait for it.
   absl::Mutex& attach_mu() { return attach_mu_; }
   // The process that used the memory last, for what its end leaves behind.
   void set_last_user(int32_t pid) { last_user_.store(pid, std::memory_order_relaxed); }
+  int32_t last_user() const { return last_user_.load(std::memory_order_relaxed); }
 
  private:
-  friend class SharedMemory;
-  const Ref<class SharedMemory> table_;
   Mm& mm_;
   absl::Mutex attach_mu_;
   std::atomic<int32_t> last_user_{0};
-  std::map<ShmSegment*, Ref<ShmSegment>> segments_;  // Guarded by the table's lock.
+  absl::Mutex mu_;  // Leaf.
+  std::vector<std::unique_ptr<ShmAttachments>> attachments_ ABSL_GUARDED_BY(mu_);
 };
 
 // What the commands *_STAT tell.
@@ -124,19 +147,28 @@ class SharedMemory final : public RefCounted {
   Totals Count() ABSL_LOCKS_EXCLUDED(mu_);
   // /proc/sysvipc/shm, for who may read.
   std::string Table() ABSL_LOCKS_EXCLUDED(mu_);
+  // The namespace goes: what is attached lives on until it no longer is.
+  void Close() ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
+  static constexpr int kFirstSweep = 16;
+
   friend class ShmAttachments;
   using SegmentRef = Ref<ShmSegment>;
 
   Result<SegmentRef> Make(const IpcCaller& caller, int32_t key, uint64_t size, int flags)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // How often the host has it mapped now. Asks other processes.
-  uint64_t CountAttachments(const SegmentRef& segment) ABSL_LOCKS_EXCLUDED(mu_);
+  // How often the host has each of them mapped now. Asks every process that may have one, once.
+  std::vector<uint64_t> CountAttachments(const std::vector<SegmentRef>& segments)
+      ABSL_LOCKS_EXCLUDED(mu_);
   // Lets go of a segment that is to go (SHM_DEST) when nobody has it any more: whether it went.
   bool DestroyIfUnused(const SegmentRef& segment) ABSL_LOCKS_EXCLUDED(mu_);
-  // The same for all: what was unmapped unasked is found here.
+  // The same for all of them.
+  void DestroyUnused(const std::vector<SegmentRef>& segments) ABSL_LOCKS_EXCLUDED(mu_);
+  // The same for all there are: what was unmapped unasked is found here.
   void Sweep() ABSL_LOCKS_EXCLUDED(mu_);
+  // The same, when so many wait for their end that it is worth asking everybody.
+  void SweepNowAndThen() ABSL_LOCKS_EXCLUDED(mu_);
   Result<Info> InfoOf(const SegmentRef& segment) ABSL_LOCKS_EXCLUDED(mu_);
   void Inherit(ShmAttachments& from, ShmAttachments& to) ABSL_LOCKS_EXCLUDED(mu_);
   void Leave(ShmAttachments& user) ABSL_LOCKS_EXCLUDED(mu_);
@@ -144,12 +176,13 @@ class SharedMemory final : public RefCounted {
   mutable absl::Mutex mu_;
   Limits limits_ ABSL_GUARDED_BY(mu_);
   uint64_t pages_ ABSL_GUARDED_BY(mu_) = 0;
-  int doomed_ ABSL_GUARDED_BY(mu_) = 0;  // Segments with SHM_DEST.
+  int doomed_ ABSL_GUARDED_BY(mu_) = 0;                // Segments with SHM_DEST.
+  int next_sweep_ ABSL_GUARDED_BY(mu_) = kFirstSweep;  // At so many of them.
   IpcTable<ShmSegment> table_ ABSL_GUARDED_BY(mu_);
 };
 
 // The attachments of an address space, made at first use.
-ShmAttachments& AttachmentsOf(Mm& mm, SharedMemory& table);
+ShmSpaces& AttachmentsOf(Mm& mm);
 
 }  // namespace sentry
 

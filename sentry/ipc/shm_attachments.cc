@@ -21,19 +21,46 @@ std::vector<HostRange> RangesOf(Mm& mm) {
 
 }  // namespace
 
-ShmAttachments& AttachmentsOf(Mm& mm, SharedMemory& table) {
-  if (MmExtension* const known = mm.extension()) return static_cast<ShmAttachments&>(*known);
-  return static_cast<ShmAttachments&>(
-      mm.AddExtension(std::make_unique<ShmAttachments>(Ref<SharedMemory>::Share(table), mm)));
+ShmSpaces& AttachmentsOf(Mm& mm) {
+  if (MmExtension* const known = mm.extension()) return static_cast<ShmSpaces&>(*known);
+  return static_cast<ShmSpaces&>(mm.AddExtension(std::make_unique<ShmSpaces>(mm)));
 }
 
-ShmAttachments::ShmAttachments(Ref<SharedMemory> table, Mm& mm)
-    : table_(std::move(table)), mm_(mm) {}
+ShmAttachments& ShmSpaces::Of(SharedMemory& table) {
+  absl::MutexLock lock(&mu_);
+  for (const auto& one : attachments_) {
+    if (&one->table() == &table) return *one;
+  }
+  attachments_.push_back(
+      std::make_unique<ShmAttachments>(Ref<SharedMemory>::Share(table), mm_, *this));
+  return *attachments_.back();
+}
+
+std::vector<ShmAttachments*> ShmSpaces::All() {
+  std::vector<ShmAttachments*> all;
+  absl::MutexLock lock(&mu_);
+  all.reserve(attachments_.size());
+  for (const auto& one : attachments_) all.push_back(one.get());
+  return all;
+}
+
+std::unique_ptr<MmExtension> ShmSpaces::Fork(Mm& child) {
+  auto copy = std::make_unique<ShmSpaces>(child);
+  for (ShmAttachments* const one : All()) {
+    std::unique_ptr<ShmAttachments> forked = one->Fork(child, *copy);
+    absl::MutexLock lock(&copy->mu_);
+    copy->attachments_.push_back(std::move(forked));
+  }
+  return copy;
+}
+
+ShmAttachments::ShmAttachments(Ref<SharedMemory> table, Mm& mm, ShmSpaces& spaces)
+    : table_(std::move(table)), mm_(mm), spaces_(spaces) {}
 
 ShmAttachments::~ShmAttachments() { table_->Leave(*this); }
 
-std::unique_ptr<MmExtension> ShmAttachments::Fork(Mm& child) {
-  auto copy = std::make_unique<ShmAttachments>(table_, child);
+std::unique_ptr<ShmAttachments> ShmAttachments::Fork(Mm& child, ShmSpaces& spaces) {
+  auto copy = std::make_unique<ShmAttachments>(table_, child, spaces);
   table_->Inherit(*this, *copy);
   return copy;
 }
@@ -52,7 +79,7 @@ void SharedMemory::Leave(ShmAttachments& user) {
     for (const auto& [segment, ref] : segments) {
       segment->users.erase(&user);
       segment->dtime = time(nullptr);
-      segment->last = user.last_user_.load(std::memory_order_relaxed);
+      segment->last = user.spaces_.last_user();
     }
   }
   // Those that others may have are looked at when somebody asks: the end of a process is no time to
@@ -66,22 +93,32 @@ void SharedMemory::Leave(ShmAttachments& user) {
   }
 }
 
-uint64_t SharedMemory::CountAttachments(const SegmentRef& segment) {
-  std::vector<Ref<Mm>> memories;
+std::vector<uint64_t> SharedMemory::CountAttachments(const std::vector<SegmentRef>& segments) {
+  std::map<Mm*, Ref<Mm>> memories;
+  std::map<std::pair<uint64_t, uint64_t>, uint64_t> counts;  // By device and inode.
   {
     absl::MutexLock lock(&mu_);
-    for (ShmAttachments* const user : segment->users) {
-      // One that is just being destroyed has nothing mapped any more.
-      if (user->mm_.TryAddRef()) memories.push_back(Ref<Mm>::Adopt(&user->mm_));
+    for (const SegmentRef& segment : segments) {
+      counts[{segment->host_dev, segment->host_ino}] = 0;
+      for (ShmAttachments* const user : segment->users) {
+        if (memories.contains(&user->mm_)) continue;
+        // One that is just being destroyed has nothing mapped any more.
+        if (user->mm_.TryAddRef()) memories[&user->mm_] = Ref<Mm>::Adopt(&user->mm_);
+      }
     }
   }
-  uint64_t count = 0;
-  for (const Ref<Mm>& mm : memories) {
-    const std::vector<HostRange> ranges = RangesOf(*mm);
-    count += static_cast<uint64_t>(std::count_if(
-        ranges.begin(), ranges.end(), [&](const HostRange& r) { return Maps(r, *segment); }));
+  for (const auto& [mm, ref] : memories) {
+    for (const HostRange& range : RangesOf(*mm)) {
+      const auto it = counts.find({range.dev, range.ino});
+      if (it != counts.end()) ++it->second;
+    }
   }
-  return count;
+  std::vector<uint64_t> result;
+  result.reserve(segments.size());
+  for (const SegmentRef& segment : segments) {
+    result.push_back(counts[{segment->host_dev, segment->host_ino}]);
+  }
+  return result;
 }
 
 bool SharedMemory::DestroyIfUnused(const SegmentRef& segment) {
@@ -90,17 +127,31 @@ bool SharedMemory::DestroyIfUnused(const SegmentRef& segment) {
     if (segment->destroyed) return true;
     if ((segment->perm.mode & kDest) == 0) return false;
   }
-  if (CountAttachments(segment) != 0) return false;
+  DestroyUnused({segment});
   absl::MutexLock lock(&mu_);
-  if (segment->destroyed) return true;
-  if (segment->attaching != 0) return false;
-  segment->destroyed = true;
-  --doomed_;
-  pages_ -= (segment->size + 4095) / 4096;
-  for (ShmAttachments* const user : segment->users) user->segments_.erase(segment.get());
-  segment->users.clear();
-  (void)table_.Remove(*segment);
-  return true;
+  return segment->destroyed;
+}
+
+void SharedMemory::DestroyUnused(const std::vector<SegmentRef>& segments) {
+  std::vector<uint64_t> uses;
+  {
+    absl::MutexLock lock(&mu_);
+    for (const SegmentRef& segment : segments) uses.push_back(segment->uses);
+  }
+  const std::vector<uint64_t> counts = CountAttachments(segments);
+  absl::MutexLock lock(&mu_);
+  for (size_t i = 0; i < segments.size(); ++i) {
+    ShmSegment& segment = *segments[i];
+    // Whoever attached it meanwhile was not counted.
+    if (counts[i] != 0 || segment.attaching != 0 || segment.uses != uses[i]) continue;
+    if (segment.destroyed || (segment.perm.mode & kDest) == 0) continue;
+    segment.destroyed = true;
+    --doomed_;
+    pages_ -= (segment.size + 4095) / 4096;
+    for (ShmAttachments* const user : segment.users) user->segments_.erase(&segment);
+    segment.users.clear();
+    (void)table_.Remove(segment);
+  }
 }
 
 void SharedMemory::Sweep() {
@@ -112,7 +163,28 @@ void SharedMemory::Sweep() {
       if ((segment->perm.mode & kDest) != 0) doomed.push_back(segment);
     }
   }
-  for (const SegmentRef& segment : doomed) (void)DestroyIfUnused(segment);
+  DestroyUnused(doomed);
+  absl::MutexLock lock(&mu_);
+  next_sweep_ = std::max(kFirstSweep, 2 * doomed_);
+}
+
+void SharedMemory::SweepNowAndThen() {
+  {
+    absl::MutexLock lock(&mu_);
+    if (doomed_ < next_sweep_) return;
+  }
+  Sweep();
+}
+
+void SharedMemory::Close() {
+  {
+    absl::MutexLock lock(&mu_);
+    for (const auto& [index, segment] : table_.objects()) {
+      if ((segment->perm.mode & kDest) == 0) ++doomed_;
+      segment->perm.mode |= kDest;
+    }
+  }
+  Sweep();
 }
 
 // ksys_shmdt(): the first mapping that lies where the segment's start would be at `addr`, and what

@@ -9,6 +9,7 @@
 #include "sentry/net/inet/inet_socket.h"
 #include "sentry/net/unix/unix_socket.h"
 #include "sentry/task/kernel.h"
+#include "sentry/task/namespaces.h"
 #include "sentry/task/task.h"
 
 namespace sentry {
@@ -16,7 +17,7 @@ namespace {
 
 // The host's, where the sandbox uses a network of the host; else of this sandbox alone.
 Result<Ref<Socket>> CreateInternet(Task& task, const SocketKind& what, OpenFlags flags) {
-  if (task.kernel().network().net_client() != nullptr) return HostSocket::Create(task, what, flags);
+  if (task.namespaces().network().net_client() != nullptr) return HostSocket::Create(task, what, flags);
   return CreateInetSocket(task, what, flags);
 }
 

@@ -10,6 +10,7 @@
 
 #include "sentry/fs/anon/pidfd.h"
 #include "sentry/ipc/exit.h"
+#include "sentry/task/namespaces.h"
 #include "sentry/task/task_builder.h"
 #include "sentry/task/task_limit.h"
 #include "sentry/time/process_timers.h"
@@ -24,8 +25,8 @@
 namespace sentry {
 namespace {
 
-constexpr uint64_t kNamespaces =
-    CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWCGROUP;
+// Those of which there is one.
+constexpr uint64_t kOnlyNamespaces = CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWCGROUP;
 constexpr int kCapSysAdmin = 21;
 // More tasks than these the sandbox does not hold, whatever RLIMIT_NPROC says.
 std::atomic<size_t> g_most_tasks = 32768;
@@ -42,9 +43,13 @@ Status CheckFlags(const CloneArgs& args, const Credentials& creds) {
   if (has(CLONE_PIDFD) && has(CLONE_PARENT_SETTID) && args.pidfd == args.parent_tid) {
     return Errno(EINVAL);
   }
-  // Namespaces are the sandbox's own and come later: as for a user who may not make any.
-  if (has(kNamespaces)) return Errno(EPERM);
-  if (has(CLONE_NEWNS) && !creds.HasCapability(kCapSysAdmin)) return Errno(EPERM);
+  // As for a user who may not make any.
+  if (has(kOnlyNamespaces)) return Errno(EPERM);
+  if (has(CLONE_NEWNS | Namespaces::kFlags) && !creds.HasCapability(kCapSysAdmin)) {
+    return Errno(EPERM);
+  }
+  // Its adjustments would be those of another namespace.
+  if (has(CLONE_NEWIPC) && has(CLONE_SYSVSEM)) return Errno(EINVAL);
   // There are no control groups, so no descriptor is one.
   if (has(CLONE_INTO_CGROUP)) return Errno(EBADF);
   return kOk;
@@ -213,6 +218,11 @@ Status TaskBuilder::InheritResources(Task& parent, Task& child, const CloneArgs&
   child.fds_ = (args.flags & CLONE_FILES) != 0 ? parent.fds_ : parent.fds_->Copy();
   child.fs_ = (args.flags & CLONE_FS) != 0 ? parent.fs_ : parent.fs_->Copy();
   if ((args.flags & CLONE_NEWNS) != 0) TRY(child.fs_->CopyMounts(parent.kernel().vfs()));
+  Ref<const Namespaces> namespaces = parent.namespaces_;
+  if ((args.flags & Namespaces::kFlags) != 0) {
+    namespaces = TRY(namespaces->Unshare(args.flags & Namespaces::kFlags));
+  }
+  child.EnterNamespaces(std::move(namespaces));
   if ((args.flags & CLONE_SYSVSEM) != 0) ShareSemUndo(parent, child);
   return kOk;
 }

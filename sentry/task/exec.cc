@@ -221,7 +221,7 @@ void TaskBuilder::Commit(Task& task, LoadedProgram program, const Credentials& c
     group.dumpable = secure ? 0 : 1;
     if (secure) task.pdeath_signal = 0;
     timers = group.timers;
-    for (int resource = 0; resource < static_cast<int>(group.limits.size()); ++resource) {
+    for (int resource = 0; resource < static_cast<int>(RLIM_NLIMITS); ++resource) {
       if ((group.host_limits >> resource & 1) == 0) continue;
       task.SetHostLimitLocked(resource, group.limits[static_cast<size_t>(resource)].rlim_cur);
     }

@@ -1,11 +1,13 @@
 // The end of tasks and processes. Linux: kernel/exit.c.
+#include "sentry/ipc/exit.h"
+
 #include <algorithm>
 #include <utility>
 
 #include "base/log.h"
-#include "sentry/ipc/exit.h"
 #include "sentry/task/job_control.h"
 #include "sentry/task/kernel.h"
+#include "sentry/task/namespaces.h"
 #include "sentry/time/process_timers.h"
 #include "sentry/time/timer_queue.h"
 
@@ -145,6 +147,7 @@ void Kernel::ReleaseResources(Task& task) {
   Ref<FdTable> fds = MakeRef<FdTable>();
   Ref<Mm> mm = no_memory_;
   Ref<FsContext> fs = no_place_;
+  task.EnterNamespaces(namespaces_);
   {
     absl::MutexLock lock(&task.refs_mu_);
     if (fs) std::swap(task.fs_, fs);

@@ -5,6 +5,7 @@
 #include <array>
 
 #include "sentry/task/job_control.h"
+#include "sentry/task/namespaces.h"
 #include "sentry/task/task_builder.h"
 
 namespace sentry {
@@ -48,9 +49,9 @@ Result<Ref<Task>> TaskBuilder::NewInitTask(Kernel& kernel, const Kernel::InitPro
   }
   group->session = std::move(session);
   group->handlers = MakeRef<SignalHandlers>();
-  group->limits = InitialLimits();
+  group->limits.Assign(InitialLimits());
   for (const auto& [resource, limit] : init.limits) {
-    group->limits.at(static_cast<size_t>(resource)) = limit;
+    group->limits.Set(static_cast<size_t>(resource), limit);
   }
   group->uid = init.creds.uid;
   group->oom_score_adj = init.oom_score_adj;
@@ -64,6 +65,7 @@ Result<Ref<Task>> TaskBuilder::NewInitTask(Kernel& kernel, const Kernel::InitPro
   task->fds_ = MakeRef<FdTable>();
   task->fs_ = MakeRef<FsContext>(kernel.vfs().NamespaceOf(*init.root.mount), init.root, init.cwd,
                                  init.umask);
+  task->EnterNamespaces(kernel.namespaces_);
   task->comm = CommOf(init.path);
   task->set_seccomp(init.seccomp, /*strict=*/false);
   return task;

@@ -10,6 +10,7 @@
 #include "sentry/ipc/namespace.h"
 #include "sentry/loader/loader.h"
 #include "sentry/net/namespace.h"
+#include "sentry/task/namespaces.h"
 #include "sentry/task/task_builder.h"
 
 namespace sentry {
@@ -34,10 +35,12 @@ Kernel::Kernel(platform::Platform& platform, SyscallDispatcher& dispatcher, Opti
     : platform_(platform),
       dispatcher_(dispatcher),
       options_(std::move(options)),
-      ipc_(MakeRef<IpcNamespace>()),
       no_memory_(MakeRef<Mm>(MakeRef<NoMemory>(), Mm::Layout{}, Ref<File>())),
-      hostname_(options_.hostname),
-      domainname_(options_.domainname) {}
+      namespaces_(MakeRef<Namespaces>(
+          MakeRef<UtsNamespace>(
+              Namespace::FirstIno(NamespaceKind::kUts),
+              UtsNamespace::Names{.host = options_.hostname, .domain = options_.domainname}),
+          MakeRef<IpcNamespace>(Namespace::FirstIno(NamespaceKind::kIpc)), nullptr)) {}
 
 Kernel::~Kernel() {
   // Tasks that have ended may still lie in somebody's grave: they must not keep mounts of a Vfs
@@ -45,7 +48,12 @@ Kernel::~Kernel() {
   if (no_place_) no_place_->EnterMounts(nullptr, {}, {});
 }
 
-void Kernel::set_network(Ref<NetworkNamespace> network) { network_ = std::move(network); }
+IpcNamespace& Kernel::ipc() const { return namespaces_->ipc(); }
+NetworkNamespace& Kernel::network() const { return namespaces_->network(); }
+
+void Kernel::set_network(Ref<NetworkNamespace> network) {
+  namespaces_ = namespaces_->Enter(*network);
+}
 
 Ref<Task> Kernel::FindTask(Pid tid) {
   absl::MutexLock lock(&mu_);
@@ -169,26 +177,6 @@ void Kernel::SignalForegroundOf(Terminal& terminal, ThreadGroup& process, int si
 
 void Kernel::SignalAll(int sig) {
   for (const Ref<ThreadGroup>& group : AllGroups()) SendTo(*group, MakeKernelSignalInfo(sig));
-}
-
-std::string Kernel::hostname() const {
-  absl::MutexLock lock(&mu_);
-  return hostname_;
-}
-
-void Kernel::set_hostname(std::string name) {
-  absl::MutexLock lock(&mu_);
-  std::swap(hostname_, name);
-}
-
-std::string Kernel::domainname() const {
-  absl::MutexLock lock(&mu_);
-  return domainname_;
-}
-
-void Kernel::set_domainname(std::string name) {
-  absl::MutexLock lock(&mu_);
-  std::swap(domainname_, name);
 }
 
 AfterUnlock::~AfterUnlock() {

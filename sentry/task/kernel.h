@@ -27,6 +27,7 @@ namespace sentry {
 
 class AfterUnlock;
 class IpcNamespace;
+class Namespaces;
 class NetworkNamespace;
 
 // One per sandbox. Lock order, outermost first: Kernel::mu(), Vfs's, FdTable and FsContext, a
@@ -50,9 +51,10 @@ class Kernel {
   absl::Mutex& mu() const ABSL_LOCK_RETURNED(mu_) { return mu_; }
   const Options& options() const { return options_; }
   PiFutexes& pi_futexes() { return pi_futexes_; }
-  IpcNamespace& ipc() const { return *ipc_; }
-  // What sockets are made in. Set before guests run.
-  NetworkNamespace& network() const { return *network_; }
+  // Those of the sandbox's start. The network is set before guests run.
+  const Namespaces& namespaces() const { return *namespaces_; }
+  IpcNamespace& ipc() const;
+  NetworkNamespace& network() const;
   void set_network(Ref<NetworkNamespace> network);
 
   // A process without a parent inside: the first one, and those that a container's caller adds.
@@ -142,11 +144,6 @@ class Kernel {
   // Who ends a task: anybody, or one of the task's own call-backs.
   enum class From : uint8_t { kOutside, kCallback, kHostDeath };
 
-  std::string hostname() const;
-  void set_hostname(std::string name);
-  std::string domainname() const;
-  void set_domainname(std::string name);
-
  private:
   friend class Task;
   friend class TaskBuilder;
@@ -213,12 +210,11 @@ class Kernel {
   SyscallDispatcher& dispatcher_;
   const Options options_;
   Vfs vfs_;
-  const Ref<IpcNamespace> ipc_;
   WaitQueue signal_events_;
   const Ref<Mm> no_memory_;  // Of tasks that have exited.
   Ref<FsContext> no_place_;  // Likewise, at the first root; set before there are any.
   PiFutexes pi_futexes_;
-  Ref<NetworkNamespace> network_;
+  Ref<Namespaces> namespaces_;
   mutable absl::Mutex mu_;
   absl::flat_hash_map<Pid, Ref<Task>> tasks_ ABSL_GUARDED_BY(mu_);
   absl::flat_hash_map<Pid, Ref<ThreadGroup>> groups_ ABSL_GUARDED_BY(mu_);
@@ -229,8 +225,6 @@ class Kernel {
   Ref<Terminal> console_ ABSL_GUARDED_BY(mu_);  // The one that init began with.
   Pid last_pid_ ABSL_GUARDED_BY(mu_) = 0;
   bool ended_ ABSL_GUARDED_BY(mu_) = false;  // Init has exited: nothing new starts.
-  std::string hostname_ ABSL_GUARDED_BY(mu_);
-  std::string domainname_ ABSL_GUARDED_BY(mu_);
 };
 
 // What must wait until Kernel::mu() is released: the ends of tasks, and last references. Declare it

@@ -10,6 +10,7 @@
 
 #include "sentry/ipc/semaphores.h"
 #include "sentry/task/kernel.h"
+#include "sentry/task/namespaces.h"
 #include "sentry/task/restart.h"
 #include "sentry/task/robust_list.h"
 
@@ -94,6 +95,17 @@ Ref<FdTable> Task::fds_ref() const {
 Ref<FsContext> Task::fs_ref() const {
   absl::MutexLock lock(&refs_mu_);
   return fs_;
+}
+
+Ref<const Namespaces> Task::namespaces_ref() const {
+  absl::MutexLock lock(&refs_mu_);
+  return namespaces_;
+}
+
+void Task::EnterNamespaces(Ref<const Namespaces> namespaces) {
+  // The old ones are released by the parameter, with no lock held.
+  absl::MutexLock lock(&refs_mu_);
+  std::swap(namespaces_, namespaces);
 }
 
 Ref<Mm> Task::mm_ref() const {
@@ -193,8 +205,7 @@ Result<WalkContext> Task::walk_context(Fd dirfd) const {
 }
 
 uint64_t Task::Limit(int resource) const {
-  absl::MutexLock lock(&kernel_.mu());
-  return group_->limits[static_cast<size_t>(resource)].rlim_cur;
+  return group_->limits.Soft(static_cast<size_t>(resource));
 }
 
 void Task::SetSignalMask(SignalSet mask) {

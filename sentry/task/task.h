@@ -27,6 +27,7 @@
 namespace sentry {
 
 class Kernel;
+class Namespaces;
 class SemUndoList;
 
 // Owned by the kernel's table until it has exited and its call-backs have returned. "Own" fields are
@@ -52,6 +53,10 @@ class Task final : public RefCounted, public platform::Guest {
   Ref<FdTable> fds_ref() const ABSL_LOCKS_EXCLUDED(refs_mu_);
   FsContext& fs() const { return *fs_; }
   Ref<FsContext> fs_ref() const ABSL_LOCKS_EXCLUDED(refs_mu_);
+  // All but that of mounts, which fs() has. A task that has exited is in the first ones.
+  const Namespaces& namespaces() const { return *namespaces_; }
+  Ref<const Namespaces> namespaces_ref() const ABSL_LOCKS_EXCLUDED(refs_mu_);
+  void EnterNamespaces(Ref<const Namespaces> namespaces) ABSL_LOCKS_EXCLUDED(refs_mu_);
   Mm& mm() const { return *mm_; }
   Ref<Mm> mm_ref() const ABSL_LOCKS_EXCLUDED(refs_mu_);
   // unshare(2).
@@ -205,11 +210,12 @@ class Task final : public RefCounted, public platform::Guest {
   Kernel& kernel_;
   Ref<ThreadGroup> group_;
   Pid tid_;
-  mutable absl::Mutex refs_mu_;  // Leaf: replacing the four below, and reading them from outside.
+  mutable absl::Mutex refs_mu_;  // Leaf: replacing the five below, and reading them from outside.
   Ref<SeccompFilters> seccomp_;
   std::atomic<bool> has_seccomp_{false}, seccomp_strict_{false};
   Ref<FdTable> fds_;
   Ref<FsContext> fs_;
+  Ref<const Namespaces> namespaces_;
   Ref<Mm> mm_;
   Credentials creds_;  // Written under Kernel::mu().
   std::unique_ptr<platform::Thread> thread_;  // Set and reset under Kernel::mu().

@@ -157,6 +157,26 @@ seq 100 > f; git add f; git commit -qm first; echo more >> f; git commit -qam se
 git log --format='%H %s'; git diff HEAD~1 --stat; git branch b; git checkout -q b; git merge-base main b; git status --short; git fsck 2>/dev/null; echo $?""",
      {"needs": ["git"]}),
 
+    # Namespaces.
+    ("unshare_uts_ipc", "before=$(uname -n); ipcmk -Q > made; unshare -iu sh -c 'hostname inside; uname -n; "
+                        "cat /proc/sys/kernel/hostname; ipcs -q | grep -c 0x; ipcmk -Q > /dev/null; ipcs -q | grep -c 0x'; "
+                        "test $before = $(uname -n) && echo kept; ipcrm -q $(grep -o '[0-9]*$' made)",
+     {"needs": ["unshare", "ipcmk", "hostname"]}),
+    ("nsenter", "mkfifo up down; unshare -u sh -c 'hostname deep; echo $$ > up; read x < down' & read pid < up; "
+                "nsenter -t $pid -u uname -n; nsenter -t $pid -u -i sh -c 'hostname deeper'; nsenter -t $pid -u uname -n; "
+                "test $(readlink /proc/$pid/ns/uts) != $(readlink /proc/self/ns/uts) && echo another; echo > down; wait",
+     {"needs": ["unshare", "nsenter"]}),
+    ("unshare_net", "unshare -n sh -c 'ip -o link | cut -d\" \" -f2,3; ip addr | grep -c inet; ip link set lo up; "
+                    "ip -o addr | grep -o \"inet 127[^ ]*\"; wc -l < /proc/net/dev; "
+                    "python3 -c \"import socket as s; l = s.create_server((chr(49) + \\\"27.0.0.1\\\", 80)); "
+                    "c = s.create_connection(l.getsockname()); print(c.getpeername())\"'",
+     {"needs": ["unshare", "ip"]}),
+    ("ip_netns", "unshare -m sh -c 'mount -t tmpfs t /run; ip netns add one; ip netns add two; ip netns list | sort; "
+                 "ip -n one link set lo up; ip -n one -br addr; ip -n two -br addr; "
+                 "ip netns exec one sh -c \"ip -br link; cat /sys/class/net/lo/operstate; ip netns identify \\$\\$\"; "
+                 "ip netns delete one; ip netns list; ip netns delete two; ip netns list | wc -l'",
+     {"needs": ["unshare", "ip"]}),
+
     # Pseudo-terminals.
     ("script", "script -qec 'echo hi; tty | cut -c1-9; test -t 1 && echo tty; exit 3' /dev/null < /dev/null; echo $?",
      {"needs": ["script"]}),

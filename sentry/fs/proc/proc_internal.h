@@ -13,6 +13,7 @@
 #include "base/result.h"
 #include "sentry/fs/proc/pseudo.h"
 #include "sentry/task/kernel.h"
+#include "sentry/task/namespaces.h"
 
 namespace sentry::proc {
 
@@ -109,11 +110,6 @@ Result<std::string> Unreadable(const Subject& subject);
 // Bytes of the process's mappings, from its host maps; 0 when the platform cannot tell.
 uint64_t VirtualSize(Mm& mm);
 
-// What a link of /proc/PID/ns leads to: the only namespace of its kind there is.
-struct NamespaceRow {
-  std::string_view name, kind;
-  uint64_t ino;
-};
 // /proc/PID, or /proc/PID/task/TID.
 Ref<Inode> NewTaskDirectory(const Subject& subject);
 // fd and fdinfo (task_fds.cc).
@@ -129,6 +125,8 @@ Ref<Inode> NewTaskText(const Subject& subject, const TaskText& row, uint64_t slo
 Status CheckMayInspect(Task& task, const Subject& subject);
 // Of whoever makes the present call.
 Status CheckReaderMayInspect(const Subject& subject);
+// The namespaces of whoever makes the present call; the first ones outside of calls.
+const Namespaces& NamespacesOfReader(Kernel& kernel);
 // A number that ends with the text or a line; EINVAL otherwise.
 Result<int64_t> ParseNumber(std::string_view text, int base = 10);
 // What a write of a word says: up to the end of its line.

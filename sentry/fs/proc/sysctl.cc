@@ -121,14 +121,14 @@ Status StoreSame(const Sysctl& row, std::string_view text) {
 
 constexpr size_t kMaxNodename = 64;
 
-using SetName = void (Kernel::*)(std::string);
+using SetName = void (UtsNamespace::*)(std::string);
 Status StoreName(Kernel& kernel, SetName set, std::string_view text) {
   Task* const writer = Task::Current();
   // Nobody: the sandbox is being set up.
   if (writer != nullptr && !writer->creds().HasCapability(21 /* CAP_SYS_ADMIN */)) {
     return Errno(EPERM);
   }
-  (kernel.*set)(std::string(FirstLine(text).substr(0, kMaxNodename)));
+  (NamespacesOfReader(kernel).uts().*set)(std::string(FirstLine(text).substr(0, kMaxNodename)));
   return kOk;
 }
 
@@ -162,12 +162,13 @@ void PutSysctls(Kernel& kernel, Builder& builder) {
                  [value] { return Text(value + "\n"); });
   }
   Kernel* const k = &kernel;
+  const auto names = [k] { return NamespacesOfReader(*k).uts().names(); };
   builder.Text(
-      "sys/kernel", "hostname", [k] { return Text(k->hostname() + "\n"); }, 0644,
-      [k](std::string_view text) { return StoreName(*k, &Kernel::set_hostname, text); });
+      "sys/kernel", "hostname", [names] { return Text(names().host + "\n"); }, 0644,
+      [k](std::string_view text) { return StoreName(*k, &UtsNamespace::set_hostname, text); });
   builder.Text(
-      "sys/kernel", "domainname", [k] { return Text(k->domainname() + "\n"); }, 0644,
-      [k](std::string_view text) { return StoreName(*k, &Kernel::set_domainname, text); });
+      "sys/kernel", "domainname", [names] { return Text(names().domain + "\n"); }, 0644,
+      [k](std::string_view text) { return StoreName(*k, &UtsNamespace::set_domainname, text); });
   builder.Text("sys/kernel/random", "uuid", [] { return Text(RandomUuid()); });
   builder.Text("sys/kernel/random", "boot_id", [id = RandomUuid()] { return Text(id); });
   builder.Text("sys/fs", "file-nr", [k] { return FileCount(*k); });

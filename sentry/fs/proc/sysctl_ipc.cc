@@ -30,19 +30,23 @@ Result<uint64_t> ParseWithin(std::string_view text, uint64_t least, uint64_t mos
   return value;
 }
 
-// A file that shows and sets one member of what `table.limits()` returns.
+// A file that shows and sets one member of what `limits()` of the reader's own table returns.
 template <typename Table, typename Limits, typename Member>
-void PutLimit(Builder& builder, std::string_view directory, std::string_view name, Table* table,
-              Member Limits::*member, uint64_t least, uint64_t most) {
+void PutLimit(Kernel& kernel, Builder& builder, std::string_view directory, std::string_view name,
+              const Ref<Table> IpcNamespace::*table, Member Limits::*member, uint64_t least,
+              uint64_t most) {
+  const auto own = [k = &kernel, table]() -> Table& {
+    return *(NamespacesOfReader(*k).ipc().*table);
+  };
   builder.Text(
       directory, name,
-      [table, member] { return Result<std::string>(absl::StrCat(table->limits().*member, "\n")); },
+      [own, member] { return Result<std::string>(absl::StrCat(own().limits().*member, "\n")); },
       0644,
       [=](std::string_view text) -> Status {
         TRY(CheckWriter());
-        Limits limits = table->limits();
+        Limits limits = own().limits();
         limits.*member = static_cast<Member>(TRY(ParseWithin(FirstLine(text), least, most)));
-        table->set_limits(limits);
+        own().set_limits(limits);
         return kOk;
       });
 }
@@ -73,29 +77,31 @@ Status StoreSem(Semaphores& table, std::string_view text) {
 }  // namespace
 
 void PutIpcSysctls(Kernel& kernel, Builder& builder) {
-  SharedMemory* const shm = kernel.ipc().shared_memory.get();
-  PutLimit(builder, "sys/kernel", "shmmax", shm, &SharedMemory::Limits::max, 0, UINT64_MAX);
-  PutLimit(builder, "sys/kernel", "shmall", shm, &SharedMemory::Limits::all, 0, UINT64_MAX);
-  PutLimit(builder, "sys/kernel", "shmmni", shm, &SharedMemory::Limits::mni, 0, 32768);
-  Messages* const messages = kernel.ipc().messages.get();
-  PutLimit(builder, "sys/kernel", "msgmax", messages, &Messages::Limits::max_text, 0, 1 << 20);
-  PutLimit(builder, "sys/kernel", "msgmnb", messages, &Messages::Limits::max_bytes, 0, INT_MAX);
-  PutLimit(builder, "sys/kernel", "msgmni", messages, &Messages::Limits::max_queues, 0, 32768);
-  Semaphores* const sems = kernel.ipc().semaphores.get();
+  std::string_view directory = "sys/kernel";
+  const auto put = [&](std::string_view name, auto table, auto member, uint64_t least,
+                       uint64_t most) {
+    PutLimit(kernel, builder, directory, name, table, member, least, most);
+  };
+  put("shmmax", &IpcNamespace::shared_memory, &SharedMemory::Limits::max, 0, UINT64_MAX);
+  put("shmall", &IpcNamespace::shared_memory, &SharedMemory::Limits::all, 0, UINT64_MAX);
+  put("shmmni", &IpcNamespace::shared_memory, &SharedMemory::Limits::mni, 0, 32768);
+  put("msgmax", &IpcNamespace::messages, &Messages::Limits::max_text, 0, 1 << 20);
+  put("msgmnb", &IpcNamespace::messages, &Messages::Limits::max_bytes, 0, INT_MAX);
+  put("msgmni", &IpcNamespace::messages, &Messages::Limits::max_queues, 0, 32768);
+  const auto sems = [k = &kernel]() -> Semaphores& {
+    return *NamespacesOfReader(*k).ipc().semaphores;
+  };
   builder.Text(
-      "sys/kernel", "sem", [sems] { return Result<std::string>(SemText(*sems)); }, 0644,
-      [sems](std::string_view text) { return StoreSem(*sems, text); });
-  Mqueues* const queues = kernel.ipc().mqueues.get();
+      "sys/kernel", "sem", [sems] { return Result<std::string>(SemText(sems())); }, 0644,
+      [sems](std::string_view text) { return StoreSem(sems(), text); });
   using Limits = Mqueues::Limits;
-  const std::string_view directory = "sys/fs/mqueue";
-  PutLimit(builder, directory, "queues_max", queues, &Limits::queues_max, 0, INT_MAX);
-  PutLimit(builder, directory, "msg_max", queues, &Limits::msg_max, 1, Mqueues::kHardMessages);
-  PutLimit(builder, directory, "msg_default", queues, &Limits::msg_default, 1,
-           Mqueues::kHardMessages);
-  PutLimit(builder, directory, "msgsize_max", queues, &Limits::msgsize_max, 128,
-           Mqueues::kHardBytes);
-  PutLimit(builder, directory, "msgsize_default", queues, &Limits::msgsize_default, 128,
-           Mqueues::kHardBytes);
+  directory = "sys/fs/mqueue";
+  const auto queues = &IpcNamespace::mqueues;
+  put("queues_max", queues, &Limits::queues_max, 0, INT_MAX);
+  put("msg_max", queues, &Limits::msg_max, 1, Mqueues::kHardMessages);
+  put("msg_default", queues, &Limits::msg_default, 1, Mqueues::kHardMessages);
+  put("msgsize_max", queues, &Limits::msgsize_max, 128, Mqueues::kHardBytes);
+  put("msgsize_default", queues, &Limits::msgsize_default, 128, Mqueues::kHardBytes);
 }
 
 }  // namespace sentry::proc

@@ -1,8 +1,6 @@
 // /proc/sys/net: proc_sys_net(5), Documentation/networking/ip-sysctl.rst, as a namespace of
 // Linux 6.18 begins.
 #include <algorithm>
-#include <map>
-#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -12,6 +10,7 @@
 #include "sentry/fs/proc/proc_internal.h"
 #include "sentry/net/inet/inet_stack.h"
 #include "sentry/net/namespace.h"
+#include "sentry/net/sysctl_values.h"
 
 namespace sentry::proc {
 namespace {
@@ -306,40 +305,25 @@ std::vector<std::string_view> Words(std::string_view text) {
   }
 }
 
-// What was written, by path. Shared by the files, which may outlive the directory.
-class Written {
- public:
-  std::string Get(const std::string& path, std::string_view otherwise) ABSL_LOCKS_EXCLUDED(mu_) {
-    absl::MutexLock lock(&mu_);
-    const auto it = values_.find(path);
-    return it == values_.end() ? std::string(otherwise) : it->second;
+// As many words as there were, numbers where there were numbers: EINVAL otherwise.
+Status StoreWords(SysctlValues& values, const std::string& path, std::string_view old,
+                  std::string_view text) {
+  constexpr size_t kMaxValue = 256;
+  const std::string_view line = FirstLine(text);
+  const auto before = Words(old), after = Words(line);
+  if (line.size() > kMaxValue) return Errno(EINVAL);
+  for (size_t i = 0; i < before.size(); ++i) {
+    if (i >= after.size()) return Errno(EINVAL);
+    if (ParseNumber(before[i]).ok() && !ParseNumber(after[i]).ok()) return Errno(EINVAL);
   }
-  // As many words as there were, numbers where there were numbers: EINVAL otherwise.
-  Status Set(const std::string& path, std::string_view old, std::string_view text)
-      ABSL_LOCKS_EXCLUDED(mu_) {
-    const std::string_view line = FirstLine(text);
-    const auto before = Words(old), after = Words(line);
-    if (line.size() > kMaxValue) return Errno(EINVAL);
-    for (size_t i = 0; i < before.size(); ++i) {
-      if (i >= after.size()) return Errno(EINVAL);
-      if (ParseNumber(before[i]).ok() && !ParseNumber(after[i]).ok()) return Errno(EINVAL);
-    }
-    std::string value;
-    for (const std::string_view word : after) {
-      if (!value.empty()) value += '\t';
-      value += word;
-    }
-    absl::MutexLock lock(&mu_);
-    values_[path] = std::move(value);
-    return kOk;
+  std::string value;
+  for (const std::string_view word : after) {
+    if (!value.empty()) value += '\t';
+    value += word;
   }
-
- private:
-  static constexpr size_t kMaxValue = 256;
-
-  absl::Mutex mu_;
-  std::map<std::string, std::string> values_ ABSL_GUARDED_BY(mu_);
-};
+  values.Set(path, std::move(value));
+  return kOk;
+}
 
 // Two numbers of a range, the first not above the second: EINVAL.
 Result<std::pair<uint32_t, uint32_t>> ReadRange(std::string_view text) {
@@ -392,56 +376,65 @@ class NetSysctls final : public PseudoDirectory {
     if (tree_) return tree_;
     tree_ = MakeRef<FixedDirectory>(node());
     Builder builder(*tree_, kFirstIno + 1);
-    const auto written = std::make_shared<Written>();
     for (const Sysctl& row : kNetSysctls) {
-      Put(builder, written, std::string(row.directory), row, row.value);
+      Put(builder, std::string(row.directory), row, row.value);
     }
-    PutInterfaces("ipv4", kIpv4Conf, builder, written);
-    PutInterfaces("ipv6", kIpv6Conf, builder, written);
+    PutInterfaces("ipv4", kIpv4Conf, builder);
+    PutInterfaces("ipv6", kIpv6Conf, builder);
     PutEffective(builder);
     return tree_;
   }
 
-  static void Put(Builder& builder, const std::shared_ptr<Written>& written,
-                  const std::string& directory, const Sysctl& row, std::string_view value) {
+  // Each reader sees those of his own namespace.
+  auto Space() const {
+    return [k = &kernel_]() -> NetworkNamespace& { return NamespacesOfReader(*k).network(); };
+  }
+
+  void Put(Builder& builder, const std::string& directory, const Sysctl& row,
+           std::string_view value) {
     const std::string path = absl::StrCat(directory, "/", std::string(row.name));
     builder.Text(
-        directory, row.name, [=] { return Result<std::string>(written->Get(path, value) + "\n"); },
-        row.mode, [=](std::string_view text) { return written->Set(path, value, text); });
+        directory, row.name,
+        [path, value, space = Space()] {
+          return Result<std::string>(space().sysctls().Get(path, value) + "\n");
+        },
+        row.mode,
+        [path, value, space = Space()](std::string_view text) {
+          return StoreWords(space().sysctls(), path, value, text);
+        });
   }
 
   template <size_t N>
-  static void PutInterfaces(std::string_view family, const Sysctl (&rows)[N], Builder& builder,
-                            const std::shared_ptr<Written>& written) {
+  void PutInterfaces(std::string_view family, const Sysctl (&rows)[N], Builder& builder) {
     const std::string conf = std::string(family) + "/conf/";
     for (const Sysctl& row : rows) {
-      Put(builder, written, conf + "lo", row, row.value);
-      Put(builder, written, conf + "all", row, OrdinaryValue(family, row));
-      Put(builder, written, conf + "default", row, OrdinaryValue(family, row));
+      Put(builder, conf + "lo", row, row.value);
+      Put(builder, conf + "all", row, OrdinaryValue(family, row));
+      Put(builder, conf + "default", row, OrdinaryValue(family, row));
     }
   }
 
   void PutEffective(Builder& builder) {
     using Text = Result<std::string>;
-    const auto space = Ref<NetworkNamespace>::Share(kernel_.network());
+    const auto stack = [space = Space()]() -> InetStack& { return space().inet(); };
     builder.Text(
         "ipv4", "ip_local_port_range",
-        [space] {
-          return Text(absl::StrCat(space->inet().first_ephemeral.load(), "\t",
-                                   space->inet().last_ephemeral.load(), "\n"));
+        [stack] {
+          return Text(absl::StrCat(stack().first_ephemeral.load(), "\t",
+                                   stack().last_ephemeral.load(), "\n"));
         },
-        0644, [space](std::string_view text) { return SetPortRange(space->inet(), text); });
+        0644, [stack](std::string_view text) { return SetPortRange(stack(), text); });
     builder.Text(
         "ipv4", "ip_unprivileged_port_start",
-        [space] { return Text(absl::StrCat(space->inet().first_unprivileged.load(), "\n")); }, 0644,
-        [space](std::string_view text) { return SetUnprivilegedStart(space->inet(), text); });
+        [stack] { return Text(absl::StrCat(stack().first_unprivileged.load(), "\n")); }, 0644,
+        [stack](std::string_view text) { return SetUnprivilegedStart(stack(), text); });
     builder.Text(
         "ipv4", "ping_group_range",
-        [space] {
-          return Text(absl::StrCat(space->inet().first_ping_group.load(), "\t",
-                                   space->inet().last_ping_group.load(), "\n"));
+        [stack] {
+          return Text(absl::StrCat(stack().first_ping_group.load(), "\t",
+                                   stack().last_ping_group.load(), "\n"));
         },
-        0644, [space](std::string_view text) { return SetPingGroups(space->inet(), text); });
+        0644, [stack](std::string_view text) { return SetPingGroups(stack(), text); });
   }
 
   Kernel& kernel_;

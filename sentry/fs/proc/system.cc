@@ -223,19 +223,23 @@ FixedDirectory& Builder::Directory(std::string_view path) {
   return *at;
 }
 
+const Namespaces& NamespacesOfReader(Kernel& kernel) {
+  Task* const task = Task::Current();
+  return task == nullptr ? kernel.namespaces() : task->namespaces();
+}
+
 void PutSystemFiles(Kernel& kernel, Builder& builder) {
-  IpcNamespace* const ipc = &kernel.ipc();
-  builder.Text("sysvipc", "msg", [ipc] { return Result<std::string>(ipc->messages->Table()); });
-  builder.Text("sysvipc", "sem", [ipc] { return Result<std::string>(ipc->semaphores->Table()); });
-  builder.Text("sysvipc", "shm",
-               [ipc] { return Result<std::string>(ipc->shared_memory->Table()); });
+  Kernel* const k = &kernel;
+  using Text = Result<std::string>;
+  const auto ipc = [k]() -> IpcNamespace& { return NamespacesOfReader(*k).ipc(); };
+  builder.Text("sysvipc", "msg", [ipc] { return Text(ipc().messages->Table()); });
+  builder.Text("sysvipc", "sem", [ipc] { return Text(ipc().semaphores->Table()); });
+  builder.Text("sysvipc", "shm", [ipc] { return Text(ipc().shared_memory->Table()); });
   for (const ConstantRow& row : kConstants) {
     builder.Text(
         row.directory, row.name, [&row] { return Result<std::string>(std::string(row.text)); },
         row.mode);
   }
-  Kernel* const k = &kernel;
-  using Text = Result<std::string>;
   builder.Text("", "cpuinfo", [] { return Text(CpuInfoText()); });
   builder.Text("", "interrupts", [] { return Text(PerProcessor({}, 10)); });
   builder.Text("", "loadavg", [k] { return LoadAverage(*k); });

@@ -1,96 +1,82 @@
-// /proc/PID/ns: links to the mount namespace, and to the only one of each other kind.
-#include "absl/strings/str_format.h"
+// /proc/PID/ns: namespaces(7).
+#include <linux/nsfs.h>
+
 #include "sentry/fs/proc/namespace_file.h"
 #include "sentry/fs/proc/proc_internal.h"
+#include "sentry/task/namespaces.h"
 #include "sentry/task/task.h"
 
-namespace sentry::proc {
+namespace sentry {
+namespace proc {
 namespace {
 
 constexpr uint64_t kNsfsDevice = 4;
 
-// Numbers as Linux gives the first namespaces.
-constexpr NamespaceRow kNamespaces[] = {
-    {"cgroup", "cgroup", 4026531835}, {"ipc", "ipc", 4026531839},
-    {"mnt", "mnt", 4026531832},       {"net", "net", 4026531833},
-    {"pid", "pid", 4026531836},       {"pid_for_children", "pid", 4026531836},
-    {"time", "time", 4026531834},     {"time_for_children", "time", 4026531834},
-    {"user", "user", 4026531837},     {"uts", "uts", 4026531838},
+struct NamespaceRow {
+  std::string_view name;
+  NamespaceKind kind;
 };
 
-std::string NameOf(const NamespaceRow& row) {
-  return absl::StrFormat("%s:[%u]", row.kind, row.ino);
-}
-
-class NamespaceFile final : public File {
- public:
-  NamespaceFile(Ref<Inode> inode, OpenFlags flags, const NamespaceRow& row)
-      : File(std::move(inode), flags), row_(row) {}
-  std::string AnonymousName() const override { return NameOf(row_); }
-
- private:
-  const NamespaceRow& row_;
+constexpr NamespaceRow kNamespaces[] = {
+    {"cgroup", NamespaceKind::kCgroup}, {"ipc", NamespaceKind::kIpc},
+    {"mnt", NamespaceKind::kMount},     {"net", NamespaceKind::kNetwork},
+    {"pid", NamespaceKind::kPid},       {"pid_for_children", NamespaceKind::kPid},
+    {"time", NamespaceKind::kTime},     {"time_for_children", NamespaceKind::kTime},
+    {"user", NamespaceKind::kUser},     {"uts", NamespaceKind::kUts},
 };
 
 class NamespaceInode final : public PseudoInode {
  public:
-  explicit NamespaceInode(const NamespaceRow& row)
-      : PseudoInode({.dev = kNsfsDevice, .ino = row.ino, .mode = S_IFREG | 0444}), row_(row) {}
+  explicit NamespaceInode(Ref<Namespace> subject)
+      : PseudoInode({.dev = kNsfsDevice, .ino = subject->ino(), .mode = S_IFREG | 0444}),
+        subject_(std::move(subject)) {}
   Result<Ref<File>> Open(OpenFlags flags) override {
     if (flags.writable()) return Errno(EPERM);
-    return Ref<File>(MakeRef<NamespaceFile>(Ref<Inode>::Share(*this), flags, row_));
+    return Ref<File>(MakeRef<NamespaceFile>(Ref<Inode>::Share(*this), flags, subject_));
   }
+  // A namespace of mounts that is mounted in itself would never go.
+  bool BindsAnywhere() const override { return subject_->kind() != NamespaceKind::kMount; }
 
  private:
-  const NamespaceRow& row_;
-};
-
-class MountNamespaceInode final : public PseudoInode {
- public:
-  explicit MountNamespaceInode(Ref<MountNamespace> mounts)
-      : PseudoInode({.dev = kNsfsDevice, .ino = mounts->ino(), .mode = S_IFREG | 0444}),
-        mounts_(std::move(mounts)) {}
-  Result<Ref<File>> Open(OpenFlags flags) override {
-    if (flags.writable()) return Errno(EPERM);
-    return Ref<File>(MakeRef<MountNamespaceFile>(Ref<Inode>::Share(*this), flags, mounts_));
-  }
-
- private:
-  const Ref<MountNamespace> mounts_;
+  const Ref<Namespace> subject_;
 };
 
 class NamespaceLink final : public PseudoInode {
  public:
-  NamespaceLink(const PseudoNode& node, const Subject& subject, const NamespaceRow& row)
-      : PseudoInode(node), subject_(subject), row_(row) {}
+  NamespaceLink(const PseudoNode& node, const Subject& subject, NamespaceKind kind)
+      : PseudoInode(node), subject_(subject), kind_(kind) {}
   Result<std::string> ReadLink() override {
     TRY(CheckReaderMayInspect(subject_));
-    if (row_.kind != "mnt") return NameOf(row_);
-    return absl::StrFormat("mnt:[%u]", TRY(Mounts())->ino());
+    return TRY(Find())->name();
   }
   Status MagicLink(Task& task, Path& target) override {
     TRY(CheckMayInspect(task, subject_));
-    Ref<Inode> inode;
-    if (row_.kind == "mnt") {
-      inode = MakeRef<MountNamespaceInode>(TRY(Mounts()));
-    } else {
-      inode = MakeRef<NamespaceInode>(row_);
-    }
-    const Ref<File> file = TRY(inode->Open(OpenFlags(O_RDONLY)));
-    target = task.vfs().AnonymousPath(*file);
+    const Ref<Inode> inode = MakeRef<NamespaceInode>(TRY(Find()));
+    target = task.vfs().AnonymousPath(*TRY(inode->Open(OpenFlags(O_RDONLY))));
     return kOk;
   }
 
  private:
-  Result<Ref<MountNamespace>> Mounts() {
-    Ref<MountNamespace> mounts = TRY(subject_.AnyTask())->fs_ref()->mounts();
+  Result<Ref<Namespace>> Find() {
+    const Ref<Task> task = TRY(subject_.AnyTask());
+    if (kind_ != NamespaceKind::kMount) return task->namespaces_ref()->Find(kind_);
+    const Ref<MountNamespace> mounts = task->fs_ref()->mounts();
     if (!mounts) return Errno(ENOENT);
-    return mounts;
+    return Ref<Namespace>(mounts);
   }
 
   const Subject subject_;
-  const NamespaceRow& row_;
+  const NamespaceKind kind_;
 };
+
+// A descriptor of the user namespace that owns `subject`: the only one, which nobody owns.
+Result<int64_t> OpenOwner(Task& task, const Namespace& subject) {
+  if (subject.kind() == NamespaceKind::kUser) return Errno(EPERM);
+  const auto inode = MakeRef<NamespaceInode>(task.namespaces().Find(NamespaceKind::kUser));
+  Ref<File> file = TRY(inode->Open(OpenFlags(O_RDONLY)));
+  const Fd fd = TRY(task.fds().Add(std::move(file), true, task.Limit(RLIMIT_NOFILE)));
+  return static_cast<int64_t>(fd);
+}
 
 }  // namespace
 
@@ -99,9 +85,30 @@ Ref<Inode> NewNamespacesDirectory(const Subject& subject) {
   uint64_t slot = kSlotNs;
   for (const NamespaceRow& row : kNamespaces) {
     directory->Put(std::string(row.name),
-                   MakeRef<NamespaceLink>(subject.Node(S_IFLNK | 0777, ++slot), subject, row));
+                   MakeRef<NamespaceLink>(subject.Node(S_IFLNK | 0777, ++slot), subject, row.kind));
   }
   return directory;
 }
 
-}  // namespace sentry::proc
+}  // namespace proc
+
+// ioctl_nsfs(2). User and pid namespaces alone have parents, and these are the topmost.
+Result<int64_t> NamespaceFile::Ioctl(Task& task, uint32_t command, uint64_t arg) {
+  const bool user = subject_->kind() == NamespaceKind::kUser;
+  switch (command) {
+    case NS_GET_USERNS:
+      return proc::OpenOwner(task, *subject_);
+    case NS_GET_PARENT:
+      return Errno(user || subject_->kind() == NamespaceKind::kPid ? EPERM : EINVAL);
+    case NS_GET_NSTYPE:
+      return static_cast<int64_t>(subject_->flag());
+    case NS_GET_OWNER_UID:
+      if (!user) return Errno(EINVAL);
+      TRY(task.mem().Write(UserPtr<uint32_t>{UserAddr{arg}}, uint32_t{0}));
+      return 0;
+    default:
+      return Errno(ENOTTY);
+  }
+}
+
+}  // namespace sentry

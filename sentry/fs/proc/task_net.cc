@@ -1,23 +1,30 @@
-// /proc/PID/net: proc_pid_net(5). There is one network namespace, whoever looks.
+// /proc/PID/net: proc_pid_net(5), of the network namespace of the process.
 #include "sentry/fs/proc/task_net.h"
 
 #include "absl/strings/str_format.h"
 #include "sentry/net/devices/devices.h"
 #include "sentry/net/devices/texts.h"
+#include "sentry/task/task.h"
 
 namespace sentry::proc {
 namespace {
 
+// A zombie is in the first one.
+Result<Ref<const Namespaces>> NamespacesOf(const Subject& subject) {
+  TRY(subject.Group());
+  const Result<Ref<Task>> task = subject.AnyTask();
+  if (task.ok()) return (*task)->namespaces_ref();
+  return TRY(subject.Named())->namespaces_ref();
+}
+
 // A text about devices, and one about the namespace.
 template <std::string (*text)(const DeviceTables&)>
 Result<std::string> OfDevices(const Subject& subject) {
-  TRY(subject.Group());
-  return text(*subject.kernel->network().devices().Tables());
+  return text(*TRY(NamespacesOf(subject))->network().devices().Tables());
 }
 template <std::string (*text)(NetworkNamespace&)>
 Result<std::string> OfNamespace(const Subject& subject) {
-  TRY(subject.Group());
-  return text(subject.kernel->network());
+  return text(TRY(NamespacesOf(subject))->network());
 }
 
 constexpr char kNothing[] = "";

@@ -115,7 +115,7 @@ std::string SockstatText(NetworkNamespace& space) {
   const size_t udp = Count(space, InetTable::kUdp, AF_INET);
   const size_t raw = Count(space, InetTable::kRaw, AF_INET);
   const size_t all =
-      space.unix_sockets().List().size() + space.netlink_sockets().List().size() + tcp + udp + raw;
+      UnixSockets::Get().List(space.ino()).size() + space.netlink_sockets().List().size() + tcp + udp + raw;
   return absl::StrFormat(
       "sockets: used %u\nTCP: inuse %u orphan 0 tw 0 alloc %u mem 0\nUDP: inuse %u mem 0\n"
       "UDPLITE: inuse 0\nRAW: inuse %u\nFRAG: inuse 0 memory 0\n",
@@ -135,7 +135,7 @@ std::string UnixText(NetworkNamespace& space) {
   constexpr unsigned kAccepts = 0x10000;                // SO_ACCEPTCON
   constexpr unsigned kUnconnected = 1, kConnected = 3;  // SS_*
   std::string text = "Num               RefCount Protocol Flags    Type St Inode Path\n";
-  for (const Ref<UnixEnd>& end : space.unix_sockets().List()) {
+  for (const Ref<UnixEnd>& end : UnixSockets::Get().List(space.ino())) {
     const uint64_t inode = end->inode_number.load();
     absl::MutexLock lock(&end->mu);
     std::string name = end->name;

@@ -11,11 +11,11 @@ namespace sentry {
 
 namespace {
 
-uint64_t NextNamespaceIno() {
-  static std::atomic<uint64_t> next{0};
-  // The first as Linux numbers it, the others above all that are numbered at start.
-  const uint64_t count = next.fetch_add(1, std::memory_order_relaxed);
-  return count == 0 ? 4026531832 : 4026532600 + count;
+uint64_t NumberFor(MountNamespace::Kind kind) {
+  if (kind == MountNamespace::Kind::kDetached) return 0;
+  static std::atomic<bool> has_first{false};
+  return has_first.exchange(true) ? Namespace::NextIno()
+                                  : Namespace::FirstIno(NamespaceKind::kMount);
 }
 
 Ref<Mount> NewMount(Ref<Superblock> superblock, std::string source, uint64_t flags) {
@@ -31,7 +31,7 @@ uint64_t WithAtime(uint64_t flags) {
 }  // namespace
 
 MountNamespace::MountNamespace(Vfs& vfs, Kind kind)
-    : vfs_(vfs), kind_(kind), ino_(kind == Kind::kDetached ? 0 : NextNamespaceIno()) {}
+    : Namespace(NamespaceKind::kMount, NumberFor(kind)), vfs_(vfs), kind_(kind) {}
 
 MountNamespace::~MountNamespace() { vfs_.Dissolve(*this); }
 
@@ -92,8 +92,12 @@ bool Vfs::SeesLocked(const MountNamespace& ns, const Path& path) const {
 Status Vfs::Bind(MountNamespace& ns, const Path& from, const Path& at, bool recursive) {
   MountTable::Garbage garbage;
   absl::WriterMutexLock lock(&internal::tree_mu);
-  if (!SeesLocked(ns, at) || from.mount->ns_ == nullptr) return Errno(EINVAL);
-  if (!SeesLocked(ns, from) && !from.mount->ns_->detached()) return Errno(EINVAL);
+  if (!SeesLocked(ns, at)) return Errno(EINVAL);
+  // may_copy_tree(): what /proc/PID/ns leads to is in no namespace of mounts.
+  if (!from.dentry->inode().BindsAnywhere()) {
+    if (from.mount->ns_ == nullptr) return Errno(EINVAL);
+    if (!SeesLocked(ns, from) && !from.mount->ns_->detached()) return Errno(EINVAL);
+  }
   if (from.mount->unbindable_) return Errno(EINVAL);
   if (at.dentry->deleted_) return Errno(ENOENT);
   if (from.dentry->is_directory() != at.dentry->is_directory()) return Errno(ENOTDIR);

@@ -104,6 +104,7 @@ Status NetworkDevices::ChangeLink(int index, const LinkChange& change) {
     if (change.set_queue_length) lo->queue_length = change.queue_length;
     if (up != was_up) {
       SetUp(*lo, up);
+      loopback_up_.store(up, std::memory_order_relaxed);
       // Addresses of version 6 go down with the link, and ::1 comes up with it.
       std::erase_if(tables.addresses,
                     [](const InterfaceAddress& a) { return a.family == AF_INET6; });
@@ -116,6 +117,14 @@ Status NetworkDevices::ChangeLink(int index, const LinkChange& change) {
       }
     }
     lo->payload = EncodeLink(*lo);
+    return kOk;
+  });
+}
+
+void NetworkDevices::MakeEmpty() {
+  (void)ChangeLink(1, {.mask = IFF_UP});
+  (void)Change([](DeviceTables& tables) -> Status {
+    tables.addresses.clear();
     return kOk;
   });
 }

@@ -3,6 +3,7 @@
 #ifndef SENTRY_NET_DEVICES_DEVICES_H_
 #define SENTRY_NET_DEVICES_DEVICES_H_
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -34,6 +35,10 @@ class NetworkDevices {
   // As they are now. Not older than some milliseconds when they are the host's.
   std::shared_ptr<const DeviceTables> Tables() ABSL_LOCKS_EXCLUDED(mu_);
   bool is_host() const { return source_ != nullptr; }
+  // Whether packets to this namespace's own addresses arrive.
+  const std::atomic<bool>& loopback_up() const { return loopback_up_; }
+  // As in a new namespace: the loopback interface is down, without an address.
+  void MakeEmpty() ABSL_LOCKS_EXCLUDED(mu_);
 
   // Changes of the loopback interface; the caller has CAP_NET_ADMIN. Elsewhere EOPNOTSUPP.
   // ENODEV for a link that does not exist.
@@ -53,6 +58,7 @@ class NetworkDevices {
   DeviceTables Ask() const;
 
   const std::unique_ptr<DeviceSource> source_;
+  std::atomic<bool> loopback_up_{true};
   absl::Mutex mu_;
   std::shared_ptr<const DeviceTables> tables_ ABSL_GUARDED_BY(mu_);
   int64_t asked_ns_ ABSL_GUARDED_BY(mu_) = 0;

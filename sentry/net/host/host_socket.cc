@@ -17,6 +17,7 @@
 #include "sentry/net/devices/ioctl.h"
 #include "sentry/net/inet/inet_stack.h"
 #include "sentry/task/kernel.h"
+#include "sentry/task/namespaces.h"
 #include "sentry/task/task.h"
 
 namespace sentry {
@@ -30,7 +31,7 @@ uint16_t PortOf(const SocketAddress& address) {
 }  // namespace
 
 Result<Ref<Socket>> HostSocket::Create(Task& task, const SocketKind& what, OpenFlags flags) {
-  auto space = Ref<NetworkNamespace>::Share(task.kernel().network());
+  auto space = Ref<NetworkNamespace>::Share(task.namespaces().network());
   if (what.type == SOCK_RAW && !task.creds().HasCapability(CAP_NET_RAW)) return Errno(EPERM);
   UniqueFd fd = TRY(space->net_client()->MakeSocket(what.domain, what.type, what.protocol));
   SocketKind kind = what;

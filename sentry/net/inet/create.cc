@@ -11,6 +11,7 @@
 #include "sentry/net/inet/tcp_socket.h"
 #include "sentry/net/inet/udp_socket.h"
 #include "sentry/task/kernel.h"
+#include "sentry/task/namespaces.h"
 #include "sentry/task/task.h"
 
 namespace sentry {
@@ -29,7 +30,7 @@ bool MayPing(const Task& task, const InetStack& stack) {
 
 Result<Ref<Socket>> CreateInetSocket(Task& task, const SocketKind& what, OpenFlags flags) {
   if (what.protocol < 0 || what.protocol >= 256) return Errno(EINVAL);
-  auto space = Ref<NetworkNamespace>::Share(task.kernel().network());
+  auto space = Ref<NetworkNamespace>::Share(task.namespaces().network());
   const uint32_t uid = task.creds().fsuid;
   const int ping = what.domain == AF_INET ? int{IPPROTO_ICMP} : int{IPPROTO_ICMPV6};
   SocketKind kind = what;

@@ -38,11 +38,15 @@ bool Covers(const PortBinding& binding, const IpAddress& to) {
 
 }  // namespace
 
+PortBinding::PortBinding(InetStack& stack, Transport transport, int domain)
+    : stack(stack), transport(transport), domain(domain), keeps_(Ref<InetStack>::Share(stack)) {}
+
 PortBinding::~PortBinding() { stack.Unregister(*this); }
 
 Result<Route> InetStack::FindRoute(const IpAddress& to) const {
   if (to.is_v4() && to.v4() == INADDR_BROADCAST) return Errno(ENETUNREACH);
   if (!to.is_loopback() && !to.is_multicast()) return Errno(ENETUNREACH);
+  if (!loopback_up()) return Errno(ENETUNREACH);
   return Route{.source = IpAddress::LoopbackOf(to.is_v4())};
 }
 
@@ -208,9 +212,20 @@ void InetStack::ReleasePair(const Endpoint& from, const Endpoint& to) {
   pairs_.erase({from, to});
 }
 
+void InetStack::Close() {
+  std::deque<Waiting> dropped;
+  absl::MutexLock lock(&mu_);
+  closed_ = true;
+  dropped.swap(waiting_);
+}
+
 void InetStack::TimeWait(Ref<PortBinding> binding, const Endpoint& remote) {
   std::vector<Waiting> expired;
   absl::MutexLock lock(&mu_);
+  if (closed_) {
+    expired.push_back({0, std::move(binding), remote});
+    return;
+  }
   binding->state = PortBinding::State::kTimeWait;
   binding->remote = remote;
   binding->connection = nullptr;

@@ -35,8 +35,7 @@ class PortBinding final : public RefCounted {
  public:
   enum class State : uint8_t { kBound, kListening, kConnection, kTimeWait };
 
-  PortBinding(InetStack& stack, Transport transport, int domain)
-      : stack(stack), transport(transport), domain(domain) {}
+  PortBinding(InetStack& stack, Transport transport, int domain);
   ~PortBinding() override;
 
   InetStack& stack;
@@ -55,6 +54,7 @@ class PortBinding final : public RefCounted {
 
  private:
   friend class InetStack;
+  const Ref<InetStack> keeps_;  // The stack: its namespace may go before the last binding.
   bool registered_ = false;
   std::list<PortBinding*>::iterator place_;
 };
@@ -76,11 +76,15 @@ struct InetRow {
   uint32_t drops = 0;
 };
 
-// Thread-safe. Its lock is taken within a socket's and is a leaf.
-class InetStack {
+// Held by its namespace, by bindings and connections. Thread-safe. Its lock is taken within a
+// socket's and is a leaf.
+class InetStack final : public RefCounted {
  public:
-  InetStack() = default;
+  // `loopback_up`: of the namespace's devices, which outlive it. Without, it always is.
+  explicit InetStack(const std::atomic<bool>* loopback_up = nullptr) : loopback_up_(loopback_up) {}
   InetStack(const InetStack&) = delete;
+  // The namespace goes, and with it what holds the stack in turn.
+  void Close() ABSL_LOCKS_EXCLUDED(mu_);
 
   // What belongs to this namespace. Of multicast and broadcast: false.
   bool IsLocal(const IpAddress& address) const { return address.is_loopback(); }
@@ -164,10 +168,16 @@ class InetStack {
   Ref<InetSocket> FindBestLocked(Transport transport, const Endpoint& to, const Endpoint& from,
                                  Score score) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
+  bool loopback_up() const {
+    return loopback_up_ == nullptr || loopback_up_->load(std::memory_order_relaxed);
+  }
+
+  const std::atomic<bool>* const loopback_up_;
   absl::Mutex mu_;
   absl::flat_hash_map<uint32_t, Bucket> buckets_ ABSL_GUARDED_BY(mu_);
   absl::flat_hash_set<Pair> pairs_ ABSL_GUARDED_BY(mu_);
   std::deque<Waiting> waiting_ ABSL_GUARDED_BY(mu_);
+  bool closed_ ABSL_GUARDED_BY(mu_) = false;
   uint64_t random_ ABSL_GUARDED_BY(mu_) = 0x9e3779b97f4a7c15;
 };
 

@@ -52,11 +52,11 @@ struct TcpConnection::Aftermath {
       }
     }
     if (release) {
-      connection.stack_.ReleasePair(connection.sides_[0].local, connection.remote(0));
+      connection.stack_->ReleasePair(connection.sides_[0].local, connection.remote(0));
     }
-    if (time_wait) connection.stack_.TimeWait(std::move(time_wait), time_wait_remote);
+    if (time_wait) connection.stack_->TimeWait(std::move(time_wait), time_wait_remote);
     for (Ref<PortBinding>& binding : dropped) {
-      connection.stack_.Update(*binding, [](PortBinding& b) { b.connection = nullptr; });
+      connection.stack_->Update(*binding, [](PortBinding& b) { b.connection = nullptr; });
     }
     for (const auto& [point, events] : notify) point->queue.Notify(events);
   }
@@ -71,7 +71,7 @@ struct TcpConnection::Aftermath {
 };
 
 TcpConnection::TcpConnection(TcpEnd client, TcpEnd server)
-    : stack_(client.binding->stack), to_itself_(false) {
+    : stack_(Ref<InetStack>::Share(client.binding->stack)), to_itself_(false) {
   sides_[0].in = MakeRef<ByteStream>(client.point, server.point);
   sides_[1].in = MakeRef<ByteStream>(server.point, client.point);
   Attach(0, std::move(client));
@@ -79,7 +79,9 @@ TcpConnection::TcpConnection(TcpEnd client, TcpEnd server)
 }
 
 TcpConnection::TcpConnection(TcpEnd both)
-    : stack_(both.binding->stack), to_itself_(true), phase_(Phase::kEstablished) {
+    : stack_(Ref<InetStack>::Share(both.binding->stack)),
+      to_itself_(true),
+      phase_(Phase::kEstablished) {
   sides_[0].in = MakeRef<ByteStream>(both.point, both.point);
   Attach(0, std::move(both));
 }
@@ -89,7 +91,7 @@ void TcpConnection::Attach(int side, TcpEnd end) {
   self.local = end.local;
   self.point = std::move(end.point);
   self.binding = std::move(end.binding);
-  stack_.Update(*self.binding, [&](PortBinding& binding) {
+  stack_->Update(*self.binding, [&](PortBinding& binding) {
     binding.connection = this;
     binding.side = side;
   });

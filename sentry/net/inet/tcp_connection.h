@@ -144,7 +144,7 @@ class TcpConnection final : public RefCounted {
       ABSL_LOCKS_EXCLUDED(mu_);
   void SkipUrgentLocked(Side& self) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
-  InetStack& stack_;
+  const Ref<InetStack> stack_;
   const bool to_itself_;
   std::atomic<Phase> phase_{Phase::kConnecting};
   mutable absl::Mutex mu_;

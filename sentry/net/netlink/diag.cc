@@ -70,7 +70,7 @@ Result<NlOutcome> Unix(NetworkNamespace& space, const NlRequest& request, NlRepl
   const auto asked = NlRead<unix_diag_req>(request.payload);
   const bool dump = request.has(NLM_F_DUMP);
   if (!dump && asked.udiag_ino == 0) return Errno(EINVAL);
-  for (const Ref<UnixEnd>& end : space.unix_sockets().List()) {
+  for (const Ref<UnixEnd>& end : UnixSockets::Get().List(space.ino())) {
     const UnixRow row = Describe(*end);
     // What is not accepted yet has no number, and shows as its listener's queue.
     if (row.body.udiag_ino == 0) continue;

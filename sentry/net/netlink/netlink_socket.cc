@@ -12,6 +12,7 @@
 #include "sentry/net/netlink/diag.h"
 #include "sentry/net/netlink/netlink_sockets.h"
 #include "sentry/task/kernel.h"
+#include "sentry/task/namespaces.h"
 #include "sentry/task/task.h"
 
 namespace sentry {
@@ -40,8 +41,8 @@ SocketAddress NameOf(uint32_t port, uint32_t groups) {
 Result<Ref<Socket>> NetlinkSocket::Create(Task& task, const SocketKind& what, OpenFlags flags) {
   if (what.type != SOCK_RAW && what.type != SOCK_DGRAM) return Errno(ESOCKTNOSUPPORT);
   if (!HasProtocol(what.protocol)) return Errno(EPROTONOSUPPORT);
-  return Ref<Socket>(
-      MakeRef<NetlinkSocket>(Ref<NetworkNamespace>::Share(task.kernel().network()), what, flags));
+  return Ref<Socket>(MakeRef<NetlinkSocket>(
+      Ref<NetworkNamespace>::Share(task.namespaces().network()), what, flags));
 }
 
 NetlinkSocket::NetlinkSocket(Ref<NetworkNamespace> space, const SocketKind& what, OpenFlags flags)

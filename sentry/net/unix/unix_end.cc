@@ -9,9 +9,11 @@
 #include "sentry/net/unix/unix_sockets.h"
 
 namespace sentry {
-UnixEnd::UnixEnd(UnixSockets& table, int type) : type(type), table_(table) { table_.Add(*this); }
+UnixEnd::UnixEnd(uint64_t space, int type) : space(space), type(type) { table().Add(*this); }
 
-UnixEnd::~UnixEnd() { table_.Remove(*this); }
+UnixSockets& UnixEnd::table() { return UnixSockets::Get(); }
+
+UnixEnd::~UnixEnd() { table().Remove(*this); }
 
 SocketAddress UnixEnd::Name() const {
   sockaddr_un address{};
@@ -106,7 +108,7 @@ void UnixEnd::Close() {
   Ref<ByteStream> last_in, last_out;
   Ref<WaitPoint> connecting;
   State before;
-  table_.ForgetName(*this);
+  table().ForgetName(*this);
   {
     absl::MutexLock lock(&mu);
     before = std::exchange(state, State::kClosed);
@@ -137,7 +139,7 @@ void UnixEnd::Close() {
     if (client) client->error.store(ECONNRESET);
     embryo->Close();
   }
-  table_.StopWaiting(*this);
+  table().StopWaiting(*this);
   if (connecting) connecting->queue.Notify(kPollWritable);
 }
 
@@ -170,7 +172,7 @@ Result<UnixEnd::Message> UnixEnd::TakeMessage() {
     if (tell) awaited_ = false;
   }
   Discharge(message);
-  if (tell) table_.TellOfRoom(*this);
+  if (tell) table().TellOfRoom(*this);
   return message;
 }
 
@@ -191,7 +193,7 @@ std::list<UnixEnd::Message> UnixEnd::DropMessages() {
     tell = std::exchange(awaited_, false);
   }
   for (const Message& message : dropped) Discharge(message);
-  if (tell) table_.TellOfRoom(*this);
+  if (tell) table().TellOfRoom(*this);
   return dropped;
 }
 
@@ -207,6 +209,6 @@ bool UnixEnd::NoteAwaited(const UnixEnd& sender) {
   return true;
 }
 
-bool UnixEnd::AwaitRoom(UnixEnd& sender) { return table_.AwaitRoom(*this, sender); }
+bool UnixEnd::AwaitRoom(UnixEnd& sender) { return table().AwaitRoom(*this, sender); }
 
 }  // namespace sentry

@@ -42,11 +42,13 @@ class UnixEnd final : public WaitPoint {
 
   using Message = UnixMessage;
 
-  UnixEnd(UnixSockets& table, int type);
+  // `space`: the number of its network namespace.
+  UnixEnd(uint64_t space, int type);
   ~UnixEnd() override;
 
+  const uint64_t space;
   const int type;
-  UnixSockets& table() const { return table_; }
+  static UnixSockets& table();
 
   // The name as struct sockaddr_un: its family alone when there is none.
   SocketAddress Name() const ABSL_LOCKS_EXCLUDED(mu);
@@ -120,7 +122,6 @@ class UnixEnd final : public WaitPoint {
     return messages.size() > kMaxMessages;
   }
 
-  UnixSockets& table_;
   std::atomic<int> shut_{0};
   bool awaited_ ABSL_GUARDED_BY(mu) = false;  // The table has senders that wait for room.
 };

@@ -12,6 +12,7 @@
 #include "sentry/net/devices/ioctl.h"
 #include "sentry/net/unix/unix_sockets.h"
 #include "sentry/task/kernel.h"
+#include "sentry/task/namespaces.h"
 #include "sentry/task/task.h"
 
 namespace sentry {
@@ -29,8 +30,8 @@ Status CheckKind(const SocketKind& what) {
 }
 
 Ref<UnixSocket> NewSocket(Task& task, const SocketKind& what, OpenFlags flags) {
-  auto space = Ref<NetworkNamespace>::Share(task.kernel().network());
-  auto end = MakeRef<UnixEnd>(space->unix_sockets(), what.type);
+  auto space = Ref<NetworkNamespace>::Share(task.namespaces().network());
+  auto end = MakeRef<UnixEnd>(space->ino(), what.type);
   return MakeRef<UnixSocket>(std::move(space), std::move(end), flags);
 }
 
@@ -144,7 +145,7 @@ Status UnixSocket::Bind(Task& task, const SocketAddress& address) {
 Result<Ref<UnixEnd>> UnixSocket::Find(Task& task, const std::string& name) const {
   if (name.empty()) return Errno(EINVAL);
   UnixSockets& table = end_->table();
-  if (name[0] == '\0') return table.FindAbstract(end_->type, name);
+  if (name[0] == '\0') return table.FindAbstract(*end_, name);
   const WalkContext context = task.walk_context();
   const Path path = TRY(task.vfs().Walk(context, name, {}));
   const Attributes attributes = TRY(task.vfs().GetAttributes(path));
@@ -187,7 +188,7 @@ Status UnixSocket::Connect(Task& task, const SocketAddress& address) {
   if (name.empty()) return Errno(EINVAL);
   if (WantsCredentials()) TRY(Autobind());
   const Ref<UnixEnd> listener = TRY(Find(task, name));
-  const auto server = MakeRef<UnixEnd>(end_->table(), end_->type);
+  const auto server = MakeRef<UnixEnd>(end_->space, end_->type);
   UnixEnd::Peer theirs;
   absl::MutexLock connecting(&connect_mu_);
   {

@@ -14,6 +14,11 @@ Result<Ref<UnixEnd>> Share(UnixEnd* end) {
 
 }  // namespace
 
+UnixSockets& UnixSockets::Get() {
+  static auto* const sockets = new UnixSockets;
+  return *sockets;
+}
+
 void UnixSockets::Add(UnixEnd& end) {
   absl::MutexLock lock(&mu_);
   ends_.insert(&end);
@@ -31,12 +36,11 @@ void UnixSockets::SetSocket(UnixEnd& end, UnixSocket* socket) {
   end.socket = socket;
 }
 
-std::vector<Ref<UnixEnd>> UnixSockets::List() const {
+std::vector<Ref<UnixEnd>> UnixSockets::List(uint64_t space) const {
   std::vector<Ref<UnixEnd>> list;
   absl::MutexLock lock(&mu_);
-  list.reserve(ends_.size());
   for (UnixEnd* end : ends_) {
-    if (end->TryAddRef()) list.push_back(Ref<UnixEnd>::Adopt(end));
+    if (end->space == space && end->TryAddRef()) list.push_back(Ref<UnixEnd>::Adopt(end));
   }
   return list;
 }
@@ -44,7 +48,7 @@ std::vector<Ref<UnixEnd>> UnixSockets::List() const {
 Status UnixSockets::BindAbstract(UnixEnd& end, const std::string& name) {
   absl::MutexLock lock(&mu_);
   if (HasNameLocked(end)) return Errno(EINVAL);
-  const AbstractName key(end.type, name);
+  const AbstractName key(end.space, end.type, name);
   if (!abstract_.try_emplace(key, &end).second) return Errno(EADDRINUSE);
   abstract_of_.emplace(&end, key);
   return kOk;
@@ -58,7 +62,7 @@ Result<std::string> UnixSockets::BindAny(UnixEnd& end) {
     next_name_ = (next_name_ + 1) % kNames;
     std::string name(1, '\0');
     absl::StrAppendFormat(&name, "%05x", next_name_);
-    const AbstractName key(end.type, name);
+    const AbstractName key(end.space, end.type, name);
     if (!abstract_.try_emplace(key, &end).second) continue;
     abstract_of_.emplace(&end, key);
     return name;
@@ -66,9 +70,10 @@ Result<std::string> UnixSockets::BindAny(UnixEnd& end) {
   return Errno(ENOSPC);
 }
 
-Result<Ref<UnixEnd>> UnixSockets::FindAbstract(int type, const std::string& name) const {
+Result<Ref<UnixEnd>> UnixSockets::FindAbstract(const UnixEnd& seeker,
+                                               const std::string& name) const {
   absl::MutexLock lock(&mu_);
-  const auto it = abstract_.find(AbstractName(type, name));
+  const auto it = abstract_.find(AbstractName(seeker.space, seeker.type, name));
   if (it == abstract_.end()) return Errno(ECONNREFUSED);
   return Share(it->second);
 }

@@ -1,4 +1,4 @@
-// All AF_UNIX sockets of a network namespace, and the names by which they find each other.
+// All AF_UNIX sockets, and the names by which they find each other.
 #ifndef SENTRY_NET_UNIX_UNIX_SOCKETS_H_
 #define SENTRY_NET_UNIX_UNIX_SOCKETS_H_
 
@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -22,9 +23,13 @@ class File;
 class UnixEnd;
 class UnixSocket;
 
-// Holds no references. Thread-safe; its lock may be taken before an end's, not the other way round.
+// Of the whole sandbox: sockets of different network namespaces meet by paths, and in messages.
+// Abstract names are each namespace's own. Holds no references. Thread-safe; its lock may be taken before an end's, not the other way round.
 class UnixSockets {
  public:
+  // Never destroyed.
+  static UnixSockets& Get();
+
   UnixSockets() = default;
   UnixSockets(const UnixSockets&) = delete;
 
@@ -32,15 +37,15 @@ class UnixSockets {
   void Add(UnixEnd& end) ABSL_LOCKS_EXCLUDED(mu_);
   void Remove(UnixEnd& end) ABSL_LOCKS_EXCLUDED(mu_);
   void SetSocket(UnixEnd& end, UnixSocket* socket) ABSL_LOCKS_EXCLUDED(mu_);
-  // For /proc/net/unix and unix_diag.
-  std::vector<Ref<UnixEnd>> List() const ABSL_LOCKS_EXCLUDED(mu_);
+  // Those of network namespace number `space`, for /proc/net/unix and unix_diag.
+  std::vector<Ref<UnixEnd>> List(uint64_t space) const ABSL_LOCKS_EXCLUDED(mu_);
 
   // Abstract names, one space for each socket type. EADDRINUSE; EINVAL when the end has a name.
   Status BindAbstract(UnixEnd& end, const std::string& name) ABSL_LOCKS_EXCLUDED(mu_);
   // An unused name of five hexadecimal digits (autobind). ENOSPC; EINVAL, likewise.
   Result<std::string> BindAny(UnixEnd& end) ABSL_LOCKS_EXCLUDED(mu_);
   // ECONNREFUSED.
-  Result<Ref<UnixEnd>> FindAbstract(int type, const std::string& name) const
+  Result<Ref<UnixEnd>> FindAbstract(const UnixEnd& seeker, const std::string& name) const
       ABSL_LOCKS_EXCLUDED(mu_);
 
   // Sockets in the tree of files, by device and inode number.
@@ -62,7 +67,7 @@ class UnixSockets {
   void CollectGarbage() ABSL_LOCKS_EXCLUDED(mu_, collecting_mu_);
 
  private:
-  using AbstractName = std::pair<int, std::string>;
+  using AbstractName = std::tuple<uint64_t, int, std::string>;  // Namespace, socket type.
 
   absl::Mutex collecting_mu_ ABSL_ACQUIRED_BEFORE(mu_);  // One collection at a time.
   std::atomic<uint32_t> sent_sockets_{0};  // More than 0: there may be sockets in queues.
