@@ -151,7 +151,7 @@ Status MqTimedsend(Task& task, Fd fd, UserAddr message, uint64_t size, uint32_t 
   if (!file->flags().writable()) return Errno(EBADF);
   Mqueue& queue = static_cast<MqueueFile&>(*file).queue();
   if (size > static_cast<uint64_t>(queue.size().bytes)) return Errno(EMSGSIZE);
-  const sentry::BudgetShare share = TRY(queue.table().senders().Take(size));
+  const sentry::BudgetShare share = TRY(Mqueues::senders().Take(size));
   MqWait wait;
   wait.message.priority = priority;
   wait.message.text.resize(size);

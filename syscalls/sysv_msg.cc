@@ -101,7 +101,7 @@ Status Msgsnd(Task& task, int id, UserAddr user, uint64_t size, int flags) {
     return Errno(EINVAL);
   }
   if (message.type < 1) return Errno(EINVAL);
-  const sentry::BudgetShare share = TRY(queues.senders().Take(size));
+  message.room = TRY(Messages::room().Take(size + Messages::kOverhead));
   message.text.resize(size);
   TRY(task.mem().ReadBytes(UserAddr{user.raw + kTypeSize},
                            std::as_writable_bytes(std::span(message.text))));

@@ -134,7 +134,6 @@ Result<int> Shmget(Task& task, int32_t key, uint64_t size, int flags) {
 Result<uint64_t> Shmat(Task& task, Context& context, int id, uint64_t addr, int flags) {
   const Attachment at = TRY(CheckArguments(id, addr, flags));
   sentry::ShmSpaces& spaces = sentry::AttachmentsOf(task.mm());
-  ShmAttachments& attachments = spaces.Of(Shm(task));
   const IpcCaller caller = CallerOf(task);
   spaces.set_last_user(caller.pid);
   // Another thread of the process may be at it. It holds the lock for two calls that the host makes
@@ -142,7 +141,8 @@ Result<uint64_t> Shmat(Task& task, Context& context, int id, uint64_t addr, int 
   task.kernel().platform().EnterBlocking();
   absl::MutexLock lock(&spaces.attach_mu());
   task.kernel().platform().LeaveBlocking();
-  const Ref<ShmSegment> segment = TRY(Shm(task).Use(caller, id, at.wanted, attachments));
+  const std::shared_ptr<ShmAttachments> attachments = spaces.Of(Shm(task));
+  const Ref<ShmSegment> segment = TRY(Shm(task).Use(caller, id, at.wanted, *attachments));
   Result<uint64_t> mapped = Errno(ENOMEM);
   if (at.addr == 0 || CheckRange(task, at.addr, segment->size, ENOMEM).ok()) {
     mapped = Map(task, context, *segment, at);
@@ -165,16 +165,16 @@ Status Shmdt(Task& task, Context& context, uint64_t addr) {
   absl::MutexLock lock(&spaces.attach_mu());
   task.kernel().platform().LeaveBlocking();
   // Of whatever namespace the segment is.
-  ShmAttachments* attachments = nullptr;
+  std::shared_ptr<ShmAttachments> attachments;
   SharedMemory::Detachment found;
-  for (ShmAttachments* const one : spaces.All()) {
+  for (const std::shared_ptr<ShmAttachments>& one : spaces.All()) {
     const auto detachment = one->table().FindAttachment(*one, addr);
     if (!detachment.ok()) continue;
     attachments = one;
     found = *detachment;
     break;
   }
-  if (attachments == nullptr) return Errno(EINVAL);
+  if (!attachments) return Errno(EINVAL);
   Status unmapped = kOk;
   for (const SharedMemory::Piece& piece : found.pieces) {
     const auto done =

@@ -16,6 +16,11 @@
 
 namespace sentry {
 
+Budget& Messages::room() {
+  static auto& room = *new Budget(kMaxInAll);
+  return room;
+}
+
 Messages::Limits Messages::limits() const {
   absl::MutexLock lock(&mu_);
   return limits_;
@@ -54,7 +59,6 @@ Status Messages::Send(const IpcCaller& caller, MessageQueue& queue, Message& mes
     if (size + queue.bytes > queue.max_bytes || queue.messages.size() + 1 > queue.max_bytes) {
       return Errno(EAGAIN);
     }
-    if (bytes_ + size + (messages_ + 1) * kOverhead > kMaxInAll) return Errno(ENOMEM);
     queue.messages.push_back(std::move(message));
     queue.bytes += size;
     bytes_ += size;
@@ -103,7 +107,7 @@ Result<Message> Messages::Receive(const IpcCaller& caller, MessageQueue& queue, 
     const auto it = Pick(queue, type, flags);
     if (it == queue.messages.end()) return Errno(EAGAIN);
     if (size < it->text.size() && (flags & MSG_NOERROR) == 0) return Errno(E2BIG);
-    if ((flags & MSG_COPY) != 0) return *it;
+    if ((flags & MSG_COPY) != 0) return Message{.type = it->type, .text = it->text, .room = {}};
     TakeLocked(queue, *it);
     taken.splice(taken.begin(), queue.messages, it);
     queue.receiver = caller.pid;

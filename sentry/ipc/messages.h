@@ -19,6 +19,7 @@ namespace sentry {
 struct Message {
   int64_t type = 0;
   std::string text;
+  BudgetShare room;  // Messages::room(), as long as it exists.
 };
 
 // Everything but the wait queues is guarded by the lock of its Messages.
@@ -51,20 +52,19 @@ class Messages final : public RefCounted {
     uint64_t max_bytes = 16384;  // msgmnb: of one queue at first.
     int max_queues = 32000;      // msgmni.
   };
-  // What all messages may take in the sentry's memory, whatever the limits say (ENOMEM).
+  // What all messages of all namespaces may take in the sentry's memory, whatever the limits say:
+  // those in queues, and those of who has to wait to send them.
   static constexpr uint64_t kMaxInAll = uint64_t{256} << 20;
   static constexpr uint64_t kOverhead = 96;  // Of a message, about.
-  // Likewise the messages of those who send, and may have to wait for room.
-  static constexpr uint64_t kMaxSending = uint64_t{64} << 20;
+  static Budget& room();
 
   Limits limits() const ABSL_LOCKS_EXCLUDED(mu_);
   void set_limits(const Limits& limits) ABSL_LOCKS_EXCLUDED(mu_);
 
   Result<int> Get(const IpcCaller& caller, int32_t key, int flags) ABSL_LOCKS_EXCLUDED(mu_);
   Result<Ref<MessageQueue>> Find(int id) ABSL_LOCKS_EXCLUDED(mu_);
-  // Whoever sends takes a share for his copy of the message.
-  Budget& senders() { return senders_; }
-  // One attempt. EACCES, EIDRM; EAGAIN without room. `message` is moved from on success only.
+  // One attempt. EACCES, EIDRM; EAGAIN while the queue is full. `message`, which has its room, is
+  // moved from on success only.
   Status Send(const IpcCaller& caller, MessageQueue& queue, Message& message)
       ABSL_LOCKS_EXCLUDED(mu_);
   // One attempt with the type, size and flags of msgrcv(2). EACCES, EIDRM, E2BIG; EAGAIN without
@@ -93,7 +93,6 @@ class Messages final : public RefCounted {
   static std::list<Message>::iterator Pick(MessageQueue& queue, int64_t type, int flags);
   void TakeLocked(MessageQueue& queue, const Message& message) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
-  Budget senders_{kMaxSending};
   mutable absl::Mutex mu_;  // Before wait queues.
   Limits limits_ ABSL_GUARDED_BY(mu_);
   uint64_t messages_ ABSL_GUARDED_BY(mu_) = 0, bytes_ ABSL_GUARDED_BY(mu_) = 0;  // In all.

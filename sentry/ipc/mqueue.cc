@@ -36,13 +36,14 @@ bool HasEnded(ThreadGroup& group) {
 }  // namespace
 
 Mqueue::Mqueue(Ref<Mqueues> table, std::string name, Size size, const NewNode& node,
-               uint64_t charged)
+               uint64_t charged, BudgetShare room)
     : AnonInode(kMqueueDevice, node.mode),
       table_(std::move(table)),
       name_(std::move(name)),
       size_(size),
       owner_(node.uid),
-      charged_(charged) {
+      charged_(charged),
+      room_(std::move(room)) {
   AttributeChange change;
   change.uid = node.uid;
   change.gid = node.gid;

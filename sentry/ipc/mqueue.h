@@ -57,7 +57,9 @@ class Mqueue final : public AnonInode {
   struct Size {
     int64_t messages = 10, bytes = 8192;  // mq_maxmsg, mq_msgsize.
   };
-  Mqueue(Ref<Mqueues> table, std::string name, Size size, const NewNode& node, uint64_t charged);
+  // `room`: of Mqueues::room(), for all messages that it can hold.
+  Mqueue(Ref<Mqueues> table, std::string name, Size size, const NewNode& node, uint64_t charged,
+         BudgetShare room);
   ~Mqueue() override;
 
   Result<Attributes> GetAttributes() override;
@@ -85,7 +87,6 @@ class Mqueue final : public AnonInode {
   int64_t count() ABSL_LOCKS_EXCLUDED(mu_);
   Size size() const { return size_; }
   const std::string& name() const { return name_; }
-  Mqueues& table() const { return *table_; }
   uint32_t owner() const { return owner_; }
   uint64_t charged() const { return charged_; }
 
@@ -97,6 +98,7 @@ class Mqueue final : public AnonInode {
   const Size size_;
   const uint32_t owner_;    // Whose RLIMIT_MSGQUEUE it counts for.
   const uint64_t charged_;  // Bytes.
+  const BudgetShare room_;
   absl::Mutex mu_;          // Before wait queues.
   std::multimap<uint32_t, std::string, std::greater<>> messages_ ABSL_GUARDED_BY(mu_);
   uint64_t bytes_ ABSL_GUARDED_BY(mu_) = 0;
@@ -133,9 +135,11 @@ class Mqueues final : public RefCounted {
         msgsize_default = 8192;
   };
   static constexpr int64_t kHardMessages = 65536, kHardBytes = 16 << 20;
-  static constexpr uint64_t kMaxInAll = uint64_t{512} << 20;  // Bytes, whatever the limits say.
-  // Likewise the messages of those who send, and may have to wait for room.
-  static constexpr uint64_t kMaxSending = uint64_t{128} << 20;
+  // Of all namespaces, whatever the limits say (ENOMEM): what queues can hold, and the messages of
+  // those who may have to wait for room in one.
+  static constexpr uint64_t kMaxInAll = uint64_t{512} << 20, kMaxSending = uint64_t{128} << 20;
+  static Budget& room();
+  static Budget& senders();
 
   Limits limits() const ABSL_LOCKS_EXCLUDED(mu_);
   void set_limits(const Limits& limits) ABSL_LOCKS_EXCLUDED(mu_);
@@ -152,8 +156,6 @@ class Mqueues final : public RefCounted {
   std::vector<Ref<Mqueue>> List() ABSL_LOCKS_EXCLUDED(mu_);
   // The namespace goes: unlinks all of them, and there will be no more (EACCES).
   void Close() ABSL_LOCKS_EXCLUDED(mu_);
-  // Whoever sends takes a share for his copy of the message.
-  Budget& senders() { return senders_; }
   // A root directory for a mount of the filesystem, and its attributes.
   Ref<Inode> Root();
   Attributes RootAttributes() ABSL_LOCKS_EXCLUDED(mu_);
@@ -164,11 +166,9 @@ class Mqueues final : public RefCounted {
   static Result<uint64_t> ChargeFor(Mqueue::Size size);
   void Return(const Mqueue& queue) ABSL_LOCKS_EXCLUDED(mu_);
 
-  Budget senders_{kMaxSending};
   mutable absl::Mutex mu_;  // Leaf.
   bool closed_ ABSL_GUARDED_BY(mu_) = false;
   Limits limits_ ABSL_GUARDED_BY(mu_);
-  uint64_t charged_in_all_ ABSL_GUARDED_BY(mu_) = 0;
   int queues_ ABSL_GUARDED_BY(mu_) = 0;  // Unlinked ones that are open among them.
   std::map<std::string, Ref<Mqueue>, std::less<>> by_name_ ABSL_GUARDED_BY(mu_);
   absl::flat_hash_map<uint32_t, uint64_t> charged_ ABSL_GUARDED_BY(mu_);  // Bytes by user.

@@ -58,6 +58,16 @@ class MqueueRoot final : public PseudoDirectory {
 
 }  // namespace
 
+Budget& Mqueues::room() {
+  static auto& room = *new Budget(kMaxInAll);
+  return room;
+}
+
+Budget& Mqueues::senders() {
+  static auto& senders = *new Budget(kMaxSending);
+  return senders;
+}
+
 Mqueues::Limits Mqueues::limits() const {
   absl::MutexLock lock(&mu_);
   return limits_;
@@ -106,17 +116,16 @@ Result<Ref<Mqueue>> Mqueues::Create(std::string_view name, const NewNode& node,
   if (size.messages > most_messages || size.bytes > most_bytes) return Errno(EINVAL);
   const uint64_t charge = TRY(ChargeFor(size));
   // The sentry's memory is not that of whoever raises his own limit.
-  if (charge > kMaxInAll || charged_in_all_ > kMaxInAll - charge) return Errno(ENOMEM);
+  BudgetShare share = TRY(room().Take(charge));
   uint64_t& charged = charged_[node.uid];
   if (charge > memory || charged > memory - charge) {
     if (charged == 0) charged_.erase(node.uid);
     return Errno(EMFILE);
   }
   charged += charge;
-  charged_in_all_ += charge;
   ++queues_;
-  Ref<Mqueue> queue =
-      MakeRef<Mqueue>(Ref<Mqueues>::Share(*this), std::string(name), size, node, charge);
+  Ref<Mqueue> queue = MakeRef<Mqueue>(Ref<Mqueues>::Share(*this), std::string(name), size, node,
+                                      charge, std::move(share));
   by_name_.emplace(std::string(name), queue);
   return queue;
 }
@@ -124,7 +133,6 @@ Result<Ref<Mqueue>> Mqueues::Create(std::string_view name, const NewNode& node,
 void Mqueues::Return(const Mqueue& queue) {
   absl::MutexLock lock(&mu_);
   --queues_;
-  charged_in_all_ -= queue.charged();
   const auto it = charged_.find(queue.owner());
   if (it == charged_.end()) return;
   it->second -= std::min(it->second, queue.charged());

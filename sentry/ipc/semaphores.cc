@@ -10,6 +10,11 @@
 
 namespace sentry {
 
+Budget& Semaphores::room() {
+  static auto& room = *new Budget(kMaxInAll);
+  return room;
+}
+
 Semaphores::Limits Semaphores::limits() const {
   absl::MutexLock lock(&mu_);
   return limits_;
@@ -29,9 +34,9 @@ Result<int> Semaphores::Get(const IpcCaller& caller, int32_t key, int count, int
   const auto make = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) -> Result<SetRef> {
     if (count == 0) return Errno(EINVAL);
     if (count > limits_.mns - in_all_) return Errno(ENOSPC);
-    if (count > kMaxInAll - in_all_) return Errno(ENOMEM);
     if (table_.size() >= limits_.mni) return Errno(ENOSPC);
     SetRef set = MakeRef<SemaphoreSet>();
+    set->room = TRY(room().Take(static_cast<uint64_t>(count)));
     set->perm = IpcPermissions::Of(caller, key, flags);
     set->semaphores.resize(static_cast<size_t>(count));
     set->ctime = time(nullptr);

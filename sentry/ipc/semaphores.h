@@ -16,6 +16,7 @@
 #include "base/ref.h"
 #include "base/result.h"
 #include "sentry/fs/wait_queue.h"
+#include "sentry/ipc/budget.h"
 #include "sentry/ipc/ids.h"
 
 namespace sentry {
@@ -39,6 +40,7 @@ struct SemaphoreSet final : RefCounted {
   using Adjustments = std::map<uint16_t, int16_t>;
 
   IpcPermissions perm;
+  BudgetShare room;  // Semaphores::room().
   std::vector<Semaphore> semaphores;
   int64_t otime = 0, ctime = 0;       // Seconds since the epoch.
   std::list<class SemWait*> waiting;  // In the order they came.
@@ -97,8 +99,10 @@ class Semaphores final : public RefCounted {
     int mni = 32000;       // Sets.
   };
   static constexpr int kMaxValue = 32767;  // SEMVMX, and SEMAEM.
-  // More than this are refused whatever the limits say: they lie in the sentry's memory.
+  // More than this, of all namespaces, are refused whatever the limits say: they lie in the sentry's
+  // memory (ENOMEM).
   static constexpr int kMaxInAll = 4 << 20;
+  static Budget& room();
   // Likewise adjustments of SEM_UNDO, and what they hang on (ENOMEM): some 100 bytes each.
   static constexpr size_t kMaxUndoInAll = 512 << 10;
   static constexpr size_t kMaxWaitingInAll = 2 << 20;  // Operations of who waits (ENOMEM).
@@ -164,8 +168,9 @@ class Semaphores final : public RefCounted {
   mutable absl::Mutex mu_;  // Before wait queues.
   Limits limits_ ABSL_GUARDED_BY(mu_);
   int in_all_ ABSL_GUARDED_BY(mu_) = 0;
-  size_t waiting_in_all_ ABSL_GUARDED_BY(mu_) = 0;
-  size_t undo_in_all_ ABSL_GUARDED_BY(mu_) = 0;  // Adjustments, and lists by set.
+  // Of all tables.
+  static inline std::atomic<size_t> waiting_in_all_{0};
+  static inline std::atomic<size_t> undo_in_all_{0};  // Adjustments, and lists by set.
   IpcTable<SemaphoreSet> table_ ABSL_GUARDED_BY(mu_);
 };
 

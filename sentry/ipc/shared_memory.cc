@@ -51,6 +51,9 @@ Result<SharedMemory::SegmentRef> SharedMemory::Make(const IpcCaller& caller, int
   if (table_.size() >= limits_.mni || pages_ + pages < pages_ || pages_ + pages > limits_.all) {
     return Errno(ENOSPC);
   }
+  if (ShmSegment::count.load(std::memory_order_relaxed) >= ShmSegment::kMost) {
+    return Errno(ENOSPC);
+  }
   if (size > INT64_MAX - kPage) return Errno(EINVAL);
   if ((flags & SHM_NORESERVE) == 0 && !Affordable(size)) return Errno(ENOMEM);
   SegmentRef segment = MakeRef<ShmSegment>();

@@ -27,6 +27,12 @@ namespace sentry {
 
 // Fields without a remark never change; the others are guarded by the lock of its SharedMemory.
 struct ShmSegment final : RefCounted {
+  // Each has a descriptor of the sentry: no more than these in all namespaces together (ENOSPC).
+  static constexpr int kMost = 8192;
+  ShmSegment() { count.fetch_add(1, std::memory_order_relaxed); }
+  ~ShmSegment() override { count.fetch_sub(1, std::memory_order_relaxed); }
+  static inline std::atomic<int> count{0};
+
   IpcPermissions perm;  // Guarded.
   int32_t key = 0;      // It was made with; perm's goes when it is removed.
   uint64_t size = 0;    // As asked for; what can be touched ends with a page.
@@ -66,9 +72,10 @@ class ShmSpaces final : public MmExtension {
   explicit ShmSpaces(Mm& mm) : mm_(mm) {}
   std::unique_ptr<MmExtension> Fork(Mm& child) override ABSL_LOCKS_EXCLUDED(mu_);
 
-  // Made at first use; stays. Those of all namespaces, the oldest first.
-  ShmAttachments& Of(SharedMemory& table) ABSL_LOCKS_EXCLUDED(mu_);
-  std::vector<ShmAttachments*> All() ABSL_LOCKS_EXCLUDED(mu_);
+  // Made at first use; goes when there is nothing in it and another one is made. Those of all
+  // namespaces, the oldest first.
+  std::shared_ptr<ShmAttachments> Of(SharedMemory& table) ABSL_LOCKS_EXCLUDED(mu_);
+  std::vector<std::shared_ptr<ShmAttachments>> All() ABSL_LOCKS_EXCLUDED(mu_);
 
   // Held while the host maps: one descriptor number serves all threads of a process. Nobody else's
   // calls wait for it.
@@ -82,7 +89,7 @@ class ShmSpaces final : public MmExtension {
   absl::Mutex attach_mu_;
   std::atomic<int32_t> last_user_{0};
   absl::Mutex mu_;  // Leaf.
-  std::vector<std::unique_ptr<ShmAttachments>> attachments_ ABSL_GUARDED_BY(mu_);
+  std::vector<std::shared_ptr<ShmAttachments>> attachments_ ABSL_GUARDED_BY(mu_);
 };
 
 // What the commands *_STAT tell.
@@ -125,6 +132,8 @@ class SharedMemory final : public RefCounted {
     std::vector<Piece> pieces;
   };
   Result<Detachment> FindAttachment(ShmAttachments& user, uint64_t addr) ABSL_LOCKS_EXCLUDED(mu_);
+  // Whether nothing of `user` is attached, or about to be.
+  bool IsUnused(const ShmAttachments& user) ABSL_LOCKS_EXCLUDED(mu_);
   // They have been unmapped.
   void Detached(const IpcCaller& caller, ShmAttachments& user, const Ref<ShmSegment>& segment)
       ABSL_LOCKS_EXCLUDED(mu_);

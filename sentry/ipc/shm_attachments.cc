@@ -26,27 +26,37 @@ ShmSpaces& AttachmentsOf(Mm& mm) {
   return static_cast<ShmSpaces&>(mm.AddExtension(std::make_unique<ShmSpaces>(mm)));
 }
 
-ShmAttachments& ShmSpaces::Of(SharedMemory& table) {
-  absl::MutexLock lock(&mu_);
-  for (const auto& one : attachments_) {
-    if (&one->table() == &table) return *one;
+std::shared_ptr<ShmAttachments> ShmSpaces::Of(SharedMemory& table) {
+  for (std::shared_ptr<ShmAttachments>& one : All()) {
+    if (&one->table() == &table) return std::move(one);
   }
-  attachments_.push_back(
-      std::make_unique<ShmAttachments>(Ref<SharedMemory>::Share(table), mm_, *this));
-  return *attachments_.back();
+  // Of namespaces that have been left.
+  std::vector<std::shared_ptr<ShmAttachments>> unused;  // Dropped without the lock.
+  for (std::shared_ptr<ShmAttachments>& one : All()) {
+    if (one->table().IsUnused(*one)) unused.push_back(std::move(one));
+  }
+  auto fresh = std::make_shared<ShmAttachments>(Ref<SharedMemory>::Share(table), mm_, *this);
+  absl::MutexLock lock(&mu_);
+  std::erase_if(attachments_, [&unused](const auto& one) {
+    return std::find(unused.begin(), unused.end(), one) != unused.end();
+  });
+  attachments_.push_back(fresh);
+  return fresh;
 }
 
-std::vector<ShmAttachments*> ShmSpaces::All() {
-  std::vector<ShmAttachments*> all;
+std::vector<std::shared_ptr<ShmAttachments>> ShmSpaces::All() {
   absl::MutexLock lock(&mu_);
-  all.reserve(attachments_.size());
-  for (const auto& one : attachments_) all.push_back(one.get());
-  return all;
+  return attachments_;
+}
+
+bool SharedMemory::IsUnused(const ShmAttachments& user) {
+  absl::MutexLock lock(&mu_);
+  return user.segments_.empty();
 }
 
 std::unique_ptr<MmExtension> ShmSpaces::Fork(Mm& child) {
   auto copy = std::make_unique<ShmSpaces>(child);
-  for (ShmAttachments* const one : All()) {
+  for (const std::shared_ptr<ShmAttachments>& one : All()) {
     std::unique_ptr<ShmAttachments> forked = one->Fork(child, *copy);
     absl::MutexLock lock(&copy->mu_);
     copy->attachments_.push_back(std::move(forked));
