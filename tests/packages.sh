@@ -4,7 +4,7 @@ BUILD_PACKAGES=(g++ cmake ninja-build python3 libabsl-dev libcli11-dev nlohmann-
   libseccomp-dev libgtest-dev libgmock-dev libbenchmark-dev libzydis-dev linux-libc-dev)
 # What the program tests run. A program that is missing all the same is skipped with a word.
 TEST_PACKAGES=(bc binutils busybox-static curl dash diffutils file findutils mawk gcc git grep gzip
-  iperf3 iproute2 iputils-ping libc6-dev libpython3.11-testsuite lsof make netcat-openbsd passwd patch
+  iperf3 iproute2 iputils-ping libc6-dev libpython3.11-testsuite lsof make musl-tools netcat-openbsd passwd patch
   perl procps psmisc redis-tools sed socat sqlite3 stress-ng
   tar util-linux xz-utils)
 

@@ -7,13 +7,50 @@
 // itself, it lies outside the stub region, and the call is made in the ordinary way. A thread that is
 // interrupted here is put back in front of its call, or behind it, by platform/systrap/fast_path.cc,
 // which knows the labels:
-//   up to `posted`, and from `slow` on    the call has not been made, flags are untouched
+//   up to `posted`, and from `slow` on    the call has not been made, flags are untouched; a number
+//                                         that the record does not know is in %rax, and from
+//                                         `numbered` on in the mailbox
 //   from `posted` to `out`                flags are in the mailbox; its state tells
+//   at `any_done`                         the call is answered, %r11 is its record
 //   at `out`                              the call has been made, %r11 is where it returns to
     .globl sandbox_stub_fast_local, sandbox_stub_fast_call, sandbox_stub_fast_posted
+    .globl sandbox_stub_fast_any, sandbox_stub_fast_any_done, sandbox_stub_fast_numbered
     .globl sandbox_stub_fast_out, sandbox_stub_fast_slow, sandbox_stub_fast_end
+    .hidden sandbox_stub_fast_any, sandbox_stub_fast_any_done, sandbox_stub_fast_numbered
     .hidden sandbox_stub_fast_local, sandbox_stub_fast_call, sandbox_stub_fast_posted
     .hidden sandbox_stub_fast_out, sandbox_stub_fast_slow, sandbox_stub_fast_end
+
+// The number is in %rax, which there is nowhere to save until it is in the mailbox.
+    .balign 64
+sandbox_stub_fast_any:
+    rdgsbase %rcx
+    rorxq $29, %rcx, %rcx
+    leal -0x3ffff(%rcx), %ecx
+    jrcxz .Lany_mailbox
+.Lany_slow:
+    jmp *SITE_TAIL(%r11)
+.Lany_mailbox:
+    movl %eax, %ecx
+    rorxq $SITE_CALLS_BITS, %rcx, %rcx
+    movl %ecx, %ecx             // What is left is not 0 if the number is beyond the table.
+    jrcxz .Lany_known
+    jmp *SITE_TAIL(%r11)
+.Lany_known:
+    movl %eax, %eax
+    movzbl SITE_TABLE + SITE_CALLS(%rax), %ecx
+    jrcxz .Lany_slow
+    leal -1(%rcx), %ecx
+    jrcxz .Lany_call
+    movq %gs:(MAILBOX_LOCAL - 8)(,%rcx,8), %rcx
+    jrcxz .Lany_call
+    leaq -1(%rcx), %rax
+sandbox_stub_fast_any_done:
+    jmp *SITE_RETURN(%r11)
+.Lany_call:
+    movq %gs:MAILBOX_POLLED, %rcx
+    jrcxz .Lany_slow
+    movq %rax, MAILBOX_NUMBER(%rcx)
+    jmp .Lnumbered
 
 // Answers from the mailbox if it can.
     .balign 64
@@ -45,11 +82,13 @@ sandbox_stub_fast_call:
     rdgsbase %rcx
     movq MAILBOX_POLLED(%rcx), %rcx
     jrcxz .Lnobody_looks
+    movl SITE_NUMBER(%r11), %eax
+    movq %rax, MAILBOX_NUMBER(%rcx)
+sandbox_stub_fast_numbered:
+.Lnumbered:
     lahf
     seto %al
     movq %rax, MAILBOX_FLAGS(%rcx)
-    movl SITE_NUMBER(%r11), %eax
-    movq %rax, MAILBOX_NUMBER(%rcx)
     movq SITE_RETURN(%r11), %rax
     movq %rax, MAILBOX_RETURN(%rcx)
     movq %r11, MAILBOX_RECORD(%rcx)
@@ -78,7 +117,8 @@ sandbox_stub_fast_posted:
     movl MAILBOX_FLAGS(%rcx), %eax
     addb $0x7f, %al             // Overflows if it was set.
     sahf
-    jmp .Lfast_slow
+    movl MAILBOX_NUMBER(%rcx), %eax
+    jmp *SITE_TAIL(%r11)
 
 .Lnot_just_an_answer:
     testl $MAILBOX_REFUSED, MAILBOX_STATE(%rcx)

@@ -51,14 +51,20 @@
 #define STUB_STORE_CALL 0x2b000002
 
 // Patched calls. `mov $nr,%eax; syscall` becomes `jmp *[0x050fXXXX]`, whose last two bytes still are
-// the syscall instruction: there is a table at 0x050f0000, one record for each site. A table is the
-// process's own, read-only and executable.
+// the syscall instruction (systrap/site_form.h): there is a table at 0x050f0000, one record for each
+// site. A table is the process's own, read-only and executable.
 #define SITE_TABLE 0x050f0000
 #define SITE_TABLE_SIZE 0x10000
 #define SITE_RECORD_SIZE 64
-// The first record is the header: where the code of records goes on.
+// The first nine are the head: where the code of records goes on, and a byte for each call number,
+// what to do where the number is not known before: 0 to make the call, 1 to ask the sentry through
+// the mailbox, n + 2 to look for the mailbox's known answer n first.
 #define SITE_HEADER_CALL 0   // Asks the sentry through the mailbox.
 #define SITE_HEADER_LOCAL 8  // Looks for an answer in the mailbox first.
+#define SITE_HEADER_ANY 16   // The number is in %eax.
+#define SITE_CALLS 64
+#define SITE_CALLS_BITS 9    // As many numbers, see kMaxSyscalls.
+#define SITE_FIRST 9
 // The others (struct SiteRecord):
 #define SITE_CODE 8     // What the site jumps to.
 #define SITE_RETURN 32  // The instruction behind the call.

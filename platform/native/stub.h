@@ -21,6 +21,9 @@ extern const char sandbox_stub_wait_for_tracer[];
 extern const char sandbox_stub_syscall[];
 extern const char sandbox_stub_fast_call[];
 extern const char sandbox_stub_fast_local[];
+extern const char sandbox_stub_fast_any[];
+extern const char sandbox_stub_fast_any_done[];
+extern const char sandbox_stub_fast_numbered[];
 extern const char sandbox_stub_fast_posted[];
 extern const char sandbox_stub_fast_out[];
 extern const char sandbox_stub_fast_slow[];
@@ -83,7 +86,8 @@ static_assert(sizeof(MachineContext) == 256 && sizeof(UserContext) == 304);
 // A record of the table of patched sites, see layout.h.
 struct SiteRecord {
   uint64_t entry;    // The address of `code`: what the patched site jumps through.
-  uint8_t code[24];  // Loads %r11 with the address of the record and goes on as the header says.
+  uint8_t code[24];  // What the site did in front of its call, if not a step does that; loads %r11
+                     // with the address of the record and goes on as the head says.
   uint64_t after;    // The instruction behind the call.
   uint64_t tail;     // The syscall instruction.
   uint64_t nr;
@@ -93,6 +97,7 @@ static_assert(sizeof(SiteRecord) == SITE_RECORD_SIZE && offsetof(SiteRecord, cod
               offsetof(SiteRecord, after) == SITE_RETURN &&
               offsetof(SiteRecord, tail) == SITE_TAIL && offsetof(SiteRecord, nr) == SITE_NUMBER &&
               offsetof(SiteRecord, local) == SITE_LOCAL);
+inline constexpr size_t kFirstSite = SITE_FIRST;
 inline constexpr size_t kMaxSites = SITE_TABLE_SIZE / SITE_RECORD_SIZE;
 
 // A page shared by a thread with patched calls and the sentry, which trusts nothing in it.

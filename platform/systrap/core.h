@@ -231,10 +231,10 @@ class Systrap final : public Platform {
       ABSL_LOCKS_EXCLUDED(mu_);
   // Its record in the table, which is mapped for the first one.
   Status WriteRecord(StubContext& context, HostThread& thread, size_t index,
-                     const Sites::Record& site) ABSL_LOCKS_EXCLUDED(mu_);
-  // The step of a short site; `maps`: its page is not there yet.
-  static Status WriteStep(StubContext& context, native::NativeAddressSpace& space, size_t index,
-                          uint64_t step, bool maps);
+                     const native::SiteRecord& record) ABSL_LOCKS_EXCLUDED(mu_);
+  // `maps`: its page is not there yet.
+  static Status WriteStep(StubContext& context, native::NativeAddressSpace& space, uint64_t step,
+                          std::span<const uint8_t> code, bool maps);
 
   // spinner.cc
   static void* SpinnerMain(void* self);

@@ -40,7 +40,6 @@ bool Between(uint64_t ip, const char* from, const char* to) {
 bool InTable(uint64_t ip) { return ip >= SITE_TABLE && ip < SITE_TABLE + SITE_TABLE_SIZE; }
 
 void BeforeCall(Registers& regs, uint64_t after, uint64_t nr) {
-  constexpr uint64_t kSyscallSize = 2;
   regs.rip = after - kSyscallSize;
   regs.rax = nr;
 }
@@ -121,15 +120,27 @@ size_t Sites::AddRecord(const Record& record) {
   return records_.size() - 1;
 }
 
-uint64_t Sites::FreeStep(uint64_t start) const {
-  constexpr uint64_t kSpace = 16, kReach = 256;
-  static_assert(kStepSize <= kSpace);  // So that no step crosses the end of a page.
-  const uint64_t first = FirstStep(start);
-  for (uint64_t step = (first + kSpace - 1) & ~(kSpace - 1); step < first + kReach;
-       step += kSpace) {
-    const bool used = std::any_of(records_.begin(), records_.end(),
-                                  [step](const Record& record) { return record.step == step; });
-    if (!used) return step;
+uint64_t Sites::FreeStep(const StepRange& range, size_t size,
+                         absl::FunctionRef<bool(uint64_t page)> is_free) const {
+  constexpr uint64_t kPage = 4096, kAlign = 16;
+  const uint64_t end = range.first + range.size;
+  const auto in_page = [&](uint64_t page) -> uint64_t {
+    const uint64_t last = std::min(page + kPage - size, end - 1);
+    for (uint64_t step = (std::max(page, range.first) + kAlign - 1) & ~(kAlign - 1); step <= last;
+         step += kAlign) {
+      const bool used = std::any_of(records_.begin(), records_.end(), [&](const Record& record) {
+        return record.step != 0 && step < record.step + record.step_size &&
+               record.step < step + size;
+      });
+      if (!used) return step;
+    }
+    return 0;
+  };
+  for (const bool ours : {true, false}) {
+    for (uint64_t page = range.first & ~(kPage - 1); page < end; page += kPage) {
+      if (HasStepIn(page) != ours || (!ours && !is_free(page))) continue;
+      if (const uint64_t step = in_page(page); step != 0) return step;
+    }
   }
   return 0;
 }
@@ -143,12 +154,12 @@ bool Sites::HasStepIn(uint64_t page) const {
 const Sites::Record* Sites::RecordAt(uint64_t address) const {
   if (!InTable(address)) {
     const auto it = std::find_if(records_.begin(), records_.end(), [address](const Record& record) {
-      return record.step != 0 && address >= record.step && address < record.step + kStepSize;
+      return record.step != 0 && address >= record.step && address < record.step + record.step_size;
     });
     return it == records_.end() ? nullptr : &*it;
   }
   const size_t index = (address - SITE_TABLE) / SITE_RECORD_SIZE;
-  return index > 0 && index < records_.size() ? &records_[index] : nullptr;
+  return index >= native::kFirstSite && index < records_.size() ? &records_[index] : nullptr;
 }
 
 std::optional<size_t> Sites::MailboxOf(size_t slot) const {
@@ -162,25 +173,6 @@ bool CpuHasFastPath() {
   if ((getauxval(AT_HWCAP2) & kFsGsBase) == 0) return false;
   if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0 || (b & bit_BMI2) == 0) return false;
   return __get_cpuid(0x80000001, &a, &b, &c, &d) != 0 && (c & bit_LAHF_LM) != 0;
-}
-
-std::optional<size_t> LocalIndex(uint64_t nr) {
-  switch (nr) {
-    case SYS_getpid:
-      return 0;
-    case SYS_gettid:
-      return 1;
-    case SYS_getuid:
-      return 2;
-    case SYS_geteuid:
-      return 3;
-    case SYS_getgid:
-      return 4;
-    case SYS_getegid:
-      return 5;
-    default:
-      return std::nullopt;
-  }
 }
 
 void UpdateLocal(Mailbox& box, uint64_t nr, int64_t value) {
@@ -200,52 +192,6 @@ void UpdateLocal(Mailbox& box, uint64_t nr, int64_t value) {
         box.local[*index].store(static_cast<uint64_t>(value) + 1, std::memory_order_relaxed);
       }
   }
-}
-
-std::optional<SiteForm> FormOf(std::span<const uint8_t, kMovSize + 1> code, uint64_t nr) {
-  constexpr uint8_t kMovEax = 0xb8, kRexW = 0x48;
-  if (code[5] != 0x0f || code[6] != 0x05) return std::nullopt;
-  uint32_t immediate;
-  std::memcpy(&immediate, code.data() + 1, sizeof(immediate));
-  if (code[0] == kMovEax && immediate == nr) return SiteForm::kMov;
-  // 31 c0 and 33 c0 are both xor %eax,%eax.
-  const bool clears = (code[3] == 0x31 || code[3] == 0x33) && code[4] == 0xc0;
-  if (nr == 0 && clears && code[7] == kRexW) return SiteForm::kXor;
-  return std::nullopt;
-}
-
-std::array<uint8_t, kMovSize> PatchedCode(size_t record) {
-  const uint64_t address = SITE_TABLE + record * SITE_RECORD_SIZE;
-  static_assert(SITE_TABLE >> 16 == 0x050f);  // Whose bytes are those of syscall.
-  return {0xff, 0x24, 0x25, static_cast<uint8_t>(address), static_cast<uint8_t>(address >> 8),
-          0x0f, 0x05};
-}
-
-std::array<uint8_t, kXorRewritten> PatchedShortCode(uint64_t start, uint64_t step) {
-  return {0xe9, static_cast<uint8_t>(step - FirstStep(start))};
-}
-
-std::array<uint8_t, kStepSize> StepCode(size_t record) {
-  const std::array<uint8_t, kMovSize> jump = PatchedCode(record);
-  std::array<uint8_t, kStepSize> code = {0x31, 0xc0};
-  std::copy(jump.begin(), jump.end(), code.begin() + 2);
-  return code;
-}
-
-native::SiteRecord MakeRecord(size_t index, uint64_t after, uint64_t nr) {
-  const auto address = static_cast<uint32_t>(SITE_TABLE + index * SITE_RECORD_SIZE);
-  const auto local = LocalIndex(nr);
-  const uint32_t next = SITE_TABLE + (local.has_value() ? SITE_HEADER_LOCAL : SITE_HEADER_CALL);
-  native::SiteRecord record{.entry = address + SITE_CODE,
-                            .code = {0x41, 0xbb, 0, 0, 0, 0,         // mov $address,%r11d
-                                     0xff, 0x24, 0x25, 0, 0, 0, 0},  // jmp *next
-                            .after = after,
-                            .tail = after - 2,
-                            .nr = nr,
-                            .local = MAILBOX_LOCAL + 8 * local.value_or(0)};
-  std::memcpy(record.code + 2, &address, sizeof(address));
-  std::memcpy(record.code + 9, &next, sizeof(next));
-  return record;
 }
 
 std::vector<std::byte> SelfFpState(const native::MailboxPage& page) {
@@ -271,6 +217,25 @@ Registers SelfRegisters(const native::MailboxPage& page) {
 
 namespace {
 
+// The call has not been posted.
+void UnwindEarly(Registers& regs, const Sites::Record& record, const native::MailboxPage* page) {
+  const uint64_t ip = regs.rip;
+  const uint64_t code =
+      SITE_TABLE + (ip - SITE_TABLE) / SITE_RECORD_SIZE * SITE_RECORD_SIZE + SITE_CODE;
+  const bool moved = record.any_number || record.step != 0;
+  if (moved && (ip == record.step || (InTable(ip) && record.step == 0 && ip == code))) {
+    regs.rip = record.start();  // It is about to execute what stood there.
+  } else if (ip == StubAddress(sandbox_stub_fast_any_done, STUB_CODE)) {
+    regs.rip = record.after;
+  } else if (!record.any_number) {
+    BeforeCall(regs, record.after, record.nr);
+  } else if (Between(ip, sandbox_stub_fast_numbered, sandbox_stub_fast_posted) && page != nullptr) {
+    BeforeCall(regs, record.after, page->call.nr);
+  } else {
+    BeforeCall(regs, record.after, regs.rax);
+  }
+}
+
 // The thread was interrupting itself: with new registers it goes on with those, otherwise its call
 // is done, and this interrupt will do.
 void UnwindSelf(Registers& regs, native::MailboxPage& page, bool resuming) {
@@ -293,10 +258,10 @@ void UnwindFastPath(Registers& regs, const Sites& sites, native::MailboxPage* pa
                     const std::optional<MailAnswer>& answer) {
   const uint64_t ip = regs.rip;
   const bool in_record = InTable(ip) || sites.RecordAt(ip) != nullptr;
-  if (in_record || Between(ip, sandbox_stub_fast_local, sandbox_stub_fast_posted) ||
+  if (in_record || Between(ip, sandbox_stub_fast_any, sandbox_stub_fast_posted) ||
       Between(ip, sandbox_stub_fast_slow, sandbox_stub_fast_end)) {
     const Sites::Record* record = sites.RecordAt(in_record ? ip : regs.r11);
-    if (record != nullptr) BeforeCall(regs, record->after, record->nr);
+    if (record != nullptr) UnwindEarly(regs, *record, page);
     return;
   }
   if (ip == StubAddress(sandbox_stub_fast_out, STUB_CODE)) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/functional/function_ref.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "base/ref.h"
@@ -18,6 +19,7 @@
 #include "platform/api/disposition.h"
 #include "platform/api/platform.h"
 #include "platform/native/stub.h"
+#include "platform/systrap/site_form.h"
 
 namespace platform::systrap {
 
@@ -69,12 +71,18 @@ class Sites : public RefCounted {
   struct Record {
     uint64_t after = 0;
     uint64_t nr = 0;
-    uint64_t step = 0;  // Of a short site: the address between it and its record (see StepCode).
+    uint8_t displaced = 0;    // Size of the instruction in front of the call that was replaced.
+    bool any_number = false;  // That instruction is executed elsewhere, and `nr` means nothing.
+    uint64_t step = 0;        // The address of a step, if there is one.
+    uint8_t step_size = 0;
+
+    uint64_t start() const { return after - kSyscallSize - displaced; }
   };
   size_t AddRecord(const Record& record);
-  // Where the step of a short site at `start` may lie, and no other one does; 0 if there is no
-  // room.
-  uint64_t FreeStep(uint64_t start) const;
+  // Where in a range a step of `size` bytes may lie: beside others, if possible, and otherwise in a
+  // page for which `is_free` says so; 0 if there is no room.
+  uint64_t FreeStep(const StepRange& range, size_t size,
+                    absl::FunctionRef<bool(uint64_t page)> is_free) const;
   // Whether the page at this address has steps, so that it is mapped.
   bool HasStepIn(uint64_t page) const;
   // It could not be made.
@@ -94,8 +102,8 @@ class Sites : public RefCounted {
  private:
   MailboxPool* const pool_;
   absl::flat_hash_map<uint64_t, Site> sites_;
-  std::vector<Record> records_{Record{}};          // The first is the table's header.
-  absl::flat_hash_map<size_t, size_t> mailboxes_;  // By slot.
+  std::vector<Record> records_{native::kFirstSite};  // The first are the table's head.
+  absl::flat_hash_map<size_t, size_t> mailboxes_;    // By slot.
 };
 
 // The extended state that a thread has stored in its mailbox, as it stands in a signal frame.
@@ -116,36 +124,8 @@ inline int64_t MonotonicNs() {
   return now.tv_sec * int64_t{1'000'000'000} + now.tv_nsec;
 }
 
-// Calls that may come by mailbox: those that are always answered here.
-constexpr bool IsMailable(const DispositionTable& table, uint64_t nr) {
-  constexpr uint64_t kExit = 60, kExitGroup = 231, kRestartSyscall = 219;
-  if (nr >= kMaxSyscalls || nr == kExit || nr == kExitGroup || nr == kRestartSyscall) return false;
-  return table[nr] == Disposition::kEmulate || table[nr] == Disposition::kLocal;
-}
-
-// Where the mailbox keeps the answer of a call that stays the same while the thread does not change
-// it itself, or nothing.
-std::optional<size_t> LocalIndex(uint64_t nr);
 // Keeps what a call has shown, and forgets what it may have changed.
 void UpdateLocal(native::Mailbox& box, uint64_t nr, int64_t value);
-
-// Call sites that can be rewritten, up to the end of their syscall instruction:
-//   `mov $nr,%eax; syscall` becomes `jmp *[0x050fXXXX]`, straight to a record.
-//   `xor %eax,%eax; syscall` (read) and the byte 0x48 behind it become `jmp` by 0x48050fXX: only the
-//   first two bytes change. It leads to a *step* in a page mapped there, which goes on to the record.
-enum class SiteForm : uint8_t { kMov, kXor };
-inline constexpr size_t kMovSize = 7, kXorSize = 4;
-inline constexpr size_t kXorRewritten = 2;  // Bytes of it that change.
-// `code`: the longer form's bytes up to the call's end, and one more.
-std::optional<SiteForm> FormOf(std::span<const uint8_t, kMovSize + 1> code, uint64_t nr);
-std::array<uint8_t, kMovSize> PatchedCode(size_t record);
-// The first of the 256 addresses that a short site at `start` can jump to.
-constexpr uint64_t FirstStep(uint64_t start) { return start + 5 + 0x48050f00; }
-std::array<uint8_t, kXorRewritten> PatchedShortCode(uint64_t start, uint64_t step);
-// The step's code: what the site did, and a jump to the record.
-inline constexpr size_t kStepSize = 9;
-std::array<uint8_t, kStepSize> StepCode(size_t record);
-native::SiteRecord MakeRecord(size_t index, uint64_t after, uint64_t nr);
 
 // Puts a thread that was interrupted in the fast path in front of its call or behind it. `answer`
 // is what the sentry has found but not yet told.

@@ -164,62 +164,61 @@ TEST_F(Unwind, ForgedRecordsAreNobodysSites) {
   }
 }
 
-TEST(Site, OnlyTheKnownFormsArePatched) {
-  using Code = std::array<uint8_t, kMovSize + 1>;
-  constexpr Code kMov = {0xb8, 8, 0, 0, 0, 0x0f, 0x05, 0xc3};
-  EXPECT_EQ(FormOf(kMov, SYS_lseek), SiteForm::kMov);
-  EXPECT_EQ(FormOf(kMov, SYS_fstat), std::nullopt);
-  EXPECT_EQ(FormOf(Code{0x89, 8, 0, 0, 0, 0x0f, 0x05, 0xc3}, SYS_lseek), std::nullopt);
-  EXPECT_EQ(FormOf(Code{0xb8, 8, 0, 0, 0, 0x0f, 0x0b, 0xc3}, SYS_lseek), std::nullopt);
-  constexpr Code kXor = {0x90, 0x74, 0x15, 0x31, 0xc0, 0x0f, 0x05, 0x48};
-  EXPECT_EQ(FormOf(kXor, SYS_read), SiteForm::kXor);
-  EXPECT_EQ(FormOf(kXor, SYS_write), std::nullopt);
-  EXPECT_EQ(FormOf(Code{0x90, 0x74, 0x15, 0x31, 0xc0, 0x0f, 0x05, 0xc3}, SYS_read), std::nullopt);
-  EXPECT_EQ(FormOf(Code{0x90, 0x74, 0x15, 0x31, 0xdb, 0x0f, 0x05, 0x48}, SYS_read), std::nullopt);
+TEST_F(Unwind, AnInstructionThatMovedStandsWhereItStood) {
+  constexpr uint64_t kStep = 0x10000, kFree = 0x20000;
+  const auto free = [](uint64_t page) { return page == kFree; };
+  const StepRange range{.first = kStep - 16, .size = 0x20000};
+  EXPECT_EQ(sites_->FreeStep(range, kMostStep, free), kFree);
+  const size_t index = sites_->AddRecord({.after = kAfter,
+                                          .nr = SYS_lseek,
+                                          .displaced = 3,
+                                          .any_number = true,
+                                          .step = kStep,
+                                          .step_size = 10});
+  Registers regs = At(kStep);
+  Run(regs);
+  EXPECT_EQ(regs.rip, kAfter - 5);
+  EXPECT_EQ(regs.rax, 1234u);
+  regs = At(kStep + 3);
+  Run(regs);
+  EXPECT_EQ(regs.rip, kAfter - 2);
+  EXPECT_EQ(regs.rax, 1234u);
+  EXPECT_EQ(sites_->RecordAt(kStep + 10), nullptr);
+  // The next one lies beside it.
+  EXPECT_EQ(sites_->FreeStep(range, kMostStep, free), kStep + 16);
+  sites_->ForgetStep(index);
+  EXPECT_EQ(sites_->FreeStep(range, kMostStep, free), kFree);
 }
 
-TEST(Site, AShortOneJumpsToItsStep) {
-  constexpr uint64_t kStart = 0x7f1234567892;
-  const auto sites = MakeRef<Sites>(nullptr);
-  const uint64_t step = sites->FreeStep(kStart);
-  const auto code = PatchedShortCode(kStart, step);
-  // jmp by 0x48050fXX, little-endian, of which the site keeps the last three bytes.
-  EXPECT_EQ(code[0], 0xe9);
-  EXPECT_EQ(step, kStart + 5 + 0x48050f00 + code[1]);
-  EXPECT_EQ(step % 16, 0u);
-  // Neighbours get other steps, as far as the reach allows, and an interrupt finds the record.
-  const size_t index = sites->AddRecord({.after = kStart + 4, .nr = SYS_read, .step = step});
-  EXPECT_TRUE(sites->HasStepIn(step & ~uint64_t{4095}));
-  EXPECT_NE(sites->FreeStep(kStart), step);
-  ASSERT_NE(sites->RecordAt(step + kStepSize - 1), nullptr);
-  EXPECT_EQ(sites->RecordAt(step + 2)->after, kStart + 4);
-  EXPECT_EQ(sites->RecordAt(step + kStepSize), nullptr);
-  Registers regs;
-  regs.rip = step + 2;
-  UnwindFastPath(regs, *sites, nullptr, std::nullopt);
-  EXPECT_EQ(regs.rip, kStart + 2);
-  EXPECT_EQ(regs.rax, uint64_t{SYS_read});
-  sites->ForgetStep(index);
-  EXPECT_EQ(sites->FreeStep(kStart), step);
-  for (size_t used = 0; used < 100; ++used) {
-    const uint64_t next = sites->FreeStep(kStart);
-    if (next == 0) return;
-    sites->AddRecord({.after = kStart + 4, .nr = SYS_read, .step = next});
+TEST_F(Unwind, NumbersAreWhereTheyWereLast) {
+  const size_t index =
+      sites_->AddRecord({.after = kAfter, .nr = SYS_lseek, .displaced = 5, .any_number = true});
+  const uint64_t record = SITE_TABLE + index * SITE_RECORD_SIZE;
+  box_.nr = SYS_dup2;
+  struct {
+    uint64_t ip, rip, rax;
+  } const cases[] = {
+      {record + SITE_CODE, kAfter - 7, 1234},
+      {record + SITE_CODE + 5, kAfter - 2, 1234},
+      {Fast(sandbox_stub_fast_any, 3), kAfter - 2, 1234},
+      {Fast(sandbox_stub_fast_any_done), kAfter, 1234},
+      {Fast(sandbox_stub_fast_numbered), kAfter - 2, SYS_dup2},
+      {Fast(sandbox_stub_fast_posted) - 1, kAfter - 2, SYS_dup2},
+  };
+  for (const auto& c : cases) {
+    Registers regs = At(c.ip);
+    regs.r11 = record;
+    Run(regs);
+    EXPECT_EQ(regs.rip, c.rip) << std::hex << c.ip;
+    EXPECT_EQ(regs.rax, c.rax) << std::hex << c.ip;
   }
-  FAIL() << "more steps than the jump reaches";
-}
-
-TEST(Site, KeepsItsLastInstruction) {
-  const auto code = PatchedCode(5);
-  const uint8_t expected[] = {0xff, 0x24, 0x25, 0x40, 0x01, 0x0f, 0x05};  // jmp *0x050f0140
-  EXPECT_EQ(std::memcmp(code.data(), expected, sizeof(expected)), 0);
 }
 
 TEST(Sites, TableAndWatchListAreBounded) {
   const auto sites = MakeRef<Sites>(nullptr);
   size_t records = 0;
   while (sites->AddRecord({.after = kAfter + records, .nr = 1}) != 0) ++records;
-  EXPECT_EQ(records, native::kMaxSites - 1);
+  EXPECT_EQ(records, native::kMaxSites - native::kFirstSite);
   size_t known = 0;
   while (sites->Find(kAfter + known) != nullptr) ++known;
   EXPECT_LE(known, 10000u);

@@ -26,25 +26,32 @@ constexpr uint32_t kHotSite = 24;
 // The number of the mailboxes' memfd in a stub, for the time of one mmap: not one by which the
 // application is likely to map a file in another thread at the same time.
 constexpr int kMailboxFd = 1021;
+constexpr uint64_t kPage = 4096;
 // Calls that came the slow way although somebody should have been looking at the mailbox.
 constexpr int kMostMissed = 16;
 constexpr int64_t kMissedNs = 1'000'000;
 
-// The protections of the mapping that holds [start, start + size), as in proc_pid_maps(5): "r-xp".
-// Empty when it is not in one.
-std::string ProtectionsAt(std::string_view maps, uint64_t start, size_t size) {
+struct MappedRange {
+  uint64_t start = 0;
+  uint64_t end = 0;
+  std::string_view protections;  // As in proc_pid_maps(5): "r-xp".
+};
+
+// The first mapping in the text of proc_pid_maps(5) that ends behind `address`.
+std::optional<MappedRange> MappingFrom(std::string_view maps, uint64_t address) {
   while (!maps.empty()) {
     const std::string_view line = maps.substr(0, maps.find('\n'));
     maps.remove_prefix(std::min(line.size() + 1, maps.size()));
-    uint64_t from = 0, to = 0;
+    MappedRange range;
     const char* end = line.data() + line.size();
-    auto parsed = std::from_chars(line.data(), end, from, 16);
+    auto parsed = std::from_chars(line.data(), end, range.start, 16);
     if (parsed.ec != std::errc() || parsed.ptr == end || *parsed.ptr != '-') continue;
-    parsed = std::from_chars(parsed.ptr + 1, end, to, 16);
+    parsed = std::from_chars(parsed.ptr + 1, end, range.end, 16);
     if (parsed.ec != std::errc() || end - parsed.ptr < 5) continue;
-    if (start >= from && start + size <= to) return std::string(parsed.ptr + 1, 4);
+    range.protections = std::string_view(parsed.ptr + 1, 4);
+    if (range.end > address) return range;
   }
-  return "";
+  return std::nullopt;
 }
 
 // Another call has come although somebody should be looking at the mailbox. True when that happens
@@ -97,18 +104,39 @@ Status SerializeOthers(StubContext& context) {
 }
 
 // Other threads may be running through the bytes: the first two become a jump to themselves, where
-// whoever arrives waits for the rest.
-Status StoreWhileOthersRun(StubContext& context, uint64_t site,
-                           std::span<const uint8_t, kMovSize> code) {
+// whoever arrives waits for the rest. Whoever has read the old ones goes on to the call.
+Status StoreWhileOthersRun(StubContext& context, uint64_t site, std::span<const uint8_t> code) {
   constexpr uint8_t kJumpHere[] = {0xeb, 0xfe};
   TRY(context.HostCall(
       {.nr = SYS_membarrier, .args = {MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE}}));
-  TRY(Store(context, site, kJumpHere, 2));
-  TRY(SerializeOthers(context));
-  TRY(Store(context, site + 2, code.data() + 2, 2));
-  TRY(Store(context, site + 4, code.data() + 4, 1));
-  TRY(SerializeOthers(context));
-  return Store(context, site, code.data(), 2);
+  if (code.size() > 2) {
+    TRY(Store(context, site, kJumpHere, 2));
+    TRY(SerializeOthers(context));
+    for (size_t i = 2; i < code.size(); i += 2) {
+      TRY(Store(context, site + i, code.data() + i, std::min<size_t>(code.size() - i, 2)));
+    }
+    TRY(SerializeOthers(context));
+  }
+  TRY(Store(context, site, code.data(), 2));
+  return SerializeOthers(context);
+}
+
+// The text around a call site.
+struct SiteText {
+  std::vector<uint8_t> bytes;
+  size_t call = 0;  // Where in it the instruction is.
+};
+
+Result<SiteText> ReadText(native::NativeAddressSpace& space, const MappedRange& mapping,
+                          uint64_t after) {
+  const uint64_t call = after - kSyscallSize;
+  const uint64_t from = std::max(mapping.start, call - std::min<uint64_t>(call, kTextBefore));
+  const uint64_t to = std::min(mapping.end, after + kTextBehind);
+  SiteText text{.bytes = std::vector<uint8_t>(to - from), .call = call - from};
+  const size_t got = space.Read(from, std::as_writable_bytes(std::span(text.bytes)));
+  if (got <= text.call) return Errno(ENOEXEC);
+  text.bytes.resize(got);
+  return text;
 }
 
 }  // namespace
@@ -221,59 +249,61 @@ Status Systrap::AttachMailbox(StubContext& context, HostThread& thread) {
 
 Status Systrap::WriteSite(StubContext& context, HostThread& thread, const Sites::Record& site) {
   native::NativeAddressSpace& space = *thread.process->space;
-  std::array<uint8_t, kMovSize + 1> code;
-  if (!space.ReadObject(site.after - kMovSize, code)) return Errno(ENOEXEC);
-  const std::optional<SiteForm> form = FormOf(code, site.nr);
+  const std::string maps = TRY(space.HostMaps());
+  const uint64_t call = site.after - kSyscallSize;
+  const std::optional<MappedRange> mapping = MappingFrom(maps, call);
+  // Neither what the application itself may write to nor what is shared with a file.
+  if (!mapping.has_value() || mapping->start > call || mapping->protections != "r-xp") {
+    return Errno(ENOEXEC);
+  }
+  const SiteText text = TRY(ReadText(space, *mapping, site.after));
+  const std::optional<SiteForm> form = FormOf(text.bytes, text.call, site.nr);
   if (!form.has_value()) return Errno(ENOEXEC);
-  const size_t size = *form == SiteForm::kMov ? kMovSize : kXorSize;
-  const uint64_t start = site.after - size;
+  Sites::Record record{.after = site.after,
+                       .nr = site.nr,
+                       .displaced = static_cast<uint8_t>(form->displaced.size()),
+                       .any_number = !form->number_known};
   const bool alone = space.ThreadCount() <= 1;
   // Stores that others see whole lie in one cache line.
-  if (!alone && ((start & 63) == 63 || ((start + 2) & 63) == 63)) return Errno(ENOEXEC);
-  // Neither what the application itself may write to nor what is shared with a file.
-  if (ProtectionsAt(TRY(space.HostMaps()), start, size) != "r-xp") return Errno(ENOEXEC);
+  if (!alone && (record.start() & 63) == 63) return Errno(ENOEXEC);
 
-  Sites::Record record{.after = site.after, .nr = site.nr};
   bool maps_step = false;
   size_t index = 0;
   {
     absl::MutexLock lock(&mu_);
     Sites& sites = *thread.process->sites;
-    if (*form == SiteForm::kXor) {
-      record.step = sites.FreeStep(start);
+    if (form->has_step()) {
+      record.step_size = static_cast<uint8_t>(StepCode(*form, 0, 0, 0).size());
+      record.step = sites.FreeStep(StepsOf(*form, site.after), kMostStep, [&](uint64_t page) {
+        const auto next = MappingFrom(maps, page);
+        return page + kPage <= STUB_REGION_START && next.has_value() && next->start >= page + kPage;
+      });
       if (record.step == 0) return Errno(ENOSPC);
-      maps_step = !sites.HasStepIn(record.step & ~uint64_t{4095});
+      maps_step = !sites.HasStepIn(record.step & ~(kPage - 1));
     }
     index = sites.AddRecord(record);
   }
   if (index == 0) return Errno(ENOSPC);
-  TRY(WriteRecord(context, thread, index, record));
-  if (*form == SiteForm::kXor) {
-    const Status stepped = WriteStep(context, space, index, record.step, maps_step);
+  TRY(WriteRecord(context, thread, index, MakeRecord(*form, index, site.after, site.nr)));
+  if (form->has_step()) {
+    const Status stepped = WriteStep(context, space, record.step,
+                                     StepCode(*form, site.after, index, record.step), maps_step);
     if (!stepped.ok()) {
       absl::MutexLock lock(&mu_);
       thread.process->sites->ForgetStep(index);
       return stepped;
     }
   }
-  const Writable text(context, start, size);
-  if (!text.ok()) return Errno(EACCES);
-  if (*form == SiteForm::kXor) {
-    const std::array<uint8_t, kXorRewritten> patched = PatchedShortCode(start, record.step);
-    if (alone) return space.WriteObject(start, patched) ? Status(kOk) : Status(Errno(EFAULT));
-    // Whoever has read the old two bytes goes on to the bytes that stay: nobody has to wait.
-    TRY(Store(context, start, patched.data(), kXorRewritten));
-    TRY(context.HostCall(
-        {.nr = SYS_membarrier, .args = {MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE}}));
-    return SerializeOthers(context);
-  }
-  const std::array<uint8_t, kMovSize> patched = PatchedCode(index);
-  if (!alone) return StoreWhileOthersRun(context, start, patched);
-  return space.WriteObject(start, patched) ? Status(kOk) : Status(Errno(EFAULT));
+  const std::vector<uint8_t> patched = PatchedCode(*form, site.after, index, record.step);
+  const Writable writable(context, record.start(), patched.size());
+  if (!writable.ok()) return Errno(EACCES);
+  if (!alone) return StoreWhileOthersRun(context, record.start(), patched);
+  const auto bytes = std::as_bytes(std::span(patched));
+  return space.Write(record.start(), bytes) == bytes.size() ? Status(kOk) : Status(Errno(EFAULT));
 }
 
 Status Systrap::WriteRecord(StubContext& context, HostThread& thread, size_t index,
-                            const Sites::Record& site) {
+                            const native::SiteRecord& record) {
   native::NativeAddressSpace& space = *thread.process->space;
   bool fresh;
   {
@@ -289,29 +319,25 @@ Status Systrap::WriteRecord(StubContext& context, HostThread& thread, size_t ind
     thread.process->sites->table = mapped.ok() ? Sites::Table::kMapped : Sites::Table::kImpossible;
     if (!mapped.ok()) return mapped.error();
   }
-  const uint64_t record = SITE_TABLE + index * SITE_RECORD_SIZE;
-  const Writable table(context, SITE_TABLE, record + SITE_RECORD_SIZE - SITE_TABLE);
-  const uint64_t header[] = {native::StubAddress(sandbox_stub_fast_call, STUB_CODE),
-                             native::StubAddress(sandbox_stub_fast_local, STUB_CODE)};
+  const uint64_t address = SITE_TABLE + index * SITE_RECORD_SIZE;
+  const Writable table(context, SITE_TABLE, address + SITE_RECORD_SIZE - SITE_TABLE);
   if (!table.ok()) return Errno(EFAULT);
-  if (fresh && !space.WriteObject(SITE_TABLE, header)) return Errno(EFAULT);
-  const bool written = space.WriteObject(record, MakeRecord(index, site.after, site.nr));
+  if (fresh && !space.WriteObject(SITE_TABLE, MakeTableHead(dispositions_))) return Errno(EFAULT);
+  const bool written = space.WriteObject(address, record);
   return written ? Status(kOk) : Status(Errno(EFAULT));
 }
 
-Status Systrap::WriteStep(StubContext& context, native::NativeAddressSpace& space, size_t index,
-                          uint64_t step, bool maps) {
-  constexpr uint64_t kPage = 4096;
+Status Systrap::WriteStep(StubContext& context, native::NativeAddressSpace& space, uint64_t step,
+                          std::span<const uint8_t> code, bool maps) {
+  if (code.empty()) return Errno(ENOEXEC);
   if (maps) {
-    const uint64_t page = step & ~(kPage - 1);
-    if (page + kPage > STUB_REGION_START) return Errno(ENOMEM);
     TRY(context.HostCall(
         {.nr = SYS_mmap,
-         .args = {page, kPage, PROT_READ | PROT_EXEC,
+         .args = {step & ~(kPage - 1), kPage, PROT_READ | PROT_EXEC,
                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, ~uint64_t{0}, 0}}));
   }
-  const Writable text(context, step, kStepSize);
-  const bool written = text.ok() && space.WriteObject(step, StepCode(index));
+  const Writable text(context, step, code.size());
+  const bool written = text.ok() && space.Write(step, std::as_bytes(code)) == code.size();
   return written ? Status(kOk) : Status(Errno(EFAULT));
 }
 
