@@ -352,13 +352,11 @@ TEST_P(HotSitesLeft, ByALongJump) {
 TEST(HotSitesMusl, AnotherCLibraryWorks) {
   const std::string program = std::string(CONFORMANCE_HELPERS) + "/musl_calls";
   if (access(program.c_str(), X_OK) != 0) GTEST_SKIP() << "needs musl-gcc to be built";
-  for (int i = 0; i < 3; ++i) {
-    const int status = InChild([&program] {
-      execl(program.c_str(), "musl_calls", nullptr);
-      return 127;
-    });
-    ASSERT_EQ(status, 0);
-  }
+  const int status = InChild([&program] {
+    execl(program.c_str(), "musl_calls", nullptr);
+    return 127;
+  });
+  EXPECT_EQ(status, 0);
 }
 
 }  // namespace
