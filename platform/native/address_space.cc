@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstring>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 
@@ -36,7 +38,48 @@ pid_t NativeAddressSpace::Target() const {
   return tids_.empty() ? 0 : tids_.front();
 }
 
+thread_local CarriedBuffer* NativeAddressSpace::carried_ = nullptr;
+
+CarriedBuffer::CarriedBuffer(NativeAddressSpace& space, Direction direction, uint64_t address,
+                             std::span<std::byte> data)
+    : space_(space), direction_(direction), address_(address), data_(data) {
+  NativeAddressSpace::carried_ = this;
+}
+
+CarriedBuffer::~CarriedBuffer() { NativeAddressSpace::carried_ = nullptr; }
+
+bool CarriedBuffer::Reads(uint64_t address, std::span<std::byte> dst) {
+  if (direction_ == Direction::kOut) {
+    Flush(address, dst.size());
+    return false;
+  }
+  const uint64_t offset = address - address_;  // Large if it lies in front.
+  if (offset > data_.size() || dst.size() > data_.size() - offset) return false;
+  std::memcpy(dst.data(), data_.data() + offset, dst.size());
+  return true;
+}
+
+bool CarriedBuffer::Writes(uint64_t address, std::span<const std::byte> src) {
+  if (direction_ == Direction::kIn) return false;
+  const uint64_t offset = address - address_;
+  if (offset > written_ || src.size() > data_.size() - offset) {
+    Flush(address, src.size());
+    return false;
+  }
+  std::memcpy(data_.data() + offset, src.data(), src.size());
+  written_ = std::max<size_t>(written_, offset + src.size());
+  return true;
+}
+
+void CarriedBuffer::Flush(uint64_t address, size_t size) {
+  if (address >= address_ + written_ || address_ >= address + size) return;
+  space_.WriteMemory(address_, data_.first(std::exchange(written_, 0)));
+}
+
 size_t NativeAddressSpace::Read(uint64_t addr, std::span<std::byte> dst) {
+  if (carried_ != nullptr && &carried_->space_ == this && carried_->Reads(addr, dst)) {
+    return dst.size();
+  }
   const pid_t tid = Target();
   if (tid == 0 || dst.empty()) return 0;
   const iovec local{dst.data(), dst.size()};
@@ -46,6 +89,13 @@ size_t NativeAddressSpace::Read(uint64_t addr, std::span<std::byte> dst) {
 }
 
 size_t NativeAddressSpace::Write(uint64_t addr, std::span<const std::byte> src) {
+  if (carried_ != nullptr && &carried_->space_ == this && carried_->Writes(addr, src)) {
+    return src.size();
+  }
+  return WriteMemory(addr, src);
+}
+
+size_t NativeAddressSpace::WriteMemory(uint64_t addr, std::span<const std::byte> src) {
   const pid_t tid = Target();
   if (tid == 0 || src.empty()) return 0;
   const iovec local{const_cast<std::byte*>(src.data()), src.size()};

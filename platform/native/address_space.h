@@ -19,6 +19,34 @@ struct Slot {
   bool mapped = false;  // False: the stub has to map it first.
 };
 
+class NativeAddressSpace;
+
+// A piece of guest memory that a call has brought along, or takes back with its answer: what the
+// thread that handles the call reads or writes there goes to `data` while this lives.
+class CarriedBuffer {
+ public:
+  enum class Direction : uint8_t { kIn, kOut };
+  CarriedBuffer(NativeAddressSpace& space, Direction direction, uint64_t address,
+                std::span<std::byte> data);
+  CarriedBuffer(const CarriedBuffer&) = delete;
+  ~CarriedBuffer();
+  // How many bytes are to be copied to the address.
+  size_t written() const { return written_; }
+
+ private:
+  friend class NativeAddressSpace;
+  bool Reads(uint64_t address, std::span<std::byte> dst);
+  bool Writes(uint64_t address, std::span<const std::byte> src);
+  // Not in the way that was foreseen: what has been written goes to the memory first.
+  void Flush(uint64_t address, size_t size);
+
+  NativeAddressSpace& space_;
+  const Direction direction_;
+  const uint64_t address_;
+  const std::span<std::byte> data_;
+  size_t written_ = 0;
+};
+
 class NativeAddressSpace final : public AddressSpace {
  public:
   // `zygote` reads the host's list of mappings; it outlives the address space.
@@ -54,7 +82,11 @@ class NativeAddressSpace final : public AddressSpace {
   Ref<NativeAddressSpace> Fork(size_t used_slot) const ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
+  friend class CarriedBuffer;
+  size_t WriteMemory(uint64_t addr, std::span<const std::byte> src);
   pid_t Target() const ABSL_LOCKS_EXCLUDED(mu_);
+
+  static thread_local CarriedBuffer* carried_;
 
   Zygote& zygote_;
   const uint64_t vdso_;

@@ -10,9 +10,44 @@
 //   up to `posted`, and from `slow` on    the call has not been made, flags are untouched; a number
 //                                         that the record does not know is in %rax, and from
 //                                         `numbered` on in the mailbox
-//   from `posted` to `out`                flags are in the mailbox; its state tells
+//   from `carry` to `out`                 flags, %rdi and %rdx are in the mailbox; its state tells
 //   at `any_done`                         the call is answered, %r11 is its record
 //   at `out`                              the call has been made, %r11 is where it returns to
+//
+// Small reads and writes take their data along (MAILBOX_DATA). Where the memory is not there, or not
+// writable, the call is made in the ordinary way, which knows what to answer: a fault between `carry`
+// and `out` is never the application's.
+
+// %rdx bytes from \from_base + \from to \to_base + \to; %rax, %rdi and %r11 are lost. The direction
+// flag is the application's, so that there is no `rep movs`.
+.macro COPY from, from_base, to, to_base
+    xorl %r11d, %r11d
+    leaq -32(%rdx), %rax
+.Lblocks\@:
+    cmpq %rax, %r11
+    jg .Lbytes\@
+    movq \from(\from_base, %r11), %rdi
+    movq %rdi, \to(\to_base, %r11)
+    movq \from+8(\from_base, %r11), %rdi
+    movq %rdi, \to+8(\to_base, %r11)
+    movq \from+16(\from_base, %r11), %rdi
+    movq %rdi, \to+16(\to_base, %r11)
+    movq \from+24(\from_base, %r11), %rdi
+    movq %rdi, \to+24(\to_base, %r11)
+    addq $32, %r11
+    jmp .Lblocks\@
+.Lbytes\@:
+    cmpq %rdx, %r11
+    jae .Lcopied\@
+    movb \from(\from_base, %r11), %al
+    movb %al, \to(\to_base, %r11)
+    incq %r11
+    jmp .Lbytes\@
+.Lcopied\@:
+.endm
+
+    .globl sandbox_stub_fast_carry
+    .hidden sandbox_stub_fast_carry
     .globl sandbox_stub_fast_local, sandbox_stub_fast_call, sandbox_stub_fast_posted
     .globl sandbox_stub_fast_any, sandbox_stub_fast_any_done, sandbox_stub_fast_numbered
     .globl sandbox_stub_fast_out, sandbox_stub_fast_slow, sandbox_stub_fast_end
@@ -98,6 +133,30 @@ sandbox_stub_fast_numbered:
     movq %r10, MAILBOX_ARGS+24(%rcx)
     movq %r8, MAILBOX_ARGS+32(%rcx)
     movq %r9, MAILBOX_ARGS+40(%rcx)
+sandbox_stub_fast_carry:
+    movq $0, MAILBOX_CARRIED(%rcx)
+    movq MAILBOX_NUMBER(%rcx), %rax
+    cmpq $18, %rax
+    ja .Lpost
+    movl $CARRY_CALLS, %r11d
+    btl %eax, %r11d
+    jnc .Lpost
+    leaq -1(%rdx), %r11
+    cmpq $(MAILBOX_DATA_SIZE - 1), %r11
+    ja .Lpost
+    cmpl $1, %eax               // write
+    je .Lcarry_in
+    cmpl $18, %eax              // pwrite64
+    je .Lcarry_in
+    lock orb $0, (%rsi)         // No more than two pages.
+    lock orb $0, (%rsi, %r11)
+    movq $CARRY_OUT, MAILBOX_CARRIED(%rcx)
+    jmp .Lpost
+.Lcarry_in:
+    COPY from=0, from_base=%rsi, to=MAILBOX_DATA, to_base=%rcx
+    movq MAILBOX_ARGS(%rcx), %rdi
+    movq $CARRY_IN, MAILBOX_CARRIED(%rcx)
+.Lpost:
     movq MAILBOX_PATIENCE(%rcx), %rax
     movq $MAILBOX_POSTED, MAILBOX_STATE(%rcx)
 sandbox_stub_fast_posted:
@@ -127,6 +186,14 @@ sandbox_stub_fast_posted:
     jmp .Lwithdrawn
 
 .Lanswered:
+    cmpq $0, MAILBOX_CARRIED(%rcx)
+    je .Lnothing_carried
+    movq MAILBOX_CARRIED(%rcx), %rdx
+    COPY from=MAILBOX_DATA, from_base=%rcx, to=0, to_base=%rsi
+    movq MAILBOX_ARGS(%rcx), %rdi
+    movq MAILBOX_ARGS+16(%rcx), %rdx
+    movq $0, MAILBOX_CARRIED(%rcx)
+.Lnothing_carried:
     testl $(MAILBOX_REFUSED | MAILBOX_INTERRUPT), MAILBOX_STATE(%rcx)
     jnz .Lnot_just_an_answer
     movq MAILBOX_RETURN(%rcx), %r11

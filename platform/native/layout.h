@@ -28,7 +28,7 @@
 #define STUB_SLOT_STACK 0x4000
 #define STUB_SLOT_USED 0x8000  // So much is memory of the slot's own.
 #define STUB_SLOT_MAILBOX 0x8000
-#define STUB_MAILBOX_SIZE 0x2000
+#define STUB_MAILBOX_SIZE 0x3000
 
 // The call number by which the stub reports to the sentry. Not a Linux call, and not an x32 one.
 #define STUB_NOTIFY_CALL 0x2b000001
@@ -81,6 +81,12 @@
 #define MAILBOX_RECORD 96
 #define MAILBOX_ARGS 104
 #define MAILBOX_VALUE 152
+// What a call carries in MAILBOX_DATA: when it is posted one of CARRY_*, in an answer the number of
+// bytes to be copied to where the call reads to.
+#define MAILBOX_CARRIED 160
+#define CARRY_OUT 1  // read, pread64: the memory that it reads to is there.
+#define CARRY_IN 2   // write, pwrite64: its data.
+#define CARRY_CALLS ((1 << 0) | (1 << 1) | (1 << 17) | (1 << 18))
 #define MAILBOX_PATIENCE 8  // How often to look for an answer before a call is withdrawn.
 #define CONTEXT_R8 0  // In struct MachineContext.
 #define CONTEXT_R9 8
@@ -109,6 +115,8 @@
 // The registers of a thread that interrupted itself (struct MachineContext), and its extended state.
 #define MAILBOX_CONTEXT 1024
 #define MAILBOX_XSTATE 4096
+#define MAILBOX_DATA 8192
+#define MAILBOX_DATA_SIZE 4096
 
 // Bits of the state. Whoever clears POSTED has the call.
 #define MAILBOX_POSTED_BIT 0

@@ -24,6 +24,7 @@ extern const char sandbox_stub_fast_local[];
 extern const char sandbox_stub_fast_any[];
 extern const char sandbox_stub_fast_any_done[];
 extern const char sandbox_stub_fast_numbered[];
+extern const char sandbox_stub_fast_carry[];
 extern const char sandbox_stub_fast_posted[];
 extern const char sandbox_stub_fast_out[];
 extern const char sandbox_stub_fast_slow[];
@@ -111,6 +112,7 @@ struct alignas(64) Mailbox {
   uint64_t record;
   uint64_t args[6];
   uint64_t value;
+  uint64_t carried;
   alignas(256) std::atomic<uint64_t> local[32];
 };
 static_assert(
@@ -118,7 +120,7 @@ static_assert(
     offsetof(Mailbox, nr) == MAILBOX_NUMBER && offsetof(Mailbox, after) == MAILBOX_RETURN &&
     offsetof(Mailbox, flags) == MAILBOX_FLAGS && offsetof(Mailbox, record) == MAILBOX_RECORD &&
     offsetof(Mailbox, args) == MAILBOX_ARGS && offsetof(Mailbox, value) == MAILBOX_VALUE &&
-    offsetof(Mailbox, local) == MAILBOX_LOCAL && sizeof(Mailbox) <= STUB_MAILBOX_SIZE);
+    offsetof(Mailbox, carried) == MAILBOX_CARRIED && offsetof(Mailbox, local) == MAILBOX_LOCAL && sizeof(Mailbox) <= STUB_MAILBOX_SIZE);
 
 static_assert(sizeof(Mailbox) <= MAILBOX_CONTEXT);
 
@@ -128,12 +130,14 @@ struct MailboxPage {
   alignas(MAILBOX_CONTEXT) MachineContext context;
   alignas(MAILBOX_EVENT - MAILBOX_CONTEXT) Mailbox event;
   alignas(MAILBOX_SELF - MAILBOX_EVENT) Mailbox self;
-  alignas(MAILBOX_XSTATE) std::byte xstate[STUB_MAILBOX_SIZE - MAILBOX_XSTATE];
+  alignas(MAILBOX_XSTATE) std::byte xstate[MAILBOX_DATA - MAILBOX_XSTATE];
+  std::byte data[MAILBOX_DATA_SIZE];
 };
 static_assert(offsetof(MailboxPage, context) == MAILBOX_CONTEXT &&
               offsetof(MailboxPage, event) == MAILBOX_EVENT &&
               offsetof(MailboxPage, self) == MAILBOX_SELF &&
               offsetof(MailboxPage, xstate) == MAILBOX_XSTATE &&
+              offsetof(MailboxPage, data) == MAILBOX_DATA &&
               sizeof(MailboxPage) == STUB_MAILBOX_SIZE);
 static_assert(offsetof(MachineContext, r15) == CONTEXT_R15 &&
               offsetof(MachineContext, rdi) == CONTEXT_RDI &&

@@ -201,6 +201,8 @@ class Systrap final : public Platform {
                   std::span<const uint64_t, 3> args);
   // Whether the thread waits at a mailbox although nothing will come.
   bool AwaitsAnswer(HostThread& thread) ABSL_LOCKS_EXCLUDED(mu_);
+  // The interrupted call has been answered with data that the thread has not copied yet.
+  static void CopyCarried(HostThread& thread, Registers& regs, const CarriedBack& back);
   void EndTampered(HostThread& thread) ABSL_LOCKS_EXCLUDED(mu_);
   void ServeSelf(HostThread& thread, std::optional<uint64_t> notification) ABSL_LOCKS_EXCLUDED(mu_);
   void FinishSyscall(HostThread& thread, const seccomp_notif& notification, const Verdict& verdict)
@@ -247,8 +249,9 @@ class Systrap final : public Platform {
   bool TryMailbox(const Polled& polled) ABSL_LOCKS_EXCLUDED(mu_);
   bool TakeMail(const Polled& polled, native::Mailbox& box) ABSL_LOCKS_EXCLUDED(mu_);
   void ServeMail(HostThread& thread, native::Mailbox& box) ABSL_LOCKS_EXCLUDED(mu_);
+  // `carried`: so many bytes of the mailbox's data go with the answer.
   void FinishMail(HostThread& thread, native::Mailbox& box, const SyscallArgs& call,
-                  const Verdict& verdict) ABSL_LOCKS_EXCLUDED(mu_);
+                  const Verdict& verdict, size_t carried) ABSL_LOCKS_EXCLUDED(mu_);
 
   const std::vector<std::unique_ptr<Channel>> channels_;  // At least one.
   const Layout layout_;

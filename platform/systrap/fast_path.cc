@@ -229,7 +229,7 @@ void UnwindEarly(Registers& regs, const Sites::Record& record, const native::Mai
     regs.rip = record.after;
   } else if (!record.any_number) {
     BeforeCall(regs, record.after, record.nr);
-  } else if (Between(ip, sandbox_stub_fast_numbered, sandbox_stub_fast_posted) && page != nullptr) {
+  } else if (Between(ip, sandbox_stub_fast_numbered, sandbox_stub_fast_carry) && page != nullptr) {
     BeforeCall(regs, record.after, page->call.nr);
   } else {
     BeforeCall(regs, record.after, regs.rax);
@@ -254,41 +254,47 @@ void UnwindSelf(Registers& regs, native::MailboxPage& page, bool resuming) {
 
 }  // namespace
 
-void UnwindFastPath(Registers& regs, const Sites& sites, native::MailboxPage* page,
-                    const std::optional<MailAnswer>& answer) {
+bool IsCarrying(uint64_t ip) { return Between(ip, sandbox_stub_fast_carry, sandbox_stub_fast_out); }
+
+CarriedBack UnwindFastPath(Registers& regs, const Sites& sites, native::MailboxPage* page,
+                           const std::optional<MailAnswer>& answer) {
   const uint64_t ip = regs.rip;
   const bool in_record = InTable(ip) || sites.RecordAt(ip) != nullptr;
-  if (in_record || Between(ip, sandbox_stub_fast_any, sandbox_stub_fast_posted) ||
+  if (in_record || Between(ip, sandbox_stub_fast_any, sandbox_stub_fast_carry) ||
       Between(ip, sandbox_stub_fast_slow, sandbox_stub_fast_end)) {
     const Sites::Record* record = sites.RecordAt(in_record ? ip : regs.r11);
     if (record != nullptr) UnwindEarly(regs, *record, page);
-    return;
+    return {};
   }
   if (ip == StubAddress(sandbox_stub_fast_out, STUB_CODE)) {
     regs.rip = regs.r11;
-    return;
+    return {};
   }
-  if (page == nullptr) return;
+  if (page == nullptr) return {};
   if (Between(ip, sandbox_stub_fast_self, sandbox_stub_fast_self_end)) {
     UnwindSelf(regs, *page, Between(ip, sandbox_stub_fast_self_resume, sandbox_stub_fast_self_end));
-    return;
+    return {};
   }
-  if (!Between(ip, sandbox_stub_fast_posted, sandbox_stub_fast_out)) return;
-  Mailbox* box = &page->call;
-  const uint64_t after = box->after;
-  const uint64_t nr = box->nr;
-  const uint64_t state = box->state.exchange(0, std::memory_order_acq_rel);
-  regs.eflags = RestoreFlags(regs.eflags, box->flags);
-  regs.rdi = box->args[0];
-  MailAnswer result{.value = static_cast<int64_t>(box->value),
-                    .refused = (state & MAILBOX_REFUSED) != 0};
+  if (!IsCarrying(ip)) return {};
+  Mailbox& box = page->call;
+  const uint64_t after = box.after;
+  const uint64_t nr = box.nr;
+  const uint64_t state = box.state.exchange(0, std::memory_order_acq_rel);
+  regs.eflags = RestoreFlags(regs.eflags, box.flags);
+  regs.rdi = box.args[0];
+  regs.rdx = box.args[2];
+  MailAnswer result{.value = static_cast<int64_t>(box.value),
+                    .refused = (state & MAILBOX_REFUSED) != 0,
+                    .carried = box.carried};
   if (answer.has_value()) result = *answer;
-  if ((answer.has_value() || (state & MAILBOX_DONE) != 0) && !result.refused) {
-    regs.rip = after;
-    regs.rax = static_cast<uint64_t>(result.value);
-  } else {
+  if ((!answer.has_value() && (state & MAILBOX_DONE) == 0) || result.refused) {
     BeforeCall(regs, after, nr);
+    return {};
   }
+  regs.rip = after;
+  regs.rax = static_cast<uint64_t>(result.value);
+  return {.address = box.args[1],
+          .size = result.carried <= sizeof(page->data) ? result.carried : 0};
 }
 
 }  // namespace platform::systrap

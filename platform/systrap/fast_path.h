@@ -127,14 +127,23 @@ inline int64_t MonotonicNs() {
 // Keeps what a call has shown, and forgets what it may have changed.
 void UpdateLocal(native::Mailbox& box, uint64_t nr, int64_t value);
 
-// Puts a thread that was interrupted in the fast path in front of its call or behind it. `answer`
-// is what the sentry has found but not yet told.
+// What the sentry has found but not yet told.
 struct MailAnswer {
   int64_t value = 0;
   bool refused = false;
+  size_t carried = 0;  // Bytes of the mailbox's data that go with it.
 };
-void UnwindFastPath(Registers& regs, const Sites& sites, native::MailboxPage* page,
-                    const std::optional<MailAnswer>& answer);
+// Data in the mailbox that an unwound call has read, and where it belongs.
+struct CarriedBack {
+  uint64_t address = 0;
+  size_t size = 0;
+};
+// Puts a thread that was interrupted in the fast path in front of its call or behind it. What is
+// returned is still to be copied.
+CarriedBack UnwindFastPath(Registers& regs, const Sites& sites, native::MailboxPage* page,
+                           const std::optional<MailAnswer>& answer);
+// Whether a fault here is the fast path's own, of memory that a call was to read or write.
+bool IsCarrying(uint64_t ip);
 
 }  // namespace platform::systrap
 

@@ -56,7 +56,7 @@ TEST_F(Unwind, LeavesTheProgramsOwnCodeAlone) {
 TEST_F(Unwind, BeforeThePostTheCallHasNotBeenMade) {
   for (const uint64_t ip : {record_ + SITE_CODE, record_ + SITE_CODE + 6,
                             Fast(sandbox_stub_fast_local), Fast(sandbox_stub_fast_call, 4),
-                            Fast(sandbox_stub_fast_posted) - 1, Fast(sandbox_stub_fast_slow)}) {
+                            Fast(sandbox_stub_fast_carry) - 1, Fast(sandbox_stub_fast_slow)}) {
     Registers regs = At(ip);
     Run(regs);
     EXPECT_EQ(regs.rip, kAfter - 2) << std::hex << ip;
@@ -85,6 +85,38 @@ TEST_F(Unwind, AnAnsweredCallIsFinished) {
   EXPECT_EQ(regs.rip, kAfter);
   EXPECT_EQ(regs.rax, 77u);
   EXPECT_EQ(box_.state, 0u);
+}
+
+TEST_F(Unwind, ACallThatTakesItsDataAlongHasNotBeenMade) {
+  box_.args[2] = 100;
+  for (const uint64_t ip : {Fast(sandbox_stub_fast_carry), Fast(sandbox_stub_fast_posted) - 1}) {
+    box_.carried = CARRY_OUT;
+    Registers regs = At(ip);
+    EXPECT_TRUE(IsCarrying(ip));
+    EXPECT_EQ(UnwindFastPath(regs, *sites_, &page_, std::nullopt).size, 0u);
+    EXPECT_EQ(regs.rip, kAfter - 2);
+    EXPECT_EQ(regs.rax, uint64_t{SYS_lseek});
+    EXPECT_EQ(regs.rdi, 3u);
+    EXPECT_EQ(regs.rdx, 100u);
+  }
+}
+
+TEST_F(Unwind, WhatACallHasReadIsStillToBeCopied) {
+  box_.state = MAILBOX_DONE;
+  box_.args[1] = 0x7000;
+  box_.carried = 50;
+  Registers regs = At(Fast(sandbox_stub_fast_posted, 5));
+  const CarriedBack back = UnwindFastPath(regs, *sites_, &page_, std::nullopt);
+  EXPECT_EQ(regs.rip, kAfter);
+  EXPECT_EQ(back.address, 0x7000u);
+  EXPECT_EQ(back.size, 50u);
+  // Nobody believes what does not fit.
+  box_.state = MAILBOX_DONE;
+  box_.carried = sizeof(page_.data) + 1;
+  regs = At(Fast(sandbox_stub_fast_posted, 5));
+  EXPECT_EQ(UnwindFastPath(regs, *sites_, &page_, std::nullopt).size, 0u);
+  regs = At(Fast(sandbox_stub_fast_posted, 5));
+  EXPECT_EQ(UnwindFastPath(regs, *sites_, &page_, MailAnswer{.carried = 7}).size, 7u);
 }
 
 TEST_F(Unwind, AnAnswerThatWasNotToldIsToldNow) {

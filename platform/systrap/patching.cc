@@ -37,8 +37,8 @@ struct MappedRange {
   std::string_view protections;  // As in proc_pid_maps(5): "r-xp".
 };
 
-// The first mapping in the text of proc_pid_maps(5) that ends behind `address`.
-std::optional<MappedRange> MappingFrom(std::string_view maps, uint64_t address) {
+// Takes the next mapping from a text of proc_pid_maps(5).
+std::optional<MappedRange> NextMapping(std::string_view& maps) {
   while (!maps.empty()) {
     const std::string_view line = maps.substr(0, maps.find('\n'));
     maps.remove_prefix(std::min(line.size() + 1, maps.size()));
@@ -49,9 +49,33 @@ std::optional<MappedRange> MappingFrom(std::string_view maps, uint64_t address) 
     parsed = std::from_chars(parsed.ptr + 1, end, range.end, 16);
     if (parsed.ec != std::errc() || end - parsed.ptr < 5) continue;
     range.protections = std::string_view(parsed.ptr + 1, 4);
-    if (range.end > address) return range;
+    return range;
   }
   return std::nullopt;
+}
+
+bool IsFree(std::string_view maps, uint64_t page) {
+  while (const auto mapping = NextMapping(maps)) {
+    if (mapping->start < page + kPage && mapping->end > page) return false;
+  }
+  return true;
+}
+
+// The code around an address: mappings without a gap that are neither the application's to write to
+// nor shared with a file. Where some of it has been patched there are several.
+std::optional<MappedRange> CodeAround(std::string_view maps, uint64_t address) {
+  std::optional<MappedRange> found;
+  while (const auto next = NextMapping(maps)) {
+    const bool code = next->protections == "r-xp";
+    if (code && found.has_value() && found->end == next->start) {
+      found->end = next->end;
+      continue;
+    }
+    if (found.has_value() && found->end > address) break;
+    found = code ? next : std::nullopt;
+  }
+  const bool inside = found.has_value() && found->start <= address && found->end > address;
+  return inside ? found : std::nullopt;
 }
 
 // Another call has come although somebody should be looking at the mailbox. True when that happens
@@ -235,7 +259,7 @@ Status Systrap::AttachMailbox(StubContext& context, HostThread& thread) {
   // A forked child must not share it.
   TRY(context.HostCall({.nr = SYS_madvise, .args = {address, STUB_MAILBOX_SIZE, MADV_DONTFORK}}));
   native::MailboxPage& page = pool_->at(*index);
-  std::memset(static_cast<void*>(&page), 0, sizeof(page));
+  std::memset(static_cast<void*>(&page), 0, offsetof(native::MailboxPage, data));
   page.call.patience.store(pool_->Patience(), std::memory_order_relaxed);
   const uint64_t yes = 1;
   if (!thread.process->space->WriteObject(SlotAddress(thread.slot) + STUB_SLOT_HAS_MAILBOX, yes)) {
@@ -251,11 +275,8 @@ Status Systrap::WriteSite(StubContext& context, HostThread& thread, const Sites:
   native::NativeAddressSpace& space = *thread.process->space;
   const std::string maps = TRY(space.HostMaps());
   const uint64_t call = site.after - kSyscallSize;
-  const std::optional<MappedRange> mapping = MappingFrom(maps, call);
-  // Neither what the application itself may write to nor what is shared with a file.
-  if (!mapping.has_value() || mapping->start > call || mapping->protections != "r-xp") {
-    return Errno(ENOEXEC);
-  }
+  const std::optional<MappedRange> mapping = CodeAround(maps, call);
+  if (!mapping.has_value()) return Errno(ENOEXEC);
   const SiteText text = TRY(ReadText(space, *mapping, site.after));
   const std::optional<SiteForm> form = FormOf(text.bytes, text.call, site.nr);
   if (!form.has_value()) return Errno(ENOEXEC);
@@ -275,8 +296,7 @@ Status Systrap::WriteSite(StubContext& context, HostThread& thread, const Sites:
     if (form->has_step()) {
       record.step_size = static_cast<uint8_t>(StepCode(*form, 0, 0, 0).size());
       record.step = sites.FreeStep(StepsOf(*form, site.after), kMostStep, [&](uint64_t page) {
-        const auto next = MappingFrom(maps, page);
-        return page + kPage <= STUB_REGION_START && next.has_value() && next->start >= page + kPage;
+        return page + kPage <= STUB_REGION_START && IsFree(maps, page);
       });
       if (record.step == 0) return Errno(ENOSPC);
       maps_step = !sites.HasStepIn(record.step & ~(kPage - 1));

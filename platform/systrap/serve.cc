@@ -293,6 +293,15 @@ bool Systrap::AwaitsAnswer(HostThread& thread) {
   return (states & MAILBOX_DONE) == 0;
 }
 
+void Systrap::CopyCarried(HostThread& thread, Registers& regs, const CarriedBack& back) {
+  const auto data = std::as_bytes(std::span(thread.mailbox->data)).first(back.size);
+  const size_t written = thread.process->space->Write(back.address, data);
+  // Somebody has taken the memory away meanwhile.
+  if (written < back.size) {
+    regs.rax = written > 0 ? written : static_cast<uint64_t>(-int64_t{EFAULT});
+  }
+}
+
 void Systrap::EndTampered(HostThread& thread) {
   {
     absl::MutexLock lock(&mu_);
@@ -307,7 +316,7 @@ void Systrap::ServeEvent(HostThread& thread, std::optional<uint64_t> notificatio
       notification.has_value() || thread.mailbox == nullptr ? nullptr : &thread.mailbox->event;
   StubContext context(*this, thread, notification.value_or(0), box, args[2]);
   siginfo_t info{};
-  const int event = static_cast<int>(args[0]);
+  int event = static_cast<int>(args[0]);
   if (event == STUB_EVENT_MAILBOX) {
     // Nothing is being handled any more: the answer is there, or an interrupt brings it.
     if (!AwaitsAnswer(thread)) {
@@ -322,7 +331,7 @@ void Systrap::ServeEvent(HostThread& thread, std::optional<uint64_t> notificatio
     ServeSelf(thread, notification);
     return;
   }
-  const bool fault =
+  bool fault =
       event == SIGSEGV || event == SIGBUS || event == SIGFPE || event == SIGILL || event == SIGTRAP;
   if (!context.Load() || (fault && !thread.process->space->ReadObject(args[1], info))) {
     // The guest has overwritten its own stub's frame, or forged an event.
@@ -332,10 +341,21 @@ void Systrap::ServeEvent(HostThread& thread, std::optional<uint64_t> notificatio
   std::optional<Sites::Record> patch;
   if (pool_ != nullptr) {
     Count(thread);
-    absl::MutexLock lock(&mu_);
-    UnwindFastPath(context.regs, *thread.process->sites, thread.mailbox,
-                   std::exchange(thread.answer, std::nullopt));
-    if (event == STUB_INTERRUPT_SIGNAL) patch = std::exchange(thread.patch, std::nullopt);
+    const bool carrying = fault && IsCarrying(context.regs.rip);
+    CarriedBack back;
+    {
+      absl::MutexLock lock(&mu_);
+      back = UnwindFastPath(context.regs, *thread.process->sites, thread.mailbox,
+                            std::exchange(thread.answer, std::nullopt));
+      // Memory that a call was to read or write is not there. The call is made again in the
+      // ordinary way; what may have been deferred until it was done is not lost.
+      if (carrying && !IsCarrying(context.regs.rip)) {
+        fault = false;
+        event = STUB_INTERRUPT_SIGNAL;
+      }
+      if (event == STUB_INTERRUPT_SIGNAL) patch = std::exchange(thread.patch, std::nullopt);
+    }
+    if (back.size != 0) CopyCarried(thread, context.regs, back);
   }
   if (patch.has_value()) Patch(context, thread, *patch);
   Verdict verdict;

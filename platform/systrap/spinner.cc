@@ -40,6 +40,22 @@ SyscallArgs ToArgs(const Mailbox& box) {
   return call;
 }
 
+// Whether the data of a call is in the mailbox, or goes there.
+std::optional<native::CarriedBuffer::Direction> Carries(const SyscallArgs& call,
+                                                        const Mailbox& box) {
+  using Direction = native::CarriedBuffer::Direction;
+  const volatile uint64_t& shared = box.carried;
+  const uint64_t carried = shared;
+  if (call.args[2] == 0 || call.args[2] > MAILBOX_DATA_SIZE) return std::nullopt;
+  if (carried == CARRY_OUT && (call.nr == SYS_read || call.nr == SYS_pread64)) {
+    return Direction::kOut;
+  }
+  if (carried == CARRY_IN && (call.nr == SYS_write || call.nr == SYS_pwrite64)) {
+    return Direction::kIn;
+  }
+  return std::nullopt;
+}
+
 bool OneCpu() {
   cpu_set_t cpus;
   return sched_getaffinity(0, sizeof(cpus), &cpus) != 0 || CPU_COUNT(&cpus) < 2;
@@ -247,20 +263,30 @@ void Systrap::ServeMail(HostThread& thread, Mailbox& box) {
   thread.answer.reset();
   thread.approved.reset();
   const SyscallArgs call = ToArgs(box);
+  const auto direction = Carries(call, box);
+  const Ref<Sites> sites = thread.process->sites;  // So that the page is not another's meanwhile.
+  std::optional<native::CarriedBuffer> carried;
+  if (direction.has_value()) {
+    carried.emplace(*thread.process->space, *direction, call.args[1],
+                    std::span(thread.mailbox->data).first(call.args[2]));
+  }
   // Only a stub that has been tampered with posts anything else.
   const Verdict verdict = IsMailable(dispositions_, call.nr) ? thread.guest->OnSyscall(call)
                                                              : Verdict{.value = -ENOSYS};
-  FinishMail(thread, box, call, verdict);
+  const size_t written = carried.has_value() ? carried->written() : 0;
+  carried.reset();
+  FinishMail(thread, box, call, verdict, written);
 }
 
 void Systrap::FinishMail(HostThread& thread, Mailbox& box, const SyscallArgs& call,
-                         const Verdict& verdict) {
+                         const Verdict& verdict, size_t carried) {
   absl::MutexLock lock(&mu_);
   thread.in_mail = false;
   if (thread.ended) return;
   MailAnswer answer;
   if (verdict.kind == Verdict::Kind::kReturn) {
     answer.value = verdict.value;
+    answer.carried = carried;
     UpdateLocal(box, call.nr, verdict.value);
   } else if (verdict.kind == Verdict::Kind::kContinue && verdict.host_fd < 0) {
     answer.refused = true;
@@ -284,6 +310,7 @@ void Systrap::FinishMail(HostThread& thread, Mailbox& box, const SyscallArgs& ca
     state |= MAILBOX_INTERRUPT;
   }
   box.value = static_cast<uint64_t>(answer.value);
+  box.carried = answer.carried;
   box.state.store(state, std::memory_order_release);
 }
 

@@ -16,7 +16,7 @@
 
 namespace {
 
-constexpr int kMany = 4000;
+constexpr int kMany = 800;
 
 // long name(long nr, long a, long b, long c): `front` has to leave the number in %rax.
 #define SITE(name, front)                                              \
