@@ -167,6 +167,8 @@ constexpr Flag kGlobalFlags[] = {
      SetSwitch<&Config::no_syscall_patching>},
     {"patch-eagerly", nullptr, "patch each call site at its first call (for tests)",
      SetSwitch<&Config::patch_eagerly>},
+    {"patch-chaos", nullptr, "as well, and interrupt patched calls wherever they are (for tests)",
+     SetSwitch<&Config::patch_chaos>},
     {"debug", nullptr, "log what the sandbox does", SetSwitch<&Config::debug>},
     {"log", "FILE", "log to FILE instead of standard error", SetString<&Config::log>},
     {"log-format", "FORMAT", "text, or json [text]", SetLogFormat},

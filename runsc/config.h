@@ -86,6 +86,7 @@ struct Config {
   bool strace = false;
   bool no_syscall_patching = false;
   bool patch_eagerly = false;
+  bool patch_chaos = false;
   bool debug = false;
   bool debug_startup = false;
   bool version = false;

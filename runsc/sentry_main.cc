@@ -126,7 +126,8 @@ absl::StatusOr<ChosenPlatform> CreatePlatform(const Config& config, int proc_fd)
         platform::systrap::CreateSystrap({.filter = every_call ? kEveryCallFilter : kStubFilter,
                                           .proc_fd = proc_fd,
                                           .patch_calls_of = patch ? &kDispositions : nullptr,
-                                          .patch_eagerly = config.patch_eagerly});
+                                          .patch_eagerly = config.patch_eagerly,
+                                          .patch_chaos = config.patch_chaos});
     if (systrap.ok()) return ChosenPlatform{PlatformKind::kSystrap, *std::move(systrap)};
     LOG_WARNING("platform systrap does not work on this host (%s): using ptrace, which is slower",
                 strerror(systrap.error().code()));

@@ -119,7 +119,8 @@ class Systrap final : public Platform {
  public:
   // `pool` is nullptr without patched calls.
   Systrap(std::vector<std::unique_ptr<Channel>> channels, Layout layout,
-          const DispositionTable& dispositions, std::unique_ptr<MailboxPool> pool, bool eager);
+          const DispositionTable& dispositions, std::unique_ptr<MailboxPool> pool, bool eager,
+          bool chaos);
   ~Systrap() override;
 
   // Platform.
@@ -243,6 +244,7 @@ class Systrap final : public Platform {
   void SpinnerLoop() ABSL_LOCKS_EXCLUDED(mu_);
   // Looks at mailboxes until there is nothing to do.
   void Spin(Worker& worker, const cpu_set_t& allowed) ABSL_LOCKS_EXCLUDED(mu_);
+  void Disturb(const std::vector<Polled>& set) ABSL_LOCKS_EXCLUDED(mu_);
   void StopPolling(std::vector<Polled>& set) ABSL_LOCKS_EXCLUDED(mu_);
   void RequestPollingLocked(HostThread& thread) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // True when there was a call, or an event.
@@ -259,6 +261,7 @@ class Systrap final : public Platform {
   const std::unique_ptr<MailboxPool> pool_;
   const bool self_interrupts_;  // Threads can store their extended state by themselves.
   const bool eager_;            // For tests: patches at the first call, and never tires of looking.
+  const bool chaos_;            // For tests: interrupts whom it looks at, at random.
   const UniqueFd nothing_;      // An empty file, see DropReleased.
 
   absl::Mutex mu_;  // A leaf for the sentry: no call-back runs under it.

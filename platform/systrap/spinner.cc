@@ -156,6 +156,7 @@ void Systrap::Spin(Worker& worker, const cpu_set_t& allowed) {
   const int64_t start = MonotonicNs();
   int64_t last_look = start;
   int64_t last_call = start;
+  int64_t next_disturbance = start;
   bool crowded = false;
   bool moved = false;
   int64_t patience = eager_ ? kEagerIdleNs : kFirstIdleNs;
@@ -183,6 +184,11 @@ void Systrap::Spin(Worker& worker, const cpu_set_t& allowed) {
     }
     const bool any = look();
     const int64_t now = MonotonicNs();
+    if (chaos_ && now >= next_disturbance) {
+      // Any odd intervals: what counts is where in its code a thread is.
+      next_disturbance = now + 5'000 + static_cast<int64_t>(__rdtsc() % 60'000);
+      Disturb(set);
+    }
     if (any) {
       last_call = now;
       if (!eager_) patience = kIdleNs;
@@ -211,6 +217,13 @@ void Systrap::Spin(Worker& worker, const cpu_set_t& allowed) {
             worker.blocked ? ", a handler waited" : "", good ? "" : ", not worth it");
   spin_pause_ = good ? 0 : std::clamp(2 * spin_pause_, kFirstPauseNs, kLongestPauseNs);
   if (spin_not_before_ != INT64_MAX) spin_not_before_ = MonotonicNs() + spin_pause_;
+}
+
+void Systrap::Disturb(const std::vector<Polled>& set) {
+  absl::MutexLock lock(&mu_);
+  for (const Polled& polled : set) {
+    if (polled.thread->mailbox == polled.page) InterruptLocked(*polled.thread);
+  }
 }
 
 bool Systrap::TryMailbox(const Polled& polled) {

@@ -42,10 +42,10 @@ Result<std::unique_ptr<Platform>> CreateSystrap(const SystrapOptions& options) {
     channels.push_back(std::make_unique<Channel>(std::move(zygote)));
     TRY(channels.back()->listener.Prepare());
   }
-  return std::unique_ptr<Platform>(
-      std::make_unique<Systrap>(std::move(channels), native::NativeLayout(),
-                                options.patch_calls_of != nullptr ? *options.patch_calls_of : kNone,
-                                std::move(pool), options.patch_eagerly));
+  return std::unique_ptr<Platform>(std::make_unique<Systrap>(
+      std::move(channels), native::NativeLayout(),
+      options.patch_calls_of != nullptr ? *options.patch_calls_of : kNone, std::move(pool),
+      options.patch_eagerly || options.patch_chaos, options.patch_chaos));
 }
 
 }  // namespace platform::systrap

@@ -17,6 +17,8 @@ struct SystrapOptions {
   // Of the same table. Without them every call is a notification.
   const DispositionTable* patch_calls_of = nullptr;
   bool patch_eagerly = false;  // At the first call of each site: for tests.
+  // As well, and threads with a mailbox are interrupted all the time, wherever they are.
+  bool patch_chaos = false;
 };
 
 // Forks the zygote: call while the process has one thread, and before its own seccomp program is

@@ -30,13 +30,14 @@ thread_local Systrap::Worker* Systrap::current_ = nullptr;
 
 Systrap::Systrap(std::vector<std::unique_ptr<Channel>> channels, Layout layout,
                  const DispositionTable& dispositions, std::unique_ptr<MailboxPool> pool,
-                 bool eager)
+                 bool eager, bool chaos)
     : channels_(std::move(channels)),
       layout_(layout),
       dispositions_(dispositions),
       pool_(std::move(pool)),
       self_interrupts_(pool_ != nullptr && CanStoreFpState()),
       eager_(eager),
+      chaos_(chaos),
       nothing_(memfd_create("closed", MFD_CLOEXEC)) {}
 
 Systrap::~Systrap() = default;

@@ -57,6 +57,7 @@ static void* Scribble(void* mailbox) {
         box[MAILBOX_NUMBER / 8] = Random();
         box[MAILBOX_RETURN / 8] = Random();
         box[MAILBOX_RECORD / 8] = Random();
+        box[MAILBOX_CARRIED / 8] = Random() >> Random() % 64;
         break;
       case 3:
         box[MAILBOX_POLLED / 8] = choice & 64 ? 0 : (uint64_t)box;
@@ -85,7 +86,7 @@ static void Child(int round) {
     const uint64_t targets[] = {STUB_CODE + Random() % STUB_CODE_SIZE,
                                 SITE_TABLE + Random() % 256, STUB_SETUP + Random() % 4096};
     const uint64_t target = targets[Random() % 3];
-    const uint64_t known = SITE_TABLE + SITE_RECORD_SIZE * (Random() % 4);
+    const uint64_t known = SITE_TABLE + SITE_RECORD_SIZE * (SITE_FIRST + Random() % 4);
     asm volatile(
         "mov %1, %%r11\n"
         "mov %2, %%rcx\n"
