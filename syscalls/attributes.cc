@@ -81,7 +81,6 @@ Status Fchmodat2(Task& task, Fd dirfd, UserCString path, uint32_t mode, uint32_t
     return Errno(EINVAL);
   }
   const Target target = TRY(ResolveAt(task, dirfd, path, flags, Follow::kYes));
-  if (S_ISLNK(TRY(target.inode->GetAttributes()).mode)) return Errno(EOPNOTSUPP);
   return Change(task, target, {.mode = mode & 07777});
 }
 

@@ -34,8 +34,7 @@ Result<Fd> AddFile(Task& task, Ref<File> file, bool close_on_exec) {
   return task.fds().Add(std::move(file), close_on_exec, task.Limit(RLIMIT_NOFILE));
 }
 
-Result<std::vector<UserSpan>> ReadIovec(Task& task, UserPtr<const abi::Iovec> iov,
-                                        uint64_t count) {
+Result<std::vector<UserSpan>> ReadIovec(Task& task, UserPtr<const abi::Iovec> iov, uint64_t count) {
   if (count > kMaxIovec) return Errno(EINVAL);
   const std::vector<abi::Iovec> pieces = TRY(task.mem().ReadArray(iov, count));
   std::vector<UserSpan> spans;
@@ -71,18 +70,17 @@ Result<Target> ResolveIn(Task& task, const sentry::WalkContext& context, Fd dirf
   if ((at_flags & AT_SYMLINK_NOFOLLOW) != 0) follow_last = false;
   if ((at_flags & AT_SYMLINK_FOLLOW) != 0) follow_last = true;
   Path path = TRY(task.vfs().Walk(
-      context, name,
-      {.follow_last = follow_last, .allow_empty = (at_flags & AT_EMPTY_PATH) != 0}));
+      context, name, {.follow_last = follow_last, .allow_empty = (at_flags & AT_EMPTY_PATH) != 0}));
   if (path.dentry->negative()) return Errno(ENOENT);
   Ref<sentry::Inode> inode = path.dentry->inode_ref();
   return Target{std::move(path), std::move(inode)};
 }
 
-Result<Target> ResolveAt(Task& task, Fd dirfd, UserCString path, uint32_t at_flags,
-                         Follow follow) {
+Result<Target> ResolveAt(Task& task, Fd dirfd, UserCString path, uint32_t at_flags, Follow follow) {
   const std::string name = TRY(ReadPathOrEmpty(task, path, at_flags));
   // A descriptor that is meant itself need not be a directory.
   const bool itself = name.empty() && (at_flags & AT_EMPTY_PATH) != 0;
+  if (name.empty() && !itself) return Errno(ENOENT);  // Whatever the descriptor is.
   const sentry::WalkContext context =
       itself ? task.walk_context() : TRY(ContextFor(task, dirfd, name));
   return ResolveIn(task, context, dirfd, name, at_flags, follow);

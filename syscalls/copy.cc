@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include <algorithm>
 #include <memory>
@@ -57,7 +58,8 @@ Result<int64_t> Fill(Task& task, Side& in, std::span<std::byte> buffer, Wait wai
 Result<int64_t> Drain(Task& task, Side& out, std::span<const std::byte> bytes, bool may_go_back) {
   sentry::IoSrc src(bytes);
   int64_t total = 0;
-  while (src.remaining() != 0) {
+  // Not until `src` is empty: what throws bytes away need not look at them.
+  while (static_cast<size_t>(total) < bytes.size()) {
     std::optional<int64_t> at;
     if (out.offset) at = *out.offset + total;
     const Result<int64_t> written = WriteFile(task, *out.file, src, at);
@@ -111,6 +113,13 @@ Result<int64_t> Copy(Task& task, Side& in, Side& out, uint64_t count, Wait wait)
 
 Result<uint32_t> TypeOf(File& file) { return TRY(file.inode().GetAttributes()).mode & S_IFMT; }
 
+// EINVAL for what Linux cannot splice from: directories, and the device that has nothing.
+Status CheckSource(File& file) {
+  const sentry::Attributes attributes = TRY(file.inode().GetAttributes());
+  const bool null = S_ISCHR(attributes.mode) && attributes.rdev == makedev(1, 3);
+  return S_ISDIR(attributes.mode) || null ? Status(Errno(EINVAL)) : kOk;
+}
+
 }  // namespace
 
 Result<int64_t> Sendfile(Task& task, Fd out_fd, Fd in_fd, UserPtr<int64_t> offset, uint64_t count) {
@@ -118,7 +127,7 @@ Result<int64_t> Sendfile(Task& task, Fd out_fd, Fd in_fd, UserPtr<int64_t> offse
   TRY(in.ReadOffset(task));
   Side out{.file = TRY(GetWritable(task, out_fd))};
   if (!in.file->seekable()) return Errno(EINVAL);
-  if (TRY(TypeOf(*in.file)) == S_IFDIR) return Errno(EINVAL);
+  TRY(CheckSource(*in.file));
   if (out.file->flags().has(O_APPEND)) return Errno(EINVAL);
   const int64_t total = TRY(Copy(task, in, out, std::min(count, kMaxIo), Wait::kAsFilesSay));
   TRY(in.WriteOffset(task));
@@ -166,6 +175,7 @@ Result<int64_t> Splice(Task& task, Fd in_fd, UserPtr<int64_t> in_offset, Fd out_
   }
   if ((from_pipe && in.user) || (to_pipe && out.user)) return Errno(ESPIPE);
   if (!to_pipe && out.file->flags().has(O_APPEND)) return Errno(EINVAL);
+  TRY(CheckSource(*in.file));
   TRY(in.ReadOffset(task));
   TRY(out.ReadOffset(task));
   const Wait wait = (flags & SPLICE_F_NONBLOCK) != 0 ? Wait::kNever : Wait::kAsFilesSay;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "sentry/fs/dev/devices.h"
+#include "sentry/fs/filesystem_names.h"
 #include "sentry/fs/proc/proc.h"
 #include "sentry/fs/sys/sys.h"
 #include "sentry/fs/tmpfs/tmpfs.h"
@@ -94,11 +95,18 @@ Result<Ref<Inode>> CreateDevtmpfs(const FilesystemRequest& request) {
 }
 
 constexpr FilesystemType kFilesystems[] = {
-    {"mqueue", &RefuseOption, &CreateMqueue},   {"sysfs", &RefuseOption, &CreateSysfs},
-    {"tmpfs", &CheckTmpfs, &CreateTmpfs},       {"proc", &CheckProc, &CreateProc},
-    {"devtmpfs", &CheckTmpfs, &CreateDevtmpfs}, {"devpts", &CheckDevpts, &CreateDevpts},
-    {"ramfs", &CheckRamfs, &CreateRamfs},
+    {"sysfs", &RefuseOption, &CreateSysfs},   {"tmpfs", &CheckTmpfs, &CreateTmpfs},
+    {"proc", &CheckProc, &CreateProc},        {"devtmpfs", &CheckTmpfs, &CreateDevtmpfs},
+    {"devpts", &CheckDevpts, &CreateDevpts},  {"ramfs", &CheckRamfs, &CreateRamfs},
+    {"mqueue", &RefuseOption, &CreateMqueue},
 };
+
+// /proc/filesystems shows what can be mounted, in this order.
+static_assert(std::equal(std::begin(kFilesystems), std::end(kFilesystems),
+                         std::begin(sentry::kFilesystemNames), std::end(sentry::kFilesystemNames),
+                         [](const FilesystemType& type, std::string_view name) {
+                           return type.name == name;
+                         }));
 
 }  // namespace
 

@@ -36,7 +36,7 @@ Result<int64_t> InotifyAddWatch(Task& task, Fd fd, UserCString path, uint32_t ma
                     (mask & IN_DONT_FOLLOW) != 0 ? AT_SYMLINK_NOFOLLOW : 0, Follow::kYes));
   if ((mask & IN_ONLYDIR) != 0 && !target.path.dentry->is_directory()) return Errno(ENOTDIR);
   TRY(sentry::Vfs::CheckAccess(TRY(target.inode->GetAttributes()), task.creds(), R_OK));
-  return TRY(inotify->AddWatch(*target.inode, mask));
+  return TRY(inotify->AddWatch(target.path, mask));
 }
 
 Status InotifyRmWatch(Task& task, Fd fd, int wd) {

@@ -151,6 +151,7 @@ Status FsContextFile::Change(Task& task) {
     read_only = read_only_;
   }
   const Ref<MountNamespace> ns = TRY(MountsOf(task));
+  if (!(task.vfs().NamespaceOf(*picked_.mount) == ns)) return Errno(EINVAL);
   TRY(picked_.mount->superblock().root()->inode().Remount(options));
   return read_only ? task.vfs().SetReadOnly(*ns, picked_, *read_only) : Status(kOk);
 }

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 
+#include "sentry/fs/vfs/permissions.h"
 #include "sentry/ipc/namespace.h"
 #include "sentry/net/netlink/netlink_socket.h"
 #include "sentry/task/kernel.h"
@@ -136,10 +137,7 @@ Status MqUnlink(Task& task, UserCString user_name) {
   const sentry::Attributes root = Queues(task).RootAttributes();
   const sentry::Credentials& creds = task.creds();
   TRY(sentry::Vfs::CheckAccess(root, creds, W_OK | X_OK));
-  const uint32_t owner = TRY(queue->GetAttributes()).uid;
-  // The sticky bit of the directory: may_delete().
-  const bool own = creds.fsuid == owner || creds.fsuid == root.uid;
-  if ((root.mode & S_ISVTX) != 0 && !own && !creds.HasCapability(CAP_FOWNER)) return Errno(EPERM);
+  TRY(sentry::CheckSticky(creds, root, TRY(queue->GetAttributes())));
   return Queues(task).Unlink(name);
 }
 

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/limits.h>
+#include <linux/xattr.h>
 #include <sys/xattr.h>
 
 #include <span>
@@ -33,6 +34,11 @@ Result<int64_t> CopyOut(Task& task, std::string_view bytes, UserAddr to, uint64_
   return static_cast<int64_t>(bytes.size());
 }
 
+// Pipes, sockets and the like have none: what xattr_permission() of Linux says of user.*.
+Errno WithoutXattrs(std::string_view name, Errno hidden) {
+  return name.starts_with(XATTR_USER_PREFIX) ? hidden : Errno(EOPNOTSUPP);
+}
+
 Status Set(Task& task, const Target& target, UserCString user_name, UserAddr value, uint64_t size,
            int flags) {
   if ((flags & ~(XATTR_CREATE | XATTR_REPLACE)) != 0) return Errno(EINVAL);
@@ -40,14 +46,14 @@ Status Set(Task& task, const Target& target, UserCString user_name, UserAddr val
   if (size > XATTR_SIZE_MAX) return Errno(E2BIG);
   std::string bytes(size, '\0');
   TRY(task.mem().ReadBytes(value, std::as_writable_bytes(std::span(bytes))));
-  if (!target.path.dentry) return Errno(EOPNOTSUPP);
+  if (!target.path.dentry) return WithoutXattrs(name, Errno(EPERM));
   return task.vfs().SetXattr(task.walk_context(), target.path, name, bytes, flags);
 }
 
 Result<int64_t> Get(Task& task, const Target& target, UserCString user_name, UserAddr value,
                     uint64_t size) {
   const std::string name = TRY(ReadName(task, user_name));
-  if (!target.path.dentry) return Errno(EOPNOTSUPP);
+  if (!target.path.dentry) return WithoutXattrs(name, Errno(ENODATA));
   const std::string bytes = TRY(task.vfs().GetXattr(task.walk_context(), target.path, name));
   return CopyOut(task, bytes, value, size);
 }
@@ -63,7 +69,7 @@ Result<int64_t> List(Task& task, const Target& target, UserAddr list, uint64_t s
 
 Status Remove(Task& task, const Target& target, UserCString user_name) {
   const std::string name = TRY(ReadName(task, user_name));
-  if (!target.path.dentry) return Errno(EOPNOTSUPP);
+  if (!target.path.dentry) return WithoutXattrs(name, Errno(EPERM));
   return task.vfs().RemoveXattr(task.walk_context(), target.path, name);
 }
 

@@ -15,7 +15,7 @@ namespace gofer {
 namespace {
 
 // What the sentry may choose of an open file. Nothing that changes what is opened.
-constexpr int kOpenFlags = O_ACCMODE | O_TRUNC | O_APPEND | O_SYNC | O_DSYNC;
+constexpr int kOpenFlags = O_ACCMODE | O_TRUNC | O_APPEND | O_SYNC | O_DSYNC | O_NOATIME;
 
 bool IsComponent(std::string_view name) {
   return !name.empty() && name.size() <= kMaxName && name != "." && name != ".." &&

@@ -119,6 +119,9 @@ class File : public RefCounted {
   void set_path(Path path) { path_ = std::move(path); }
 
   OpenFlags flags() const { return OpenFlags(flags_.load(std::memory_order_relaxed)); }
+  // How reading changes the access time: atime_needs_update() of Linux.
+  enum class AccessTime : uint8_t { kKept, kRelative, kStrict };
+  AccessTime access_time() const;
   // fcntl(F_SETFL): replaces O_APPEND, O_NONBLOCK, O_DIRECT, O_NOATIME, O_ASYNC.
   void SetStatusFlags(OpenFlags flags);
   // Writes clear the set-user-id and set-group-id bits: the opener lacks CAP_FSETID.

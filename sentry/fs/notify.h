@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/container/btree_map.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/synchronization/mutex.h"
 #include "base/ref.h"
@@ -19,6 +20,8 @@ namespace sentry {
 
 class Dentry;
 class File;
+class Superblock;
+struct Path;
 
 namespace notify {
 
@@ -37,6 +40,7 @@ class Watcher {
 struct Mark {
   Watcher* watcher = nullptr;  // Takes its marks away before it goes.
   Ref<Inode> inode;
+  const Superblock* filesystem = nullptr;  // Which takes its marks away as it goes.
   uint64_t dev = 0;
   int wd = 0;
   uint32_t uid = 0;   // Whose limit it counts against.
@@ -53,7 +57,7 @@ class Table {
 
   // inotify_add_watch(2) with a checked mask: the watch descriptor, `next_wd` for a new one, which
   // is then counted up. EEXIST with IN_MASK_CREATE, ENOSPC beyond the user's limit.
-  Result<int> Add(Watcher& watcher, Inode& inode, uint64_t dev, uint32_t mask, uint32_t uid,
+  Result<int> Add(Watcher& watcher, const Path& place, uint64_t dev, uint32_t mask, uint32_t uid,
                   int& next_wd) ABSL_LOCKS_EXCLUDED(mu_);
   // Takes one away, which is told (IN_IGNORED). EINVAL.
   Status Remove(Watcher& watcher, int wd) ABSL_LOCKS_EXCLUDED(mu_);
@@ -66,15 +70,20 @@ class Table {
       ABSL_LOCKS_EXCLUDED(mu_);
   // `mask` is the last event of this inode: IN_DELETE_SELF.
   void DeliverLast(Inode& inode, uint32_t mask) ABSL_LOCKS_EXCLUDED(mu_);
-  // Its filesystem has been taken off: IN_UNMOUNT.
-  void Unmounted(uint64_t dev) ABSL_LOCKS_EXCLUDED(mu_);
+  // Marks of a filesystem that has been taken off: IN_UNMOUNT.
+  void Unmounted(const Superblock& filesystem) ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
   using MarkPtr = std::unique_ptr<Mark>;
   void ForgetLocked(const Mark& mark) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Takes one out of marks_.
+  MarkPtr TakeLocked(const Inode& inode, const Watcher& watcher) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   absl::Mutex mu_;
   absl::flat_hash_map<const Inode*, std::vector<MarkPtr>> marks_ ABSL_GUARDED_BY(mu_);
+  // What each watcher has marked, by watch descriptor.
+  absl::flat_hash_map<const Watcher*, absl::btree_map<int, const Inode*>> of_watcher_
+      ABSL_GUARDED_BY(mu_);
   absl::flat_hash_map<uint32_t, size_t> of_user_ ABSL_GUARDED_BY(mu_);
 };
 

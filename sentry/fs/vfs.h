@@ -196,6 +196,8 @@ class Vfs {
   // What filename_create of Linux does: fails unless `place` can take a new name, of which the
   // directory's lock is held.
   Status CheckCreatable(const WalkContext& ctx, const Place& place, bool directory);
+  // The same without the permission.
+  Status CheckFreeName(const Place& place, bool directory);
   Result<NewNode> MakeNode(const WalkContext& ctx, const Path& parent, uint32_t mode);
   Status Remove(const WalkContext& ctx, const Place& place, bool directory);
   Status CheckRemovable(const WalkContext& ctx, const Path& parent, Dentry& victim, bool directory);

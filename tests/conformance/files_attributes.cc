@@ -5,6 +5,7 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 
+#include "tests/conformance/places.h"
 #include "tests/conformance/support.h"
 
 namespace {
@@ -19,7 +20,8 @@ bool operator<(const timespec& a, const timespec& b) {
   return a.tv_sec != b.tv_sec ? a.tv_sec < b.tv_sec : a.tv_nsec < b.tv_nsec;
 }
 
-TEST(Stat, RegularFile) {
+PLACE_SUITE(Stat);
+TEST_P(Stat, RegularFile) {
   TempDir dir;
   WriteFile(dir / "f", std::string(5000, 'x'));
   const struct stat st = StatOf(dir / "f");
@@ -32,7 +34,7 @@ TEST(Stat, RegularFile) {
   EXPECT_GT(st.st_blksize, 0);
 }
 
-TEST(Stat, LinksAndDescriptors) {
+TEST_P(Stat, LinksAndDescriptors) {
   TempDir dir;
   WriteFile(dir / "f", "x");
   ASSERT_THAT(symlink("f", (dir / "s").c_str()), Returns(0));
@@ -47,7 +49,7 @@ TEST(Stat, LinksAndDescriptors) {
   EXPECT_EQ(file.st_dev, opened.st_dev);
 }
 
-TEST(Stat, AtForms) {
+TEST_P(Stat, AtForms) {
   TempDir dir;
   WriteFile(dir / "f", "xyz");
   UniqueFd base(open(dir.path().c_str(), O_RDONLY)), file(open((dir / "f").c_str(), O_RDONLY));
@@ -60,7 +62,7 @@ TEST(Stat, AtForms) {
   EXPECT_THAT(fstatat(base.get(), "f", &st, 0x40000000), FailsWith(EINVAL));
 }
 
-TEST(Stat, Errors) {
+TEST_P(Stat, Errors) {
   struct stat st;
   TempDir dir;
   EXPECT_THAT(stat((dir / "none").c_str(), &st), FailsWith(ENOENT));
@@ -68,14 +70,14 @@ TEST(Stat, Errors) {
   EXPECT_THAT(syscall(SYS_stat, "/", 8), FailsWith(EFAULT));
 }
 
-TEST(Stat, Devices) {
+TEST_P(Stat, Devices) {
   const struct stat st = StatOf("/dev/null");
   EXPECT_TRUE(S_ISCHR(st.st_mode));
   EXPECT_EQ(major(st.st_rdev), 1u);
   EXPECT_EQ(minor(st.st_rdev), 3u);
 }
 
-TEST(Stat, Pipes) {
+TEST_P(Stat, Pipes) {
   Pipe pipe;
   struct stat a = {}, b = {};
   EXPECT_THAT(fstat(pipe.read.get(), &a), Returns(0));
@@ -84,7 +86,8 @@ TEST(Stat, Pipes) {
   EXPECT_EQ(a.st_ino, b.st_ino);
 }
 
-TEST(Statx, SameAsStat) {
+PLACE_SUITE(Statx);
+TEST_P(Statx, SameAsStat) {
   TempDir dir;
   WriteFile(dir / "f", "12345");
   struct statx x = {};
@@ -101,7 +104,8 @@ TEST(Statx, SameAsStat) {
   EXPECT_THAT(syscall(SYS_statx, AT_FDCWD, "/", 0, 0x80000000u, &x), FailsWith(EINVAL));
 }
 
-TEST(Access, ForRoot) {
+PLACE_SUITE(Access);
+TEST_P(Access, ForRoot) {
   TempDir dir;
   WriteFile(dir / "f", "", 0);
   ASSERT_THAT(chmod((dir / "f").c_str(), 0), Returns(0));
@@ -114,7 +118,7 @@ TEST(Access, ForRoot) {
   EXPECT_THAT(access((dir / "f").c_str(), 64), FailsWith(EINVAL));
 }
 
-TEST(Access, UsesTheRealIds) {
+TEST_P(Access, UsesTheRealIds) {
   TempDir dir;
   WriteFile(dir / "f", "");
   ASSERT_THAT(chmod((dir / "f").c_str(), 0600), Returns(0));
@@ -127,7 +131,8 @@ TEST(Access, UsesTheRealIds) {
   EXPECT_THAT(status, Exited(0));
 }
 
-TEST(Chmod, AllForms) {
+PLACE_SUITE(Chmod);
+TEST_P(Chmod, AllForms) {
   TempDir dir;
   WriteFile(dir / "f", "");
   ASSERT_THAT(chmod((dir / "f").c_str(), 06751), Returns(0));
@@ -140,7 +145,7 @@ TEST(Chmod, AllForms) {
   EXPECT_THAT(chmod((dir / "none").c_str(), 0600), FailsWith(ENOENT));
 }
 
-TEST(Chmod, OnlyTheOwner) {
+TEST_P(Chmod, OnlyTheOwner) {
   TempDir dir;
   WriteFile(dir / "f", "");
   const int status = InChild([&] {
@@ -152,7 +157,8 @@ TEST(Chmod, OnlyTheOwner) {
   EXPECT_THAT(status, Exited(0));
 }
 
-TEST(Chown, AllForms) {
+PLACE_SUITE(Chown);
+TEST_P(Chown, AllForms) {
   TempDir dir;
   WriteFile(dir / "f", "");
   ASSERT_THAT(symlink("f", (dir / "s").c_str()), Returns(0));
@@ -166,7 +172,7 @@ TEST(Chown, AllForms) {
   EXPECT_EQ(StatOf(dir / "f").st_gid, 5u);
 }
 
-TEST(Chown, ClearsSetIds) {
+TEST_P(Chown, ClearsSetIds) {
   TempDir dir;
   WriteFile(dir / "f", "");
   ASSERT_THAT(chmod((dir / "f").c_str(), 06755), Returns(0));
@@ -180,7 +186,8 @@ TEST(Umask, ReturnsTheOldOneMasked) {
   EXPECT_EQ(umask(old), 0777u);
 }
 
-TEST(Utimens, SetsBothTimes) {
+PLACE_SUITE(Utimens);
+TEST_P(Utimens, SetsBothTimes) {
   TempDir dir;
   WriteFile(dir / "f", "");
   const timespec times[] = {{1'000'000, 123'000}, {2'000'000, 456'000}};
@@ -197,7 +204,7 @@ TEST(Utimens, SetsBothTimes) {
   EXPECT_EQ(st.st_mtim.tv_sec, 3'000'000);
 }
 
-TEST(Utimens, NowAndErrors) {
+TEST_P(Utimens, NowAndErrors) {
   TempDir dir;
   WriteFile(dir / "f", "");
   const timespec old[] = {{1, 0}, {1, 0}}, bad[] = {{0, 1'000'000'000}, {0, 0}};
@@ -208,7 +215,8 @@ TEST(Utimens, NowAndErrors) {
   EXPECT_THAT(utimensat(AT_FDCWD, (dir / "none").c_str(), old, 0), FailsWith(ENOENT));
 }
 
-TEST(Times, MoveWithWhatHappens) {
+PLACE_SUITE(Times);
+TEST_P(Times, MoveWithWhatHappens) {
   TempDir dir;
   WriteFile(dir / "f", "x");
   const timespec old[] = {{1, 0}, {1, 0}};
@@ -216,15 +224,14 @@ TEST(Times, MoveWithWhatHappens) {
   ASSERT_THAT(futimens(fd.get(), old), Returns(0));
   const timespec before = StatOf(dir / "f").st_ctim;
   // Times move with the tick, so one call may not be enough to see a change.
-  EXPECT_TRUE(Eventually([&] {
-    return fchmod(fd.get(), 0600) == 0 && before < StatOf(dir / "f").st_ctim;
-  }));
+  EXPECT_TRUE(Eventually(
+      [&] { return fchmod(fd.get(), 0600) == 0 && before < StatOf(dir / "f").st_ctim; }));
   EXPECT_EQ(StatOf(dir / "f").st_mtim.tv_sec, 1);
   ASSERT_THAT(write(fd.get(), "y", 1), Returns(1));
   EXPECT_GT(StatOf(dir / "f").st_mtim.tv_sec, 1);
 }
 
-TEST(Times, DirectoryChangesWithItsEntries) {
+TEST_P(Times, DirectoryChangesWithItsEntries) {
   TempDir dir;
   const timespec old[] = {{1, 0}, {1, 0}};
   ASSERT_THAT(utimensat(AT_FDCWD, dir.path().c_str(), old, 0), Returns(0));
@@ -235,7 +242,8 @@ TEST(Times, DirectoryChangesWithItsEntries) {
   EXPECT_GT(StatOf(dir.path()).st_mtim.tv_sec, 1);
 }
 
-TEST(Statfs, Plausible) {
+PLACE_SUITE(Statfs);
+TEST_P(Statfs, Plausible) {
   struct statfs fs = {};
   EXPECT_THAT(statfs("/tmp", &fs), Returns(0));
   EXPECT_GT(fs.f_bsize, 0);

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <sys/uio.h>
 
+#include "tests/conformance/places.h"
 #include "tests/conformance/support.h"
 
 namespace {
@@ -216,15 +217,17 @@ TEST_F(Async, ClosedFilesSayNothing) {
   pipe.write.reset();
   char byte;
   EXPECT_THAT(read(pipe.read.get(), &byte, 1), Returns(0));
+  EXPECT_FALSE(IsPending(SIGIO));
 }
 
-TEST(FcntlFlags, RegularFilesAreNeverAsync) {
+PLACE_SUITE(FcntlFlags);
+TEST_P(FcntlFlags, RegularFilesAreNeverAsync) {
   UniqueFd fd = OpenTemp();
   EXPECT_THAT(fcntl(fd.get(), F_SETFL, O_ASYNC), Returns(0));
   EXPECT_EQ(fcntl(fd.get(), F_GETFL) & O_ASYNC, 0);
 }
 
-TEST(FcntlFlags, NoatimeIsForTheOwner) {
+TEST_P(FcntlFlags, NoatimeIsForTheOwner) {
   TempDir dir;
   WriteFile(dir / "f", "x", 0644);
   EXPECT_THAT(InChild([&] {
@@ -237,7 +240,8 @@ TEST(FcntlFlags, NoatimeIsForTheOwner) {
               Exited(0));
 }
 
-TEST(FcntlHints, AreRemembered) {
+PLACE_SUITE(FcntlHints);
+TEST_P(FcntlHints, AreRemembered) {
   UniqueFd fd = OpenTemp();
   uint64_t hint = 77;
   EXPECT_THAT(fcntl(fd.get(), kGetRwHint, &hint), Returns(0));
@@ -251,21 +255,22 @@ TEST(FcntlHints, AreRemembered) {
   EXPECT_THAT(fcntl(fd.get(), kSetRwHint, &hint), FailsWith(EINVAL));
 }
 
-TEST(FcntlHints, ThoseOfDescriptionsAreGone) {
+TEST_P(FcntlHints, ThoseOfDescriptionsAreGone) {
   UniqueFd fd = OpenTemp();
   uint64_t hint = 1;
   EXPECT_THAT(fcntl(fd.get(), kGetFileRwHint, &hint), FailsWith(EINVAL));
   EXPECT_THAT(fcntl(fd.get(), kSetFileRwHint, &hint), FailsWith(EINVAL));
 }
 
-TEST(FcntlLeases, NoneAtFirst) {
+PLACE_SUITE(FcntlLeases);
+TEST_P(FcntlLeases, NoneAtFirst) {
   UniqueFd fd = OpenTemp();
   EXPECT_THAT(fcntl(fd.get(), F_GETLEASE), Returns(F_UNLCK));
   EXPECT_THAT(fcntl(fd.get(), F_SETLEASE, F_UNLCK), FailsWith(EAGAIN));
   EXPECT_THAT(fcntl(fd.get(), F_SETLEASE, 42), FailsWith(EINVAL));
 }
 
-TEST(FcntlLeases, NotWhileOthersHaveItOpen) {
+TEST_P(FcntlLeases, NotWhileOthersHaveItOpen) {
   TempDir dir;
   WriteFile(dir / "f", "x");
   UniqueFd writer(open((dir / "f").c_str(), O_RDWR));
@@ -274,7 +279,7 @@ TEST(FcntlLeases, NotWhileOthersHaveItOpen) {
   EXPECT_THAT(fcntl(writer.get(), F_SETLEASE, F_WRLCK), FailsWith(EAGAIN));
 }
 
-TEST(FcntlLeases, NotOnDirectories) {
+TEST_P(FcntlLeases, NotOnDirectories) {
   UniqueFd fd(open("/tmp", O_RDONLY));
   EXPECT_THAT(fcntl(fd.get(), F_SETLEASE, F_RDLCK), FailsWith(EINVAL));
 }
@@ -300,7 +305,8 @@ TEST(FcntlDup, QueryOfTheSameDescription) {
   EXPECT_THAT(fcntl(fd.get(), kDupfdQuery, -1), FailsWith(EBADF));
 }
 
-TEST(FcntlCreated, TellsWhoMadeTheFile) {
+PLACE_SUITE(FcntlCreated);
+TEST_P(FcntlCreated, TellsWhoMadeTheFile) {
   constexpr int kCreatedQuery = 1028;
   TempDir dir;
   UniqueFd maker(open((dir / "f").c_str(), O_RDWR | O_CREAT, 0600));

@@ -6,6 +6,7 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 
+#include "tests/conformance/places.h"
 #include "tests/conformance/support.h"
 
 namespace {
@@ -22,7 +23,8 @@ std::string Contents(int fd) {
   return all;
 }
 
-TEST(ReadWrite, RoundTripAndEndOfFile) {
+PLACE_SUITE(ReadWrite);
+TEST_P(ReadWrite, RoundTripAndEndOfFile) {
   UniqueFd fd = OpenTemp();
   EXPECT_THAT(write(fd.get(), "hello", 5), Returns(5));
   EXPECT_THAT(lseek(fd.get(), 1, SEEK_SET), Returns(1));
@@ -32,13 +34,13 @@ TEST(ReadWrite, RoundTripAndEndOfFile) {
   EXPECT_THAT(read(fd.get(), buffer, sizeof buffer), Returns(0));
 }
 
-TEST(ReadWrite, BadDescriptor) {
+TEST_P(ReadWrite, BadDescriptor) {
   char byte = 0;
   EXPECT_THAT(read(-1, &byte, 1), FailsWith(EBADF));
   EXPECT_THAT(write(12345, &byte, 1), FailsWith(EBADF));
 }
 
-TEST(ReadWrite, BadBuffer) {
+TEST_P(ReadWrite, BadBuffer) {
   UniqueFd fd = OpenTemp(0, "hello");
   char* const bad = reinterpret_cast<char*>(16);
   EXPECT_THAT(syscall(SYS_read, fd.get(), bad, 4), FailsWith(EFAULT));
@@ -46,20 +48,20 @@ TEST(ReadWrite, BadBuffer) {
   EXPECT_EQ(SizeOf(fd.get()), 5);
 }
 
-TEST(ReadWrite, ZeroBytes) {
+TEST_P(ReadWrite, ZeroBytes) {
   UniqueFd fd = OpenTemp();
   EXPECT_THAT(syscall(SYS_write, fd.get(), nullptr, 0), Returns(0));
   EXPECT_THAT(syscall(SYS_read, fd.get(), nullptr, 0), Returns(0));
 }
 
-TEST(ReadWrite, DirectoryHasNoBytes) {
+TEST_P(ReadWrite, DirectoryHasNoBytes) {
   UniqueFd fd(open("/tmp", O_RDONLY));
   char byte;
   EXPECT_THAT(read(fd.get(), &byte, 1), FailsWith(EISDIR));
   EXPECT_THAT(pread(fd.get(), &byte, 1, 0), FailsWith(EISDIR));
 }
 
-TEST(ReadWrite, Megabytes) {
+TEST_P(ReadWrite, Megabytes) {
   UniqueFd fd = OpenTemp();
   std::string data(3 << 20, '\0');
   for (size_t i = 0; i < data.size(); ++i) data[i] = static_cast<char>(i * 31 >> 4);
@@ -67,7 +69,7 @@ TEST(ReadWrite, Megabytes) {
   EXPECT_TRUE(Contents(fd.get()) == data);
 }
 
-TEST(ReadWrite, OffsetFormsLeaveTheOffset) {
+TEST_P(ReadWrite, OffsetFormsLeaveTheOffset) {
   UniqueFd fd = OpenTemp(0, "0123456789");
   char buffer[4] = {};
   EXPECT_THAT(pread(fd.get(), buffer, 3, 5), Returns(3));
@@ -79,14 +81,14 @@ TEST(ReadWrite, OffsetFormsLeaveTheOffset) {
   EXPECT_THAT(pread(fd.get(), buffer, 1, 100), Returns(0));
 }
 
-TEST(ReadWrite, OffsetFormsNeedASeekableFile) {
+TEST_P(ReadWrite, OffsetFormsNeedASeekableFile) {
   Pipe pipe;
   char byte = 0;
   EXPECT_THAT(pread(pipe.read.get(), &byte, 1, 0), FailsWith(ESPIPE));
   EXPECT_THAT(pwrite(pipe.write.get(), &byte, 1, 0), FailsWith(ESPIPE));
 }
 
-TEST(ReadWrite, AppendGoesToTheEnd) {
+TEST_P(ReadWrite, AppendGoesToTheEnd) {
   UniqueFd fd = OpenTemp(O_APPEND, "start");
   EXPECT_THAT(write(fd.get(), "+", 1), Returns(1));
   EXPECT_THAT(lseek(fd.get(), 0, SEEK_CUR), Returns(6));
@@ -95,7 +97,7 @@ TEST(ReadWrite, AppendGoesToTheEnd) {
   EXPECT_EQ(Contents(fd.get()), "start+!");
 }
 
-TEST(ReadWrite, HolesReadAsZeros) {
+TEST_P(ReadWrite, HolesReadAsZeros) {
   UniqueFd fd = OpenTemp(0, "a");
   EXPECT_THAT(pwrite(fd.get(), "z", 1, 10000), Returns(1));
   const std::string all = Contents(fd.get());
@@ -103,7 +105,7 @@ TEST(ReadWrite, HolesReadAsZeros) {
   EXPECT_EQ(all, "a" + std::string(9999, '\0') + "z");
 }
 
-TEST(ReadWrite, FileSizeLimit) {
+TEST_P(ReadWrite, FileSizeLimit) {
   UniqueFd fd = OpenTemp();
   const auto limited = [&](bool ignore) {
     return InChild([&] {
@@ -120,7 +122,8 @@ TEST(ReadWrite, FileSizeLimit) {
   EXPECT_THAT(limited(false), Killed(SIGXFSZ));
 }
 
-TEST(Vectors, GatherAndScatter) {
+PLACE_SUITE(Vectors);
+TEST_P(Vectors, GatherAndScatter) {
   UniqueFd fd = OpenTemp();
   char a[] = "one", b[] = "two", c[4] = {}, d[8] = {};
   const iovec out[] = {{a, 3}, {nullptr, 0}, {b, 3}};
@@ -132,7 +135,7 @@ TEST(Vectors, GatherAndScatter) {
   EXPECT_STREQ(d, "etwo");
 }
 
-TEST(Vectors, OffsetForms) {
+TEST_P(Vectors, OffsetForms) {
   UniqueFd fd = OpenTemp(0, "0123456789");
   char a[3] = {}, b[3] = {};
   const iovec in[] = {{a, 2}, {b, 2}};
@@ -143,7 +146,7 @@ TEST(Vectors, OffsetForms) {
   EXPECT_EQ(Contents(fd.get()), "4567456789");
 }
 
-TEST(Vectors, Limits) {
+TEST_P(Vectors, Limits) {
   UniqueFd fd = OpenTemp();
   char byte = 'x';
   std::vector<iovec> many(1025, iovec{&byte, 1});
@@ -156,7 +159,8 @@ TEST(Vectors, Limits) {
   EXPECT_THAT(syscall(SYS_writev, fd.get(), 8, 1), FailsWith(EFAULT));
 }
 
-TEST(Seek, Whence) {
+PLACE_SUITE(Seek);
+TEST_P(Seek, Whence) {
   UniqueFd fd = OpenTemp(0, "0123456789");
   EXPECT_THAT(lseek(fd.get(), 4, SEEK_SET), Returns(4));
   EXPECT_THAT(lseek(fd.get(), 3, SEEK_CUR), Returns(7));
@@ -167,26 +171,27 @@ TEST(Seek, Whence) {
   EXPECT_EQ(SizeOf(fd.get()), 10);
 }
 
-TEST(Seek, PipesCannot) {
+TEST_P(Seek, PipesCannot) {
   Pipe pipe;
   EXPECT_THAT(lseek(pipe.read.get(), 0, SEEK_CUR), FailsWith(ESPIPE));
 }
 
-TEST(Seek, DataAndHole) {
+TEST_P(Seek, DataAndHole) {
   UniqueFd fd = OpenTemp(0, "data");
   EXPECT_THAT(lseek(fd.get(), 0, SEEK_DATA), Returns(0));
   EXPECT_THAT(lseek(fd.get(), 0, SEEK_HOLE), Returns(4));
   EXPECT_THAT(lseek(fd.get(), 4, SEEK_DATA), FailsWith(ENXIO));
 }
 
-TEST(Truncate, GrowsAndShrinks) {
+PLACE_SUITE(Truncate);
+TEST_P(Truncate, GrowsAndShrinks) {
   UniqueFd fd = OpenTemp(0, "0123456789");
   EXPECT_THAT(ftruncate(fd.get(), 4), Returns(0));
   EXPECT_THAT(ftruncate(fd.get(), 6), Returns(0));
   EXPECT_EQ(Contents(fd.get()), std::string("0123\0\0", 6));
 }
 
-TEST(Truncate, Errors) {
+TEST_P(Truncate, Errors) {
   TempDir dir;
   WriteFile(dir / "f", "0123");
   UniqueFd reader(open((dir / "f").c_str(), O_RDONLY));
@@ -200,7 +205,7 @@ TEST(Truncate, Errors) {
   EXPECT_THAT(ftruncate(pipe.write.get(), 0), FailsWith(EINVAL));
 }
 
-TEST(Truncate, FallocateExtends) {
+TEST_P(Truncate, FallocateExtends) {
   UniqueFd fd = OpenTemp(0, "ab");
   EXPECT_THAT(fallocate(fd.get(), 0, 0, 5000), Returns(0));
   EXPECT_EQ(SizeOf(fd.get()), 5000);
@@ -209,7 +214,8 @@ TEST(Truncate, FallocateExtends) {
   EXPECT_THAT(fallocate(fd.get(), 0, 0, 0), FailsWith(EINVAL));
 }
 
-TEST(Sync, AcceptsFilesOnly) {
+PLACE_SUITE(Sync);
+TEST_P(Sync, AcceptsFilesOnly) {
   UniqueFd fd = OpenTemp(0, "x");
   EXPECT_THAT(fsync(fd.get()), Returns(0));
   EXPECT_THAT(fdatasync(fd.get()), Returns(0));
@@ -217,7 +223,8 @@ TEST(Sync, AcceptsFilesOnly) {
   EXPECT_THAT(fsync(pipe.read.get()), FailsWith(EINVAL));
 }
 
-TEST(Copy, SendfileMovesTheRightOffset) {
+PLACE_SUITE(Copy);
+TEST_P(Copy, SendfileMovesTheRightOffset) {
   UniqueFd from = OpenTemp(0, "0123456789"), to = OpenTemp();
   off_t offset = 2;
   EXPECT_THAT(sendfile(to.get(), from.get(), &offset, 3), Returns(3));
@@ -228,7 +235,7 @@ TEST(Copy, SendfileMovesTheRightOffset) {
   EXPECT_EQ(Contents(to.get()), "2340123");
 }
 
-TEST(Copy, SendfileIntoAPipe) {
+TEST_P(Copy, SendfileIntoAPipe) {
   UniqueFd from = OpenTemp(0, "through");
   Pipe pipe;
   EXPECT_THAT(sendfile(pipe.write.get(), from.get(), nullptr, 100), Returns(7));
@@ -236,13 +243,15 @@ TEST(Copy, SendfileIntoAPipe) {
   EXPECT_EQ(ReadAll(pipe.read.get()), "through");
 }
 
-TEST(Copy, FileRange) {
+TEST_P(Copy, FileRange) {
   UniqueFd from = OpenTemp(0, "0123456789"), to = OpenTemp();
   loff_t in = 5, out = 1;
   EXPECT_THAT(copy_file_range(from.get(), &in, to.get(), &out, 3, 0), Returns(3));
   EXPECT_EQ(in, 8);
   EXPECT_EQ(out, 4);
-  EXPECT_EQ(Contents(to.get()), std::string("\0" "567", 4));
+  EXPECT_EQ(Contents(to.get()), std::string("\0"
+                                            "567",
+                                            4));
 }
 
 TEST(Dup, SharesTheOffsetAndFlags) {
@@ -301,7 +310,8 @@ TEST(Fcntl, SetFlagsKeepsTheAccessMode) {
   EXPECT_THAT(fcntl(fd.get(), 9999), FailsWith(EINVAL));
 }
 
-TEST(Locks, RecordLocksBelongToProcesses) {
+PLACE_SUITE(Locks);
+TEST_P(Locks, RecordLocksBelongToProcesses) {
   UniqueFd fd = OpenTemp(0, "0123456789");
   struct flock lock = {};
   lock.l_type = F_WRLCK;
@@ -324,7 +334,7 @@ TEST(Locks, RecordLocksBelongToProcesses) {
   EXPECT_THAT(status, Exited(0));
 }
 
-TEST(Locks, FlockBelongsToTheDescription) {
+TEST_P(Locks, FlockBelongsToTheDescription) {
   TempDir dir;
   WriteFile(dir / "f", "x");
   UniqueFd a(open((dir / "f").c_str(), O_RDONLY)), b(open((dir / "f").c_str(), O_RDONLY));
@@ -336,7 +346,8 @@ TEST(Locks, FlockBelongsToTheDescription) {
   EXPECT_THAT(flock(b.get(), LOCK_EX | LOCK_NB), Returns(0));
 }
 
-TEST(ProcFd, NamesTheFile) {
+PLACE_SUITE(ProcFd);
+TEST_P(ProcFd, NamesTheFile) {
   TempDir dir;
   WriteFile(dir / "f", "x");
   UniqueFd fd(open((dir / "f").c_str(), O_RDONLY));

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "tests/conformance/places.h"
 #include "tests/conformance/support.h"
 
 namespace {
@@ -52,7 +53,8 @@ std::string LocksLine(int fd, const std::string& kind) {
   return "";
 }
 
-TEST(RecordLocks, AreSeenByOthers) {
+PLACE_SUITE(RecordLocks);
+TEST_P(RecordLocks, AreSeenByOthers) {
   UniqueFd fd = OpenTemp(0, "0123456789");
   EXPECT_THAT(SetLock(fd.get(), F_WRLCK, 2, 3), Returns(0));
   const struct flock lock = Conflict(fd.get(), F_RDLCK);
@@ -63,7 +65,7 @@ TEST(RecordLocks, AreSeenByOthers) {
   EXPECT_EQ(Conflict(fd.get(), F_RDLCK, 5, 1).l_type, F_UNLCK);
 }
 
-TEST(RecordLocks, SplitAndMerge) {
+TEST_P(RecordLocks, SplitAndMerge) {
   UniqueFd fd = OpenTemp(0, "0123456789");
   EXPECT_THAT(SetLock(fd.get(), F_WRLCK, 0, 10), Returns(0));
   EXPECT_THAT(SetLock(fd.get(), F_UNLCK, 4, 2), Returns(0));
@@ -74,14 +76,14 @@ TEST(RecordLocks, SplitAndMerge) {
   EXPECT_EQ(Conflict(fd.get(), F_WRLCK, 0, 10).l_len, 10);
 }
 
-TEST(RecordLocks, NeighboursBecomeOne) {
+TEST_P(RecordLocks, NeighboursBecomeOne) {
   UniqueFd fd = OpenTemp(0, "0123456789");
   EXPECT_THAT(SetLock(fd.get(), F_RDLCK, 0, 5), Returns(0));
   EXPECT_THAT(SetLock(fd.get(), F_RDLCK, 5, 5), Returns(0));
   EXPECT_EQ(Conflict(fd.get(), F_WRLCK, 0, 1).l_len, 10);
 }
 
-TEST(RecordLocks, NegativeLengthsEndAtTheStart) {
+TEST_P(RecordLocks, NegativeLengthsEndAtTheStart) {
   UniqueFd fd = OpenTemp(0, "0123456789");
   EXPECT_THAT(SetLock(fd.get(), F_WRLCK, 5, -3), Returns(0));
   const struct flock lock = Conflict(fd.get(), F_RDLCK);
@@ -90,7 +92,7 @@ TEST(RecordLocks, NegativeLengthsEndAtTheStart) {
   EXPECT_THAT(SetLock(fd.get(), F_WRLCK, 1, -2), FailsWith(EINVAL));
 }
 
-TEST(RecordLocks, AnyCloseDropsThem) {
+TEST_P(RecordLocks, AnyCloseDropsThem) {
   UniqueFd fd = OpenTemp(0, "x");
   const std::string path = "/proc/self/fd/" + std::to_string(fd.get());
   EXPECT_THAT(SetLock(fd.get(), F_WRLCK), Returns(0));
@@ -98,13 +100,13 @@ TEST(RecordLocks, AnyCloseDropsThem) {
   EXPECT_EQ(Conflict(fd.get(), F_RDLCK).l_type, F_UNLCK);
 }
 
-TEST(RecordLocks, TheEndOfTheProcessDropsThem) {
+TEST_P(RecordLocks, TheEndOfTheProcessDropsThem) {
   UniqueFd fd = OpenTemp(0, "x");
   EXPECT_THAT(InChild([&] { return SetLock(fd.get(), F_WRLCK) == 0 ? 0 : 1; }), Exited(0));
   EXPECT_THAT(SetLock(fd.get(), F_WRLCK), Returns(0));
 }
 
-TEST(RecordLocks, NeedTheRightAccess) {
+TEST_P(RecordLocks, NeedTheRightAccess) {
   TempDir dir;
   WriteFile(dir / "f", "x");
   UniqueFd reader(open((dir / "f").c_str(), O_RDONLY));
@@ -115,7 +117,7 @@ TEST(RecordLocks, NeedTheRightAccess) {
   EXPECT_THAT(SetLock(reader.get(), 17), FailsWith(EINVAL));
 }
 
-TEST(RecordLocks, AWaiterGetsItsTurn) {
+TEST_P(RecordLocks, AWaiterGetsItsTurn) {
   UniqueFd fd = OpenTemp(0, "x");
   EXPECT_THAT(SetLock(fd.get(), F_WRLCK), Returns(0));
   const pid_t child =
@@ -125,7 +127,7 @@ TEST(RecordLocks, AWaiterGetsItsTurn) {
   EXPECT_THAT(Wait(child), Exited(0));
 }
 
-TEST(RecordLocks, ADeadlockIsRefused) {
+TEST_P(RecordLocks, ADeadlockIsRefused) {
   UniqueFd fd = OpenTemp(0, "0123456789");
   Pipe ready;
   EXPECT_THAT(SetLock(fd.get(), F_WRLCK, 0, 1), Returns(0));
@@ -142,7 +144,7 @@ TEST(RecordLocks, ADeadlockIsRefused) {
   EXPECT_THAT(Wait(child), Exited(0));
 }
 
-TEST(RecordLocks, ADeadlockOfThreeAcrossFiles) {
+TEST_P(RecordLocks, ADeadlockOfThreeAcrossFiles) {
   UniqueFd a = OpenTemp(0, "a"), b = OpenTemp(0, "b"), c = OpenTemp(0, "c");
   Pipe ready;
   EXPECT_THAT(SetLock(a.get(), F_WRLCK), Returns(0));
@@ -164,7 +166,7 @@ TEST(RecordLocks, ADeadlockOfThreeAcrossFiles) {
   EXPECT_THAT(Wait(second), Exited(0));
 }
 
-TEST(RecordLocks, ReadersDoNotWaitForEachOther) {
+TEST_P(RecordLocks, ReadersDoNotWaitForEachOther) {
   UniqueFd fd = OpenTemp(0, "x");
   EXPECT_THAT(SetLock(fd.get(), F_RDLCK), Returns(0));
   EXPECT_THAT(InChild([&] {
@@ -175,7 +177,7 @@ TEST(RecordLocks, ReadersDoNotWaitForEachOther) {
               Exited(0));
 }
 
-TEST(RecordLocks, ASignalEndsTheWait) {
+TEST_P(RecordLocks, ASignalEndsTheWait) {
   UniqueFd fd = OpenTemp(0, "x");
   ScopedAction action(SIGALRM, [](int) {});
   EXPECT_THAT(SetLock(fd.get(), F_WRLCK), Returns(0));
@@ -188,7 +190,8 @@ TEST(RecordLocks, ASignalEndsTheWait) {
   EXPECT_THAT(Wait(child), Exited(0));
 }
 
-TEST(DescriptionLocks, BelongToTheDescription) {
+PLACE_SUITE(DescriptionLocks);
+TEST_P(DescriptionLocks, BelongToTheDescription) {
   UniqueFd fd = OpenTemp(0, "x");
   UniqueFd copy(dup(fd.get()));
   const std::string path = "/proc/self/fd/" + std::to_string(fd.get());
@@ -202,7 +205,7 @@ TEST(DescriptionLocks, BelongToTheDescription) {
   EXPECT_THAT(SetLock(other.get(), F_RDLCK, 0, 0, F_OFD_SETLK), Returns(0));
 }
 
-TEST(DescriptionLocks, ConflictWithThoseOfProcesses) {
+TEST_P(DescriptionLocks, ConflictWithThoseOfProcesses) {
   UniqueFd fd = OpenTemp(0, "x");
   EXPECT_THAT(SetLock(fd.get(), F_WRLCK, 0, 0, F_OFD_SETLK), Returns(0));
   EXPECT_THAT(SetLock(fd.get(), F_WRLCK), FailsWith(EAGAIN));
@@ -212,7 +215,7 @@ TEST(DescriptionLocks, ConflictWithThoseOfProcesses) {
   EXPECT_EQ(lock.l_pid, -1);
 }
 
-TEST(DescriptionLocks, WantAPidOfZero) {
+TEST_P(DescriptionLocks, WantAPidOfZero) {
   UniqueFd fd = OpenTemp(0, "x");
   struct flock lock = Range(F_WRLCK, 0, 0);
   lock.l_pid = 1;
@@ -220,14 +223,15 @@ TEST(DescriptionLocks, WantAPidOfZero) {
   EXPECT_THAT(fcntl(fd.get(), F_OFD_GETLK, &lock), FailsWith(EINVAL));
 }
 
-TEST(DescriptionLocks, AreInherited) {
+TEST_P(DescriptionLocks, AreInherited) {
   UniqueFd fd = OpenTemp(0, "x");
   EXPECT_THAT(SetLock(fd.get(), F_WRLCK, 0, 0, F_OFD_SETLK), Returns(0));
   EXPECT_THAT(InChild([&] { return SetLock(fd.get(), F_RDLCK, 0, 0, F_OFD_SETLK) == 0 ? 0 : 1; }),
               Exited(0));
 }
 
-TEST(FlockCall, ConvertsAndConflicts) {
+PLACE_SUITE(FlockCall);
+TEST_P(FlockCall, ConvertsAndConflicts) {
   UniqueFd fd = OpenTemp(0, "x");
   const std::string path = "/proc/self/fd/" + std::to_string(fd.get());
   UniqueFd other(open(path.c_str(), O_RDONLY));
@@ -239,7 +243,7 @@ TEST(FlockCall, ConvertsAndConflicts) {
   EXPECT_THAT(flock(other.get(), LOCK_EX | LOCK_NB), FailsWith(EAGAIN));
 }
 
-TEST(FlockCall, BadArguments) {
+TEST_P(FlockCall, BadArguments) {
   UniqueFd fd = OpenTemp();
   EXPECT_THAT(flock(-1, LOCK_SH), FailsWith(EBADF));
   EXPECT_THAT(flock(fd.get(), 0), FailsWith(EINVAL));
@@ -248,13 +252,13 @@ TEST(FlockCall, BadArguments) {
   EXPECT_THAT(flock(path.get(), LOCK_SH), FailsWith(EBADF));
 }
 
-TEST(FlockCall, WorksOnDirectories) {
+TEST_P(FlockCall, WorksOnDirectories) {
   UniqueFd fd(open("/tmp", O_RDONLY));
   EXPECT_THAT(flock(fd.get(), LOCK_EX | LOCK_NB), Returns(0));
   EXPECT_THAT(flock(fd.get(), LOCK_UN), Returns(0));
 }
 
-TEST(FlockCall, AWaiterGetsItsTurn) {
+TEST_P(FlockCall, AWaiterGetsItsTurn) {
   TempDir dir;
   WriteFile(dir / "f", "");
   UniqueFd fd(open((dir / "f").c_str(), O_RDONLY));
@@ -268,7 +272,8 @@ TEST(FlockCall, AWaiterGetsItsTurn) {
   EXPECT_THAT(Wait(child), Exited(0));
 }
 
-TEST(ProcLocks, ShowsARecordLock) {
+PLACE_SUITE(ProcLocks);
+TEST_P(ProcLocks, ShowsARecordLock) {
   UniqueFd fd = OpenTemp(0, "x");
   EXPECT_THAT(SetLock(fd.get(), F_WRLCK, 3, 4), Returns(0));
   const std::string line = LocksLine(fd.get(), "POSIX");
@@ -277,7 +282,7 @@ TEST(ProcLocks, ShowsARecordLock) {
   EXPECT_THAT(line, testing::EndsWith(" 3 6"));
 }
 
-TEST(ProcLocks, ShowsAReadLockToTheEnd) {
+TEST_P(ProcLocks, ShowsAReadLockToTheEnd) {
   UniqueFd fd = OpenTemp(0, "x");
   EXPECT_THAT(SetLock(fd.get(), F_RDLCK), Returns(0));
   const std::string line = LocksLine(fd.get(), "POSIX");
@@ -285,20 +290,20 @@ TEST(ProcLocks, ShowsAReadLockToTheEnd) {
   EXPECT_THAT(line, testing::EndsWith(" 0 EOF"));
 }
 
-TEST(ProcLocks, ShowsFlocks) {
+TEST_P(ProcLocks, ShowsFlocks) {
   UniqueFd fd = OpenTemp(0, "x");
   EXPECT_THAT(flock(fd.get(), LOCK_EX), Returns(0));
   EXPECT_THAT(LocksLine(fd.get(), "FLOCK"),
               testing::StartsWith("FLOCK  ADVISORY  WRITE " + std::to_string(getpid()) + " "));
 }
 
-TEST(ProcLocks, ShowsLocksOfDescriptions) {
+TEST_P(ProcLocks, ShowsLocksOfDescriptions) {
   UniqueFd fd = OpenTemp(0, "x");
   EXPECT_THAT(SetLock(fd.get(), F_WRLCK, 0, 1, F_OFD_SETLK), Returns(0));
   EXPECT_THAT(LocksLine(fd.get(), "OFDLCK"), testing::StartsWith("OFDLCK ADVISORY  WRITE -1 "));
 }
 
-TEST(ProcLocks, ShowsWhoWaits) {
+TEST_P(ProcLocks, ShowsWhoWaits) {
   UniqueFd fd = OpenTemp(0, "x");
   EXPECT_THAT(SetLock(fd.get(), F_WRLCK), Returns(0));
   const pid_t child =
@@ -311,7 +316,7 @@ TEST(ProcLocks, ShowsWhoWaits) {
   EXPECT_THAT(Wait(child), Exited(0));
 }
 
-TEST(ProcLocks, FdInfoShowsTheFilesLocks) {
+TEST_P(ProcLocks, FdInfoShowsTheFilesLocks) {
   UniqueFd fd = OpenTemp(0, "x");
   EXPECT_THAT(flock(fd.get(), LOCK_SH), Returns(0));
   EXPECT_THAT(ReadFile("/proc/self/fdinfo/" + std::to_string(fd.get())),

@@ -7,6 +7,7 @@
 #include <map>
 #include <set>
 
+#include "tests/conformance/places.h"
 #include "tests/conformance/support.h"
 
 namespace {
@@ -30,11 +31,10 @@ int Rename2(const std::string& from, const std::string& to, unsigned flags) {
 int Symlink(const std::string& target, const std::string& path) {
   return symlink(target.c_str(), path.c_str());
 }
-int Link(const std::string& from, const std::string& to) {
-  return link(from.c_str(), to.c_str());
-}
+int Link(const std::string& from, const std::string& to) { return link(from.c_str(), to.c_str()); }
 
-TEST(Link, TwoNamesOneFile) {
+PLACE_SUITE(LinkCall);
+TEST_P(LinkCall, TwoNamesOneFile) {
   TempDir dir;
   WriteFile(dir / "a", "x");
   ASSERT_THAT(Link(dir / "a", dir / "b"), Returns(0));
@@ -45,7 +45,7 @@ TEST(Link, TwoNamesOneFile) {
   EXPECT_EQ(StatOf(dir / "b").st_nlink, 1u);
 }
 
-TEST(Link, Errors) {
+TEST_P(LinkCall, Errors) {
   TempDir dir;
   WriteFile(dir / "a", "x");
   EXPECT_THAT(Link(dir / "a", dir / "a"), FailsWith(EEXIST));
@@ -54,19 +54,20 @@ TEST(Link, Errors) {
   EXPECT_THAT(Link(dir / "a", "/dev/conformance-link"), FailsWith(EXDEV));
 }
 
-TEST(Link, OfALinkUnlessToldToFollow) {
+TEST_P(LinkCall, OfALinkUnlessToldToFollow) {
   TempDir dir;
   WriteFile(dir / "a", "x");
   ASSERT_THAT(Symlink("a", dir / "s"), Returns(0));
   ASSERT_THAT(Link(dir / "s", dir / "t"), Returns(0));
   EXPECT_TRUE(S_ISLNK(StatOf(dir / "t").st_mode));
-  ASSERT_THAT(linkat(AT_FDCWD, (dir / "s").c_str(), AT_FDCWD, (dir / "u").c_str(),
-                     AT_SYMLINK_FOLLOW),
-              Returns(0));
+  ASSERT_THAT(
+      linkat(AT_FDCWD, (dir / "s").c_str(), AT_FDCWD, (dir / "u").c_str(), AT_SYMLINK_FOLLOW),
+      Returns(0));
   EXPECT_TRUE(S_ISREG(StatOf(dir / "u").st_mode));
 }
 
-TEST(Symlink, ReadlinkTruncatesWithoutTerminator) {
+PLACE_SUITE(SymlinkCall);
+TEST_P(SymlinkCall, ReadlinkTruncatesWithoutTerminator) {
   TempDir dir;
   ASSERT_THAT(Symlink("target", dir / "s"), Returns(0));
   char target[8] = "*******";
@@ -76,7 +77,7 @@ TEST(Symlink, ReadlinkTruncatesWithoutTerminator) {
   EXPECT_EQ(StatOf(dir / "s").st_mode, S_IFLNK | 0777u);
 }
 
-TEST(Symlink, Errors) {
+TEST_P(SymlinkCall, Errors) {
   TempDir dir;
   char target[8];
   WriteFile(dir / "f", "x");
@@ -87,7 +88,7 @@ TEST(Symlink, Errors) {
   EXPECT_THAT(readlink((dir / "f").c_str(), target, 0), FailsWith(EINVAL));
 }
 
-TEST(Symlink, RelativeTargetsStartAtTheLink) {
+TEST_P(SymlinkCall, RelativeTargetsStartAtTheLink) {
   TempDir dir;
   ASSERT_THAT(MakeDir(dir / "d"), Returns(0));
   WriteFile(dir / "f", "up");
@@ -95,7 +96,8 @@ TEST(Symlink, RelativeTargetsStartAtTheLink) {
   EXPECT_EQ(ReadFile(dir / "d/s"), "up");
 }
 
-TEST(Rename, ReplacesAFile) {
+PLACE_SUITE(RenameCall);
+TEST_P(RenameCall, ReplacesAFile) {
   TempDir dir;
   WriteFile(dir / "a", "a");
   WriteFile(dir / "b", "b");
@@ -106,7 +108,7 @@ TEST(Rename, ReplacesAFile) {
   EXPECT_EQ(ReadAll(old.get()), "b");
 }
 
-TEST(Rename, Directories) {
+TEST_P(RenameCall, Directories) {
   TempDir dir;
   ASSERT_THAT(MakeDir(dir / "d"), Returns(0));
   WriteFile(dir / "d/f", "x");
@@ -122,7 +124,7 @@ TEST(Rename, Directories) {
   EXPECT_THAT(Rename(dir / "none", dir / "x"), FailsWith(ENOENT));
 }
 
-TEST(Rename, MovedDirectoryKnowsItsParent) {
+TEST_P(RenameCall, MovedDirectoryKnowsItsParent) {
   TempDir dir;
   ASSERT_THAT(MakeDir(dir / "a"), Returns(0));
   ASSERT_THAT(MakeDir(dir / "a/d"), Returns(0));
@@ -134,7 +136,7 @@ TEST(Rename, MovedDirectoryKnowsItsParent) {
   EXPECT_EQ(StatOf(dir / "b").st_nlink, 3u);
 }
 
-TEST(Rename, LinksOfOneFileStay) {
+TEST_P(RenameCall, LinksOfOneFileStay) {
   TempDir dir;
   WriteFile(dir / "a", "x");
   ASSERT_THAT(Link(dir / "a", dir / "b"), Returns(0));
@@ -142,7 +144,7 @@ TEST(Rename, LinksOfOneFileStay) {
   EXPECT_TRUE(Exists(dir / "a") && Exists(dir / "b"));
 }
 
-TEST(Rename, MovesTheLinkNotItsTarget) {
+TEST_P(RenameCall, MovesTheLinkNotItsTarget) {
   TempDir dir;
   WriteFile(dir / "f", "x");
   ASSERT_THAT(Symlink("f", dir / "s"), Returns(0));
@@ -150,7 +152,8 @@ TEST(Rename, MovesTheLinkNotItsTarget) {
   EXPECT_TRUE(S_ISLNK(StatOf(dir / "t").st_mode));
 }
 
-TEST(Renameat2, NoReplace) {
+PLACE_SUITE(Renameat2);
+TEST_P(Renameat2, NoReplace) {
   TempDir dir;
   WriteFile(dir / "a", "a");
   WriteFile(dir / "b", "b");
@@ -159,7 +162,7 @@ TEST(Renameat2, NoReplace) {
   EXPECT_EQ(ReadFile(dir / "c"), "a");
 }
 
-TEST(Renameat2, Exchange) {
+TEST_P(Renameat2, Exchange) {
   TempDir dir;
   WriteFile(dir / "a", "file");
   ASSERT_THAT(MakeDir(dir / "d"), Returns(0));
@@ -167,11 +170,11 @@ TEST(Renameat2, Exchange) {
   EXPECT_TRUE(S_ISDIR(StatOf(dir / "a").st_mode));
   EXPECT_EQ(ReadFile(dir / "d"), "file");
   EXPECT_THAT(Rename2(dir / "a", dir / "none", RENAME_EXCHANGE), FailsWith(ENOENT));
-  EXPECT_THAT(Rename2(dir / "a", dir / "d", RENAME_EXCHANGE | RENAME_NOREPLACE),
-              FailsWith(EINVAL));
+  EXPECT_THAT(Rename2(dir / "a", dir / "d", RENAME_EXCHANGE | RENAME_NOREPLACE), FailsWith(EINVAL));
 }
 
-TEST(Mkdir, ModeAndLinks) {
+PLACE_SUITE(MkdirCall);
+TEST_P(MkdirCall, ModeAndLinks) {
   TempDir dir;
   const mode_t old = umask(022);
   ASSERT_THAT(MakeDir(dir / "d", 0777), Returns(0));
@@ -182,7 +185,7 @@ TEST(Mkdir, ModeAndLinks) {
   ASSERT_THAT(MakeDir(dir / "slash/"), Returns(0));
 }
 
-TEST(Mkdir, Errors) {
+TEST_P(MkdirCall, Errors) {
   TempDir dir;
   WriteFile(dir / "f", "");
   ASSERT_THAT(Symlink("nowhere", dir / "s"), Returns(0));
@@ -193,7 +196,8 @@ TEST(Mkdir, Errors) {
   EXPECT_THAT(MakeDir(dir / "f/d"), FailsWith(ENOTDIR));
 }
 
-TEST(Rmdir, Errors) {
+PLACE_SUITE(RmdirCall);
+TEST_P(RmdirCall, Errors) {
   TempDir dir;
   ASSERT_THAT(MakeDir(dir / "d"), Returns(0));
   WriteFile(dir / "d/f", "");
@@ -205,7 +209,8 @@ TEST(Rmdir, Errors) {
   EXPECT_THAT(rmdir("/"), FailsWith(EBUSY));
 }
 
-TEST(Unlink, Errors) {
+PLACE_SUITE(UnlinkCall);
+TEST_P(UnlinkCall, Errors) {
   TempDir dir;
   ASSERT_THAT(MakeDir(dir / "d"), Returns(0));
   WriteFile(dir / "f", "");
@@ -216,7 +221,7 @@ TEST(Unlink, Errors) {
   EXPECT_THAT(unlinkat(AT_FDCWD, (dir / "d").c_str(), AT_REMOVEDIR), Returns(0));
 }
 
-TEST(Unlink, OpenFileLivesOn) {
+TEST_P(UnlinkCall, OpenFileLivesOn) {
   TempDir dir;
   WriteFile(dir / "f", "alive");
   UniqueFd fd(open((dir / "f").c_str(), O_RDWR));
@@ -230,7 +235,7 @@ TEST(Unlink, OpenFileLivesOn) {
   EXPECT_EQ(ReadFile(dir / "f"), "other");
 }
 
-TEST(Unlink, StickyDirectoryProtectsOthersFiles) {
+TEST_P(UnlinkCall, StickyDirectoryProtectsOthersFiles) {
   TempDir dir;
   ASSERT_THAT(chmod(dir.path().c_str(), 01777), Returns(0));
   WriteFile(dir / "roots", "x");
@@ -245,7 +250,8 @@ TEST(Unlink, StickyDirectoryProtectsOthersFiles) {
   EXPECT_THAT(status, Exited(0));
 }
 
-TEST(Mknod, FifoAndRegular) {
+PLACE_SUITE(Mknod);
+TEST_P(Mknod, FifoAndRegular) {
   TempDir dir;
   EXPECT_THAT(mknod((dir / "fifo").c_str(), S_IFIFO | 0600, 0), Returns(0));
   EXPECT_TRUE(S_ISFIFO(StatOf(dir / "fifo").st_mode));
@@ -254,14 +260,15 @@ TEST(Mknod, FifoAndRegular) {
   EXPECT_THAT(mknod((dir / "f").c_str(), S_IFREG | 0600, 0), FailsWith(EEXIST));
 }
 
-class Cwd : public testing::Test {
+class Cwd : public AtPlace {
  protected:
   void SetUp() override { old_.reset(open(".", O_RDONLY | O_DIRECTORY)); }
   void TearDown() override { EXPECT_THAT(fchdir(old_.get()), Returns(0)); }
   UniqueFd old_;
 };
+AT_EACH_PLACE(Cwd);
 
-TEST_F(Cwd, ChangesByPathAndDescriptor) {
+TEST_P(Cwd, ChangesByPathAndDescriptor) {
   TempDir dir;
   ASSERT_THAT(MakeDir(dir / "d"), Returns(0));
   char name[256];
@@ -276,7 +283,7 @@ TEST_F(Cwd, ChangesByPathAndDescriptor) {
   EXPECT_THAT(syscall(SYS_getcwd, name, sizeof name), Returns((dir / "d").size() + 1));
 }
 
-TEST_F(Cwd, ThroughALinkItIsTheRealPath) {
+TEST_P(Cwd, ThroughALinkItIsTheRealPath) {
   TempDir dir;
   ASSERT_THAT(MakeDir(dir / "d"), Returns(0));
   ASSERT_THAT(Symlink("d", dir / "s"), Returns(0));
@@ -286,7 +293,7 @@ TEST_F(Cwd, ThroughALinkItIsTheRealPath) {
   EXPECT_EQ(name, dir / "d");
 }
 
-TEST_F(Cwd, Errors) {
+TEST_P(Cwd, Errors) {
   TempDir dir;
   WriteFile(dir / "f", "");
   EXPECT_THAT(chdir((dir / "f").c_str()), FailsWith(ENOTDIR));
@@ -297,7 +304,7 @@ TEST_F(Cwd, Errors) {
   EXPECT_THAT(syscall(SYS_getcwd, name, sizeof name), FailsWith(ERANGE));
 }
 
-TEST_F(Cwd, RemovedDirectory) {
+TEST_P(Cwd, RemovedDirectory) {
   TempDir dir;
   ASSERT_THAT(MakeDir(dir / "d"), Returns(0));
   ASSERT_THAT(chdir((dir / "d").c_str()), Returns(0));
@@ -307,7 +314,7 @@ TEST_F(Cwd, RemovedDirectory) {
   EXPECT_THAT(open("new", O_CREAT | O_RDWR, 0600), FailsWith(ENOENT));
 }
 
-TEST_F(Cwd, BelongsToTheProcess) {
+TEST_P(Cwd, BelongsToTheProcess) {
   TempDir dir;
   ASSERT_THAT(chdir(dir.path().c_str()), Returns(0));
   EXPECT_THAT(InChild([] { return chdir("/"); }), Exited(0));
@@ -338,7 +345,8 @@ std::map<std::string, int> List(int fd, size_t buffer_size, unsigned char* type_
   return names;
 }
 
-TEST(Getdents, NamesAndTypes) {
+PLACE_SUITE(Getdents);
+TEST_P(Getdents, NamesAndTypes) {
   TempDir dir;
   WriteFile(dir / "f", "x");
   ASSERT_THAT(MakeDir(dir / "d"), Returns(0));
@@ -352,7 +360,7 @@ TEST(Getdents, NamesAndTypes) {
   EXPECT_EQ(List(fd.get(), 4096), expected);
 }
 
-TEST(Getdents, EachNameOnceAcrossCalls) {
+TEST_P(Getdents, EachNameOnceAcrossCalls) {
   TempDir dir;
   for (int i = 0; i < 300; ++i) WriteFile(dir / ("name" + std::to_string(i)), "");
   UniqueFd fd(open(dir.path().c_str(), O_RDONLY | O_DIRECTORY));
@@ -361,7 +369,7 @@ TEST(Getdents, EachNameOnceAcrossCalls) {
   for (const auto& [name, count] : names) EXPECT_EQ(count, 1) << name;
 }
 
-TEST(Getdents, RemovingWhileReading) {
+TEST_P(Getdents, RemovingWhileReading) {
   TempDir dir;
   for (int i = 0; i < 200; ++i) WriteFile(dir / ("name" + std::to_string(i)), "");
   DIR* stream = opendir(dir.path().c_str());
@@ -373,7 +381,7 @@ TEST(Getdents, RemovingWhileReading) {
   EXPECT_THAT(rmdir(dir.path().c_str()), Returns(0)) << "a name was skipped";
 }
 
-TEST(Getdents, Errors) {
+TEST_P(Getdents, Errors) {
   TempDir dir;
   char buffer[8];
   UniqueFd directory(open(dir.path().c_str(), O_RDONLY)), file = OpenTemp();

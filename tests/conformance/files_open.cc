@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
+#include "tests/conformance/places.h"
 #include "tests/conformance/support.h"
 
 namespace {
@@ -17,20 +18,21 @@ mode_t ModeOf(int fd) {
   return st.st_mode;
 }
 
-TEST(Open, MissingFile) {
+PLACE_SUITE(OpenCall);
+TEST_P(OpenCall, MissingFile) {
   TempDir dir;
   EXPECT_THAT(Open(dir / "none", O_RDONLY), FailsWith(ENOENT));
   EXPECT_THAT(Open(dir / "none/below", O_RDONLY | O_CREAT), FailsWith(ENOENT));
 }
 
-TEST(Open, EmptyPath) { EXPECT_THAT(Open("", O_RDONLY), FailsWith(ENOENT)); }
+TEST_P(OpenCall, EmptyPath) { EXPECT_THAT(Open("", O_RDONLY), FailsWith(ENOENT)); }
 
-TEST(Open, BadPointer) {
+TEST_P(OpenCall, BadPointer) {
   EXPECT_THAT(syscall(SYS_open, 1, O_RDONLY), FailsWith(EFAULT));
   EXPECT_THAT(syscall(SYS_openat, AT_FDCWD, nullptr, O_RDONLY), FailsWith(EFAULT));
 }
 
-TEST(Open, CreateAppliesTheUmask) {
+TEST_P(OpenCall, CreateAppliesTheUmask) {
   TempDir dir;
   const mode_t old = umask(027);
   UniqueFd fd(Open(dir / "f", O_RDWR | O_CREAT, 0666));
@@ -39,14 +41,14 @@ TEST(Open, CreateAppliesTheUmask) {
   EXPECT_EQ(ModeOf(fd.get()), S_IFREG | 0640u);
 }
 
-TEST(Open, CreateWithoutPermissionBitsStillOpens) {
+TEST_P(OpenCall, CreateWithoutPermissionBitsStillOpens) {
   TempDir dir;
   UniqueFd fd(Open(dir / "f", O_RDWR | O_CREAT, 0));
   EXPECT_THAT(write(fd.get(), "a", 1), Returns(1));
   EXPECT_EQ(ModeOf(fd.get()) & 07777, 0u);
 }
 
-TEST(Open, ExclusiveRefusesAnExistingName) {
+TEST_P(OpenCall, ExclusiveRefusesAnExistingName) {
   TempDir dir;
   WriteFile(dir / "f", "x");
   EXPECT_THAT(Open(dir / "f", O_RDWR | O_CREAT | O_EXCL), FailsWith(EEXIST));
@@ -54,7 +56,7 @@ TEST(Open, ExclusiveRefusesAnExistingName) {
   EXPECT_THAT(Open(dir / "dangling", O_RDWR | O_CREAT | O_EXCL), FailsWith(EEXIST));
 }
 
-TEST(Open, CreateFollowsADanglingLink) {
+TEST_P(OpenCall, CreateFollowsADanglingLink) {
   TempDir dir;
   ASSERT_THAT(symlink("target", (dir / "dangling").c_str()), Returns(0));
   UniqueFd fd(Open(dir / "dangling", O_WRONLY | O_CREAT));
@@ -62,7 +64,7 @@ TEST(Open, CreateFollowsADanglingLink) {
   EXPECT_THAT(access((dir / "target").c_str(), F_OK), Returns(0));
 }
 
-TEST(Open, DirectoryFlag) {
+TEST_P(OpenCall, DirectoryFlag) {
   TempDir dir;
   WriteFile(dir / "f", "");
   EXPECT_THAT(Open(dir / "f", O_RDONLY | O_DIRECTORY), FailsWith(ENOTDIR));
@@ -70,14 +72,14 @@ TEST(Open, DirectoryFlag) {
   EXPECT_TRUE(fd.valid());
 }
 
-TEST(Open, DirectoryForWriting) {
+TEST_P(OpenCall, DirectoryForWriting) {
   TempDir dir;
   EXPECT_THAT(Open(dir.path(), O_WRONLY), FailsWith(EISDIR));
   EXPECT_THAT(Open(dir.path(), O_RDWR), FailsWith(EISDIR));
   EXPECT_THAT(Open(dir.path(), O_RDONLY | O_CREAT), FailsWith(EISDIR));
 }
 
-TEST(Open, NoFollow) {
+TEST_P(OpenCall, NoFollow) {
   TempDir dir;
   WriteFile(dir / "f", "x");
   ASSERT_THAT(symlink("f", (dir / "link").c_str()), Returns(0));
@@ -87,7 +89,7 @@ TEST(Open, NoFollow) {
   EXPECT_EQ(ReadAll(fd.get()), "x");
 }
 
-TEST(Open, NoFollowAppliesToTheLastComponentOnly) {
+TEST_P(OpenCall, NoFollowAppliesToTheLastComponentOnly) {
   TempDir dir;
   ASSERT_THAT(mkdir((dir / "d").c_str(), 0755), Returns(0));
   WriteFile(dir / "d/f", "x");
@@ -96,7 +98,7 @@ TEST(Open, NoFollowAppliesToTheLastComponentOnly) {
   EXPECT_TRUE(fd.valid());
 }
 
-TEST(Open, Truncate) {
+TEST_P(OpenCall, Truncate) {
   TempDir dir;
   WriteFile(dir / "f", "contents");
   UniqueFd fd(Open(dir / "f", O_WRONLY | O_TRUNC));
@@ -104,7 +106,7 @@ TEST(Open, Truncate) {
   EXPECT_EQ(ReadFile(dir / "f"), "");
 }
 
-TEST(Open, AccessModeLimitsTheDescriptor) {
+TEST_P(OpenCall, AccessModeLimitsTheDescriptor) {
   TempDir dir;
   WriteFile(dir / "f", "x");
   char byte;
@@ -114,7 +116,7 @@ TEST(Open, AccessModeLimitsTheDescriptor) {
   EXPECT_THAT(read(writer.get(), &byte, 1), FailsWith(EBADF));
 }
 
-TEST(Open, StatusFlagsAreKeptAndCreationFlagsAreNot) {
+TEST_P(OpenCall, StatusFlagsAreKeptAndCreationFlagsAreNot) {
   TempDir dir;
   UniqueFd fd(Open(dir / "f", O_RDWR | O_CREAT | O_TRUNC | O_EXCL | O_APPEND | O_NONBLOCK));
   ASSERT_TRUE(fd.valid());
@@ -124,7 +126,7 @@ TEST(Open, StatusFlagsAreKeptAndCreationFlagsAreNot) {
   EXPECT_EQ(flags & (O_CREAT | O_EXCL | O_TRUNC), 0);
 }
 
-TEST(Open, CloseOnExecIsADescriptorFlag) {
+TEST_P(OpenCall, CloseOnExecIsADescriptorFlag) {
   TempDir dir;
   UniqueFd with(Open(dir / "f", O_RDWR | O_CREAT | O_CLOEXEC));
   EXPECT_THAT(fcntl(with.get(), F_GETFD), Returns(FD_CLOEXEC));
@@ -132,7 +134,7 @@ TEST(Open, CloseOnExecIsADescriptorFlag) {
   EXPECT_THAT(fcntl(copy.get(), F_GETFD), Returns(0));
 }
 
-TEST(Open, LowestFreeDescriptor) {
+TEST_P(OpenCall, LowestFreeDescriptor) {
   UniqueFd a(Open("/dev/null", O_RDONLY)), b(Open("/dev/null", O_RDONLY));
   const int freed = a.get();
   a.reset();
@@ -140,7 +142,7 @@ TEST(Open, LowestFreeDescriptor) {
   EXPECT_EQ(c.get(), freed);
 }
 
-TEST(Open, PathDescriptorHasNoContents) {
+TEST_P(OpenCall, PathDescriptorHasNoContents) {
   TempDir dir;
   WriteFile(dir / "f", "x");
   UniqueFd fd(Open(dir / "f", O_PATH));
@@ -153,7 +155,7 @@ TEST(Open, PathDescriptorHasNoContents) {
   EXPECT_EQ(fcntl(fd.get(), F_GETFL) & O_PATH, O_PATH);
 }
 
-TEST(Open, PathDescriptorOfADirectoryStartsWalks) {
+TEST_P(OpenCall, PathDescriptorOfADirectoryStartsWalks) {
   TempDir dir;
   WriteFile(dir / "f", "x");
   UniqueFd base(Open(dir.path(), O_PATH | O_DIRECTORY));
@@ -161,7 +163,7 @@ TEST(Open, PathDescriptorOfADirectoryStartsWalks) {
   EXPECT_EQ(ReadAll(fd.get()), "x");
 }
 
-TEST(Open, PathDescriptorOfALink) {
+TEST_P(OpenCall, PathDescriptorOfALink) {
   TempDir dir;
   ASSERT_THAT(symlink("elsewhere", (dir / "link").c_str()), Returns(0));
   UniqueFd fd(Open(dir / "link", O_PATH | O_NOFOLLOW));
@@ -172,7 +174,7 @@ TEST(Open, PathDescriptorOfALink) {
   EXPECT_STREQ(target, "elsewhere");
 }
 
-TEST(Open, RelativeToADescriptor) {
+TEST_P(OpenCall, RelativeToADescriptor) {
   TempDir dir;
   WriteFile(dir / "f", "x");
   UniqueFd base(Open(dir.path(), O_RDONLY | O_DIRECTORY));
@@ -184,7 +186,7 @@ TEST(Open, RelativeToADescriptor) {
   EXPECT_TRUE(absolute.valid());
 }
 
-TEST(Open, TrailingSlash) {
+TEST_P(OpenCall, TrailingSlash) {
   TempDir dir;
   WriteFile(dir / "f", "x");
   EXPECT_THAT(Open(dir / "f/", O_RDONLY), FailsWith(ENOTDIR));
@@ -193,7 +195,7 @@ TEST(Open, TrailingSlash) {
   EXPECT_TRUE(fd.valid());
 }
 
-TEST(Open, FileAsADirectory) {
+TEST_P(OpenCall, FileAsADirectory) {
   TempDir dir;
   WriteFile(dir / "f", "x");
   EXPECT_THAT(Open(dir / "f/g", O_RDONLY), FailsWith(ENOTDIR));
@@ -201,7 +203,7 @@ TEST(Open, FileAsADirectory) {
   EXPECT_THAT(Open(dir / "f/..", O_RDONLY), FailsWith(ENOTDIR));
 }
 
-TEST(Open, LongNames) {
+TEST_P(OpenCall, LongNames) {
   TempDir dir;
   UniqueFd longest(Open(dir / std::string(255, 'n'), O_RDWR | O_CREAT));
   EXPECT_TRUE(longest.valid());
@@ -211,7 +213,7 @@ TEST(Open, LongNames) {
   EXPECT_TRUE(root.valid());
 }
 
-TEST(Open, LinkLoop) {
+TEST_P(OpenCall, LinkLoop) {
   TempDir dir;
   ASSERT_THAT(symlink("b", (dir / "a").c_str()), Returns(0));
   ASSERT_THAT(symlink("a", (dir / "b").c_str()), Returns(0));
@@ -219,20 +221,20 @@ TEST(Open, LinkLoop) {
   EXPECT_THAT(Open(dir / "a/x", O_RDONLY), FailsWith(ELOOP));
 }
 
-TEST(Open, FortyLinksAreTheMost) {
+TEST_P(OpenCall, FortyLinksAreTheMost) {
   TempDir dir;
   WriteFile(dir / "l0", "end");
   for (int i = 1; i <= 41; ++i) {
-    ASSERT_THAT(symlink(("l" + std::to_string(i - 1)).c_str(),
-                        (dir / ("l" + std::to_string(i))).c_str()),
-                Returns(0));
+    ASSERT_THAT(
+        symlink(("l" + std::to_string(i - 1)).c_str(), (dir / ("l" + std::to_string(i))).c_str()),
+        Returns(0));
   }
   UniqueFd fd(Open(dir / "l40", O_RDONLY));
   EXPECT_TRUE(fd.valid());
   EXPECT_THAT(Open(dir / "l41", O_RDONLY), FailsWith(ELOOP));
 }
 
-TEST(Open, TmpfileGetsItsNameLater) {
+TEST_P(OpenCall, TmpfileGetsItsNameLater) {
   TempDir dir;
   UniqueFd fd(Open(dir.path(), O_RDWR | O_TMPFILE, 0600));
   ASSERT_TRUE(fd.valid()) << ErrnoName(errno);
@@ -243,7 +245,7 @@ TEST(Open, TmpfileGetsItsNameLater) {
   EXPECT_EQ(ReadFile(dir / "f"), "kept");
 }
 
-TEST(Open, FifoWithoutAReader) {
+TEST_P(OpenCall, FifoWithoutAReader) {
   TempDir dir;
   ASSERT_THAT(mkfifo((dir / "fifo").c_str(), 0644), Returns(0));
   EXPECT_THAT(Open(dir / "fifo", O_WRONLY | O_NONBLOCK), FailsWith(ENXIO));
@@ -255,7 +257,7 @@ TEST(Open, FifoWithoutAReader) {
   EXPECT_TRUE(Await(reader.get()));
 }
 
-TEST(Open, FifoOpensMeet) {
+TEST_P(OpenCall, FifoOpensMeet) {
   TempDir dir;
   const std::string fifo = dir / "fifo";
   ASSERT_THAT(mkfifo(fifo.c_str(), 0644), Returns(0));
@@ -268,7 +270,7 @@ TEST(Open, FifoOpensMeet) {
   EXPECT_THAT(Wait(child), Exited(0));
 }
 
-TEST(Open, DescriptorLimit) {
+TEST_P(OpenCall, DescriptorLimit) {
   const int status = InChild([] {
     const rlimit limit = {20, 20};
     CHILD_CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0);
@@ -282,7 +284,7 @@ TEST(Open, DescriptorLimit) {
   EXPECT_THAT(status, Exited(0));
 }
 
-TEST(Open, PermissionBitsBindOrdinaryUsers) {
+TEST_P(OpenCall, PermissionBitsBindOrdinaryUsers) {
   TempDir dir;
   WriteFile(dir / "secret", "x");
   ASSERT_THAT(chmod((dir / "secret").c_str(), 0600), Returns(0));
@@ -298,7 +300,7 @@ TEST(Open, PermissionBitsBindOrdinaryUsers) {
   EXPECT_THAT(status, Exited(0));
 }
 
-TEST(Open, SetGroupIdDirectoryGivesItsGroup) {
+TEST_P(OpenCall, SetGroupIdDirectoryGivesItsGroup) {
   TempDir dir;
   ASSERT_THAT(chown(dir.path().c_str(), 0, 1234), Returns(0));
   ASSERT_THAT(chmod(dir.path().c_str(), 02755), Returns(0));
@@ -308,7 +310,7 @@ TEST(Open, SetGroupIdDirectoryGivesItsGroup) {
   EXPECT_EQ(st.st_gid, 1234u);
 }
 
-TEST(Open, Devices) {
+TEST_P(OpenCall, Devices) {
   UniqueFd null(Open("/dev/null", O_RDWR)), zero(Open("/dev/zero", O_RDWR)),
       full(Open("/dev/full", O_RDWR));
   char bytes[4] = {1, 2, 3, 4};

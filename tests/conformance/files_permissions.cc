@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
+#include "tests/conformance/places.h"
 #include "tests/conformance/support.h"
 
 namespace {
@@ -30,7 +31,7 @@ bool Become(uid_t uid, gid_t gid, std::vector<gid_t> groups = {}) {
          setresuid(uid, uid, uid) == 0;
 }
 
-class Permissions : public testing::Test {
+class Permissions : public AtPlace {
  protected:
   void Make(const std::string& name, mode_t mode, uid_t uid, gid_t gid) {
     WriteFile(At(name), "x");
@@ -53,8 +54,9 @@ class Permissions : public testing::Test {
   }
   TempDir dir_;
 };
+AT_EACH_PLACE(Permissions);
 
-TEST_F(Permissions, TheFirstClassThatFitsDecides) {
+TEST_P(Permissions, TheFirstClassThatFitsDecides) {
   Make("owner", 0077, kUser, kGroup);
   Make("group", 0707, kOther, kGroup);
   EXPECT_THAT(InChild([&] {
@@ -66,7 +68,7 @@ TEST_F(Permissions, TheFirstClassThatFitsDecides) {
               Exited(0));
 }
 
-TEST_F(Permissions, SupplementaryGroupsCount) {
+TEST_P(Permissions, SupplementaryGroupsCount) {
   Make("f", 0640, kOther, kExtra);
   EXPECT_THAT(InChild([&] {
                 CHILD_CHECK(Become(kUser, kGroup, {kExtra}));
@@ -83,7 +85,7 @@ TEST_F(Permissions, SupplementaryGroupsCount) {
               Exited(0));
 }
 
-TEST_F(Permissions, SearchIsNeededForEachDirectory) {
+TEST_P(Permissions, SearchIsNeededForEachDirectory) {
   MakeDirectory("d", 0600, kUser, kGroup);
   Make("d/f", 0666, kUser, kGroup);
   EXPECT_THAT(InChild([&] {
@@ -96,7 +98,7 @@ TEST_F(Permissions, SearchIsNeededForEachDirectory) {
               Exited(0));
 }
 
-TEST_F(Permissions, NewNamesNeedWriteAndSearch) {
+TEST_P(Permissions, NewNamesNeedWriteAndSearch) {
   MakeDirectory("d", 0555, kUser, kGroup);
   EXPECT_THAT(InChild([&] {
                 CHILD_CHECK(Become(kUser, kGroup));
@@ -108,7 +110,7 @@ TEST_F(Permissions, NewNamesNeedWriteAndSearch) {
               Exited(0));
 }
 
-TEST_F(Permissions, DacOverride) {
+TEST_P(Permissions, DacOverride) {
   Make("f", 0000, kOther, kGroup);
   EXPECT_THAT(InChild([&] {
                 CHILD_CHECK(KeepOnly({CAP_DAC_OVERRIDE}));
@@ -119,7 +121,7 @@ TEST_F(Permissions, DacOverride) {
               Exited(0));
 }
 
-TEST_F(Permissions, DacReadSearch) {
+TEST_P(Permissions, DacReadSearch) {
   Make("f", 0000, kOther, kGroup);
   MakeDirectory("d", 0000, kOther, kGroup);
   Make("d/f", 0000, kOther, kGroup);
@@ -135,7 +137,7 @@ TEST_F(Permissions, DacReadSearch) {
               Exited(0));
 }
 
-TEST_F(Permissions, WithoutCapabilitiesRootIsAnybody) {
+TEST_P(Permissions, WithoutCapabilitiesRootIsAnybody) {
   Make("f", 0600, kOther, kGroup);
   EXPECT_THAT(InChild([&] {
                 CHILD_CHECK(KeepOnly({}));
@@ -147,7 +149,7 @@ TEST_F(Permissions, WithoutCapabilitiesRootIsAnybody) {
               Exited(0));
 }
 
-TEST_F(Permissions, Fowner) {
+TEST_P(Permissions, Fowner) {
   Make("f", 0600, kOther, kGroup);
   EXPECT_THAT(InChild([&] {
                 CHILD_CHECK(KeepOnly({CAP_FOWNER}));
@@ -160,7 +162,7 @@ TEST_F(Permissions, Fowner) {
               Exited(0));
 }
 
-TEST_F(Permissions, Chown) {
+TEST_P(Permissions, Chown) {
   Make("f", 0600, kOther, kGroup);
   EXPECT_THAT(InChild([&] {
                 CHILD_CHECK(KeepOnly({CAP_CHOWN}));
@@ -170,7 +172,7 @@ TEST_F(Permissions, Chown) {
               Exited(0));
 }
 
-TEST_F(Permissions, OwnersMayGiveToTheirGroups) {
+TEST_P(Permissions, OwnersMayGiveToTheirGroups) {
   Make("f", 0600, kUser, kGroup);
   EXPECT_THAT(InChild([&] {
                 CHILD_CHECK(Become(kUser, kGroup, {kExtra}));
@@ -184,7 +186,7 @@ TEST_F(Permissions, OwnersMayGiveToTheirGroups) {
               Exited(0));
 }
 
-TEST_F(Permissions, ChownClearsSetIdBits) {
+TEST_P(Permissions, ChownClearsSetIdBits) {
   Make("f", 06755, kOther, kGroup);
   EXPECT_THAT(chown(At("f").c_str(), kUser, kGroup), Returns(0));
   EXPECT_EQ(ModeOf("f"), 0755u);
@@ -193,7 +195,7 @@ TEST_F(Permissions, ChownClearsSetIdBits) {
   EXPECT_EQ(ModeOf("g"), 02745u);
 }
 
-TEST_F(Permissions, WritesClearSetIdBits) {
+TEST_P(Permissions, WritesClearSetIdBits) {
   Make("f", 06777, kOther, kGroup);
   EXPECT_THAT(InChild([&] {
                 CHILD_CHECK(Become(kUser, kGroup));
@@ -205,7 +207,7 @@ TEST_F(Permissions, WritesClearSetIdBits) {
   EXPECT_EQ(ModeOf("f"), 0777u);
 }
 
-TEST_F(Permissions, TruncationClearsSetIdBits) {
+TEST_P(Permissions, TruncationClearsSetIdBits) {
   Make("f", 06777, kOther, kGroup);
   EXPECT_THAT(InChild([&] {
                 CHILD_CHECK(Become(kUser, kGroup));
@@ -216,14 +218,14 @@ TEST_F(Permissions, TruncationClearsSetIdBits) {
   EXPECT_EQ(ModeOf("f"), 0777u);
 }
 
-TEST_F(Permissions, FsetidKeepsThem) {
+TEST_P(Permissions, FsetidKeepsThem) {
   Make("f", 06777, kOther, kGroup);
   UniqueFd fd(open(At("f").c_str(), O_WRONLY));
   EXPECT_THAT(write(fd.get(), "y", 1), Returns(1));
   EXPECT_EQ(ModeOf("f"), 06777u);
 }
 
-TEST_F(Permissions, ChmodWithoutTheGroupDropsSetgid) {
+TEST_P(Permissions, ChmodWithoutTheGroupDropsSetgid) {
   Make("f", 0755, kUser, kExtra);
   EXPECT_THAT(InChild([&] {
                 CHILD_CHECK(Become(kUser, kGroup));
@@ -234,7 +236,7 @@ TEST_F(Permissions, ChmodWithoutTheGroupDropsSetgid) {
   EXPECT_EQ(ModeOf("f"), 0755u);
 }
 
-TEST_F(Permissions, StickyDirectories) {
+TEST_P(Permissions, StickyDirectories) {
   MakeDirectory("d", 01777, 0, 0);
   Make("d/f", 0666, kOther, kGroup);
   EXPECT_THAT(InChild([&] {
@@ -250,7 +252,7 @@ TEST_F(Permissions, StickyDirectories) {
               Exited(0));
 }
 
-TEST_F(Permissions, OwnersOfStickyDirectoriesMayRemove) {
+TEST_P(Permissions, OwnersOfStickyDirectoriesMayRemove) {
   MakeDirectory("d", 01777, kUser, kGroup);
   Make("d/f", 0666, kOther, kGroup);
   EXPECT_THAT(InChild([&] {
@@ -260,7 +262,7 @@ TEST_F(Permissions, OwnersOfStickyDirectoriesMayRemove) {
               Exited(0));
 }
 
-TEST_F(Permissions, SetgidDirectoriesGiveTheirGroup) {
+TEST_P(Permissions, SetgidDirectoriesGiveTheirGroup) {
   MakeDirectory("d", 02777, kOther, kExtra);
   EXPECT_THAT(InChild([&] {
                 CHILD_CHECK(Become(kUser, kGroup));
@@ -276,7 +278,7 @@ TEST_F(Permissions, SetgidDirectoriesGiveTheirGroup) {
               Exited(0));
 }
 
-TEST_F(Permissions, SetgidOfAForeignGroupIsStripped) {
+TEST_P(Permissions, SetgidOfAForeignGroupIsStripped) {
   MakeDirectory("d", 02777, kOther, kExtra);
   EXPECT_THAT(InChild([&] {
                 CHILD_CHECK(Become(kUser, kGroup));
@@ -289,7 +291,7 @@ TEST_F(Permissions, SetgidOfAForeignGroupIsStripped) {
               Exited(0));
 }
 
-TEST_F(Permissions, UmaskTakesBitsAway) {
+TEST_P(Permissions, UmaskTakesBitsAway) {
   EXPECT_THAT(InChild([&] {
                 umask(027);
                 UniqueFd(open(At("f").c_str(), O_RDWR | O_CREAT, 0666)).reset();
@@ -304,7 +306,7 @@ TEST_F(Permissions, UmaskTakesBitsAway) {
   EXPECT_EQ(ModeOf("p"), 0640u);
 }
 
-TEST_F(Permissions, UmaskLeavesChmodAlone) {
+TEST_P(Permissions, UmaskLeavesChmodAlone) {
   Make("f", 0600, 0, 0);
   EXPECT_THAT(InChild([&] {
                 umask(077);
@@ -314,7 +316,7 @@ TEST_F(Permissions, UmaskLeavesChmodAlone) {
   EXPECT_EQ(ModeOf("f"), 0666u);
 }
 
-TEST_F(Permissions, TheFilesystemIdDecides) {
+TEST_P(Permissions, TheFilesystemIdDecides) {
   Make("f", 0600, kUser, kGroup);
   EXPECT_THAT(InChild([&] {
                 CHILD_CHECK(KeepOnly({CAP_SETUID}));
@@ -326,7 +328,7 @@ TEST_F(Permissions, TheFilesystemIdDecides) {
               Exited(0));
 }
 
-TEST_F(Permissions, AccessAsksForTheRealIds) {
+TEST_P(Permissions, AccessAsksForTheRealIds) {
   Make("f", 0600, kUser, kGroup);
   EXPECT_THAT(InChild([&] {
                 CHILD_CHECK(setresuid(kOther, kUser, kUser) == 0);
@@ -337,7 +339,7 @@ TEST_F(Permissions, AccessAsksForTheRealIds) {
               Exited(0));
 }
 
-TEST_F(Permissions, TimesOfOthers) {
+TEST_P(Permissions, TimesOfOthers) {
   Make("f", 0666, kOther, kGroup);
   EXPECT_THAT(InChild([&] {
                 CHILD_CHECK(Become(kUser, kGroup));
@@ -354,7 +356,7 @@ TEST_F(Permissions, TimesOfOthers) {
               Exited(0));
 }
 
-TEST_F(Permissions, DevicesNeedMknod) {
+TEST_P(Permissions, DevicesNeedMknod) {
   EXPECT_THAT(InChild([&] {
                 CHILD_CHECK(KeepOnly({CAP_DAC_OVERRIDE}));
                 CHILD_CHECK(mknod(At("n").c_str(), S_IFCHR | 0666, 0x103) == -1 && errno == EPERM);
@@ -365,7 +367,7 @@ TEST_F(Permissions, DevicesNeedMknod) {
               Exited(0));
 }
 
-TEST_F(Permissions, ADirectoryThatMovesNeedsToBeWritable) {
+TEST_P(Permissions, ADirectoryThatMovesNeedsToBeWritable) {
   MakeDirectory("from", 0777, kUser, kGroup);
   MakeDirectory("to", 0777, kUser, kGroup);
   MakeDirectory("from/d", 0555, kUser, kGroup);

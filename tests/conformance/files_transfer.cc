@@ -7,6 +7,7 @@
 #include <sys/statfs.h>
 #include <sys/statvfs.h>
 
+#include "tests/conformance/places.h"
 #include "tests/conformance/support.h"
 
 namespace {
@@ -19,7 +20,8 @@ std::string Contents(int fd) {
   return all;
 }
 
-TEST(SpliceCall, FromAFileIntoAPipe) {
+PLACE_SUITE(SpliceCall);
+TEST_P(SpliceCall, FromAFileIntoAPipe) {
   UniqueFd fd = OpenTemp(0, "0123456789");
   Pipe pipe;
   EXPECT_THAT(splice(fd.get(), nullptr, pipe.write.get(), nullptr, 4, 0), Returns(4));
@@ -33,7 +35,7 @@ TEST(SpliceCall, FromAFileIntoAPipe) {
   EXPECT_STREQ(buffer, "012389");
 }
 
-TEST(SpliceCall, FromAPipeIntoAFile) {
+TEST_P(SpliceCall, FromAPipeIntoAFile) {
   UniqueFd fd = OpenTemp(0, "....");
   Pipe pipe;
   EXPECT_THAT(write(pipe.write.get(), "abcdef", 6), Returns(6));
@@ -43,7 +45,7 @@ TEST(SpliceCall, FromAPipeIntoAFile) {
   EXPECT_EQ(Contents(fd.get()), "..abc");
 }
 
-TEST(SpliceCall, BetweenPipes) {
+TEST_P(SpliceCall, BetweenPipes) {
   Pipe one, two;
   EXPECT_THAT(write(one.write.get(), "abcdef", 6), Returns(6));
   EXPECT_THAT(splice(one.read.get(), nullptr, two.write.get(), nullptr, 4, 0), Returns(4));
@@ -52,7 +54,7 @@ TEST(SpliceCall, BetweenPipes) {
   EXPECT_THAT(read(one.read.get(), buffer, sizeof buffer), Returns(2));
 }
 
-TEST(SpliceCall, BadArguments) {
+TEST_P(SpliceCall, BadArguments) {
   UniqueFd fd = OpenTemp(0, "x"), other = OpenTemp(0, "y");
   Pipe pipe;
   off64_t offset = 0;
@@ -65,14 +67,14 @@ TEST(SpliceCall, BadArguments) {
   EXPECT_THAT(splice(fd.get(), nullptr, pipe.write.get(), nullptr, 0, 0), Returns(0));
 }
 
-TEST(SpliceCall, NotOntoAppendingFiles) {
+TEST_P(SpliceCall, NotOntoAppendingFiles) {
   UniqueFd fd = OpenTemp(O_APPEND, "x");
   Pipe pipe;
   EXPECT_THAT(write(pipe.write.get(), "a", 1), Returns(1));
   EXPECT_THAT(splice(pipe.read.get(), nullptr, fd.get(), nullptr, 1, 0), FailsWith(EINVAL));
 }
 
-TEST(SpliceCall, NonblockingOnAnEmptyPipe) {
+TEST_P(SpliceCall, NonblockingOnAnEmptyPipe) {
   UniqueFd fd = OpenTemp();
   Pipe pipe;
   EXPECT_THAT(splice(pipe.read.get(), nullptr, fd.get(), nullptr, 1, SPLICE_F_NONBLOCK),
@@ -99,7 +101,8 @@ TEST(TeeCall, BadArguments) {
   EXPECT_THAT(tee(-1, one.write.get(), 1, 0), FailsWith(EBADF));
 }
 
-TEST(SendfileCall, PositionsAndOffsets) {
+PLACE_SUITE(SendfileCall);
+TEST_P(SendfileCall, PositionsAndOffsets) {
   UniqueFd in = OpenTemp(0, "0123456789"), out = OpenTemp();
   off_t offset = 6;
   EXPECT_THAT(sendfile(out.get(), in.get(), &offset, 100), Returns(4));
@@ -109,7 +112,7 @@ TEST(SendfileCall, PositionsAndOffsets) {
   EXPECT_EQ(Contents(out.get()), "6789012");
 }
 
-TEST(SendfileCall, BadArguments) {
+TEST_P(SendfileCall, BadArguments) {
   UniqueFd in = OpenTemp(0, "x"), append = OpenTemp(O_APPEND);
   Pipe pipe;
   off_t negative = -1;
@@ -120,7 +123,8 @@ TEST(SendfileCall, BadArguments) {
   EXPECT_THAT(sendfile(pipe.write.get(), in.get(), nullptr, 1), Returns(1));
 }
 
-TEST(CopyFileRangeCall, CopiesBetweenOffsets) {
+PLACE_SUITE(CopyFileRangeCall);
+TEST_P(CopyFileRangeCall, CopiesBetweenOffsets) {
   UniqueFd in = OpenTemp(0, "0123456789"), out = OpenTemp(0, "..........");
   off64_t from = 2, to = 5;
   EXPECT_THAT(copy_file_range(in.get(), &from, out.get(), &to, 3, 0), Returns(3));
@@ -131,7 +135,7 @@ TEST(CopyFileRangeCall, CopiesBetweenOffsets) {
   EXPECT_THAT(copy_file_range(in.get(), &from, out.get(), &to, 3, 0), Returns(0));
 }
 
-TEST(CopyFileRangeCall, BadArguments) {
+TEST_P(CopyFileRangeCall, BadArguments) {
   UniqueFd in = OpenTemp(0, "0123456789"), append = OpenTemp(O_APPEND);
   UniqueFd directory(open("/tmp", O_RDONLY));
   Pipe pipe;
@@ -145,14 +149,15 @@ TEST(CopyFileRangeCall, BadArguments) {
               FailsWith(EISDIR));
 }
 
-TEST(CopyFileRangeCall, WithinAFile) {
+TEST_P(CopyFileRangeCall, WithinAFile) {
   UniqueFd fd = OpenTemp(0, "0123456789");
   off64_t from = 0, to = 5;
   EXPECT_THAT(copy_file_range(fd.get(), &from, fd.get(), &to, 5, 0), Returns(5));
   EXPECT_EQ(Contents(fd.get()), "0123401234");
 }
 
-TEST(Fallocate, ExtendsOrKeepsTheSize) {
+PLACE_SUITE(Fallocate);
+TEST_P(Fallocate, ExtendsOrKeepsTheSize) {
   UniqueFd fd = OpenTemp(0, "abc");
   struct stat st;
   EXPECT_THAT(fallocate(fd.get(), FALLOC_FL_KEEP_SIZE, 0, 8192), Returns(0));
@@ -164,7 +169,7 @@ TEST(Fallocate, ExtendsOrKeepsTheSize) {
   EXPECT_EQ(st.st_size, 8192);
 }
 
-TEST(Fallocate, PunchedHolesAreZero) {
+TEST_P(Fallocate, PunchedHolesAreZero) {
   UniqueFd fd = OpenTemp(0, std::string(16384, 'x'));
   EXPECT_THAT(fallocate(fd.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 4096, 8192),
               Returns(0));
@@ -176,7 +181,7 @@ TEST(Fallocate, PunchedHolesAreZero) {
   EXPECT_THAT(lseek(fd.get(), 4096, SEEK_DATA), Returns(12288));
 }
 
-TEST(Fallocate, PartsOfPagesAreZeroedToo) {
+TEST_P(Fallocate, PartsOfPagesAreZeroedToo) {
   UniqueFd fd = OpenTemp(0, std::string(8192, 'x'));
   EXPECT_THAT(fallocate(fd.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 10, 20), Returns(0));
   const std::string all = Contents(fd.get());
@@ -185,7 +190,7 @@ TEST(Fallocate, PartsOfPagesAreZeroedToo) {
   EXPECT_EQ(all[30], 'x');
 }
 
-TEST(Fallocate, BadArguments) {
+TEST_P(Fallocate, BadArguments) {
   UniqueFd fd = OpenTemp(0, "x");
   TempDir dir;
   UniqueFd reader(open((dir / "r").c_str(), O_RDONLY | O_CREAT, 0644));
@@ -199,7 +204,8 @@ TEST(Fallocate, BadArguments) {
   EXPECT_THAT(fallocate(pipe.write.get(), 0, 0, 1), FailsWith(ESPIPE));
 }
 
-TEST(SeekHoles, OfASparseFile) {
+PLACE_SUITE(SeekHoles);
+TEST_P(SeekHoles, OfASparseFile) {
   UniqueFd fd = OpenTemp();
   EXPECT_THAT(ftruncate(fd.get(), 1 << 20), Returns(0));
   EXPECT_THAT(pwrite(fd.get(), "x", 1, 1 << 19), Returns(1));
@@ -211,14 +217,14 @@ TEST(SeekHoles, OfASparseFile) {
   EXPECT_THAT(lseek(fd.get(), 1 << 20, SEEK_HOLE), FailsWith(ENXIO));
 }
 
-TEST(SeekHoles, TheEndIsAHole) {
+TEST_P(SeekHoles, TheEndIsAHole) {
   UniqueFd fd = OpenTemp(0, "abc");
   EXPECT_THAT(lseek(fd.get(), 0, SEEK_HOLE), Returns(3));
   EXPECT_THAT(lseek(fd.get(), 1, SEEK_DATA), Returns(1));
   EXPECT_THAT(lseek(fd.get(), -1, SEEK_DATA), FailsWith(ENXIO));
 }
 
-class Renames : public testing::Test {
+class Renames : public AtPlace {
  protected:
   Renames() {
     WriteFile(dir_ / "a", "a");
@@ -231,15 +237,16 @@ class Renames : public testing::Test {
   }
   TempDir dir_;
 };
+AT_EACH_PLACE(Renames);
 
-TEST_F(Renames, Noreplace) {
+TEST_P(Renames, Noreplace) {
   EXPECT_THAT(Rename2("a", "b", RENAME_NOREPLACE), FailsWith(EEXIST));
   EXPECT_THAT(Rename2("a", "a", RENAME_NOREPLACE), FailsWith(EEXIST));
   EXPECT_THAT(Rename2("a", "c", RENAME_NOREPLACE), Returns(0));
   EXPECT_EQ(ReadFile(dir_ / "c"), "a");
 }
 
-TEST_F(Renames, Exchange) {
+TEST_P(Renames, Exchange) {
   EXPECT_THAT(Rename2("a", "b", RENAME_EXCHANGE), Returns(0));
   EXPECT_EQ(ReadFile(dir_ / "a"), "b");
   EXPECT_EQ(ReadFile(dir_ / "b"), "a");
@@ -249,18 +256,18 @@ TEST_F(Renames, Exchange) {
   EXPECT_THAT(Rename2("a", "none", RENAME_EXCHANGE), FailsWith(ENOENT));
 }
 
-TEST_F(Renames, ExchangeWithAnAncestor) {
+TEST_P(Renames, ExchangeWithAnAncestor) {
   EXPECT_THAT(Rename2("d", "d/sub", RENAME_EXCHANGE), FailsWith(EINVAL));
   EXPECT_THAT(Rename2("d/sub", "d", RENAME_EXCHANGE), FailsWith(EINVAL));
 }
 
-TEST_F(Renames, BadFlags) {
+TEST_P(Renames, BadFlags) {
   EXPECT_THAT(Rename2("a", "b", RENAME_NOREPLACE | RENAME_EXCHANGE), FailsWith(EINVAL));
   EXPECT_THAT(Rename2("a", "b", 0x100), FailsWith(EINVAL));
   EXPECT_THAT(Rename2("a", "b", RENAME_EXCHANGE | RENAME_WHITEOUT), FailsWith(EINVAL));
 }
 
-TEST_F(Renames, KindsMustFit) {
+TEST_P(Renames, KindsMustFit) {
   EXPECT_THAT(Rename2("a", "d", 0), FailsWith(EISDIR));
   EXPECT_THAT(Rename2("d", "a", 0), FailsWith(ENOTDIR));
   EXPECT_THAT(mkdir((dir_ / "e").c_str(), 0755), Returns(0));
@@ -269,14 +276,15 @@ TEST_F(Renames, KindsMustFit) {
   EXPECT_THAT(Rename2("e", "e/sub/x", 0), FailsWith(EINVAL));
 }
 
-TEST_F(Renames, TwoNamesOfOneFile) {
+TEST_P(Renames, TwoNamesOfOneFile) {
   EXPECT_THAT(link((dir_ / "a").c_str(), (dir_ / "c").c_str()), Returns(0));
   EXPECT_THAT(Rename2("a", "c", 0), Returns(0));
   EXPECT_THAT(access((dir_ / "a").c_str(), F_OK), Returns(0));
   EXPECT_THAT(access((dir_ / "c").c_str(), F_OK), Returns(0));
 }
 
-TEST(TemporaryFiles, GetANameLater) {
+PLACE_SUITE(TemporaryFiles);
+TEST_P(TemporaryFiles, GetANameLater) {
   TempDir dir;
   UniqueFd fd(open(dir.path().c_str(), O_TMPFILE | O_RDWR, 0640));
   ASSERT_TRUE(fd.valid());
@@ -293,14 +301,14 @@ TEST(TemporaryFiles, GetANameLater) {
   EXPECT_EQ(st.st_nlink, 1u);
 }
 
-TEST(TemporaryFiles, ByDescriptor) {
+TEST_P(TemporaryFiles, ByDescriptor) {
   TempDir dir;
   UniqueFd fd(open(dir.path().c_str(), O_TMPFILE | O_RDWR, 0600));
   EXPECT_THAT(linkat(fd.get(), "", AT_FDCWD, (dir / "f").c_str(), AT_EMPTY_PATH), Returns(0));
   EXPECT_THAT(access((dir / "f").c_str(), F_OK), Returns(0));
 }
 
-TEST(TemporaryFiles, ExclusiveOnesNeverGetAName) {
+TEST_P(TemporaryFiles, ExclusiveOnesNeverGetAName) {
   TempDir dir;
   UniqueFd fd(open(dir.path().c_str(), O_TMPFILE | O_RDWR | O_EXCL, 0600));
   ASSERT_TRUE(fd.valid());
@@ -308,7 +316,7 @@ TEST(TemporaryFiles, ExclusiveOnesNeverGetAName) {
               FailsWith(ENOENT));
 }
 
-TEST(TemporaryFiles, BadArguments) {
+TEST_P(TemporaryFiles, BadArguments) {
   TempDir dir;
   WriteFile(dir / "f", "");
   EXPECT_THAT(open(dir.path().c_str(), O_TMPFILE | O_RDONLY, 0600), FailsWith(EINVAL));

@@ -4,11 +4,12 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
+#include "tests/conformance/places.h"
 #include "tests/conformance/support.h"
 
 namespace {
 
-class Walks : public testing::Test {
+class Walks : public AtPlace {
  protected:
   Walks() {
     EXPECT_THAT(mkdir((dir_ / "d").c_str(), 0755), Returns(0));
@@ -30,8 +31,9 @@ class Walks : public testing::Test {
   TempDir dir_;
   UniqueFd base_;
 };
+AT_EACH_PLACE(Walks);
 
-TEST_F(Walks, FortyLinksAreFollowed) {
+TEST_P(Walks, FortyLinksAreFollowed) {
   std::string last = "f";
   for (int i = 0; i < 41; ++i) {
     const std::string name = "l" + std::to_string(i);
@@ -42,7 +44,7 @@ TEST_F(Walks, FortyLinksAreFollowed) {
   EXPECT_THAT(open(At("l40").c_str(), O_RDONLY), FailsWith(ELOOP));
 }
 
-TEST_F(Walks, LinksInTheMiddleCountAsWell) {
+TEST_P(Walks, LinksInTheMiddleCountAsWell) {
   EXPECT_THAT(symlink(".", At("here").c_str()), Returns(0));
   std::string path = dir_.path();
   for (int i = 0; i < 40; ++i) path += "/here";
@@ -50,21 +52,21 @@ TEST_F(Walks, LinksInTheMiddleCountAsWell) {
   EXPECT_THAT(access((path + "/here/f").c_str(), F_OK), FailsWith(ELOOP));
 }
 
-TEST_F(Walks, ALoopIsFound) {
+TEST_P(Walks, ALoopIsFound) {
   struct stat st;
   EXPECT_THAT(stat(At("loop").c_str(), &st), FailsWith(ELOOP));
   EXPECT_THAT(lstat(At("loop").c_str(), &st), Returns(0));
   EXPECT_THAT(chdir(At("loop").c_str()), FailsWith(ELOOP));
 }
 
-TEST_F(Walks, NamesOf255Bytes) {
+TEST_P(Walks, NamesOf255Bytes) {
   WriteFile(At(std::string(255, 'n')), "");
   EXPECT_THAT(creat(At(std::string(256, 'n')).c_str(), 0644), FailsWith(ENAMETOOLONG));
   EXPECT_THAT(access(At(std::string(256, 'n')).c_str(), F_OK), FailsWith(ENAMETOOLONG));
   EXPECT_THAT(mkdir(At(std::string(256, 'n')).c_str(), 0755), FailsWith(ENAMETOOLONG));
 }
 
-TEST_F(Walks, PathsOf4095Bytes) {
+TEST_P(Walks, PathsOf4095Bytes) {
   std::string path = dir_.path();
   while (path.size() + 4 < PATH_MAX) path += "/.";
   path.resize(PATH_MAX - 3, '/');
@@ -75,7 +77,7 @@ TEST_F(Walks, PathsOf4095Bytes) {
   EXPECT_THAT(access(path.c_str(), F_OK), FailsWith(ENAMETOOLONG));
 }
 
-TEST_F(Walks, EmptyPaths) {
+TEST_P(Walks, EmptyPaths) {
   struct stat st;
   EXPECT_THAT(stat("", &st), FailsWith(ENOENT));
   EXPECT_THAT(open("", O_RDONLY), FailsWith(ENOENT));
@@ -83,7 +85,7 @@ TEST_F(Walks, EmptyPaths) {
   EXPECT_THAT(fstatat(base_.get(), "", &st, AT_EMPTY_PATH), Returns(0));
 }
 
-TEST_F(Walks, TrailingSlashesMeanDirectories) {
+TEST_P(Walks, TrailingSlashesMeanDirectories) {
   struct stat st;
   EXPECT_THAT(stat(At("f/").c_str(), &st), FailsWith(ENOTDIR));
   EXPECT_THAT(stat(At("d/").c_str(), &st), Returns(0));
@@ -94,7 +96,7 @@ TEST_F(Walks, TrailingSlashesMeanDirectories) {
   EXPECT_THAT(chmod(At("f/").c_str(), 0644), FailsWith(ENOTDIR));
 }
 
-TEST_F(Walks, TrailingSlashesOfNewNames) {
+TEST_P(Walks, TrailingSlashesOfNewNames) {
   EXPECT_THAT(open(At("new/").c_str(), O_RDWR | O_CREAT, 0644), FailsWith(EISDIR));
   EXPECT_THAT(mkdir(At("new/").c_str(), 0755), Returns(0));
   EXPECT_THAT(symlink("x", At("link/").c_str()), FailsWith(ENOENT));
@@ -104,7 +106,7 @@ TEST_F(Walks, TrailingSlashesOfNewNames) {
   EXPECT_THAT(rename(At("new").c_str(), At("newer/").c_str()), Returns(0));
 }
 
-TEST_F(Walks, TrailingSlashesOfWhatGoes) {
+TEST_P(Walks, TrailingSlashesOfWhatGoes) {
   EXPECT_THAT(unlink(At("f/").c_str()), FailsWith(ENOTDIR));
   EXPECT_THAT(unlink(At("to_dir/").c_str()), FailsWith(ENOTDIR));
   EXPECT_THAT(rmdir(At("to_dir/").c_str()), FailsWith(ENOTDIR));
@@ -112,7 +114,7 @@ TEST_F(Walks, TrailingSlashesOfWhatGoes) {
   EXPECT_THAT(rmdir(At("d///").c_str()), Returns(0));
 }
 
-TEST_F(Walks, DotsAtTheEnd) {
+TEST_P(Walks, DotsAtTheEnd) {
   EXPECT_THAT(rmdir(At("d/.").c_str()), FailsWith(EINVAL));
   EXPECT_THAT(rmdir(At("d/..").c_str()), FailsWith(ENOTEMPTY));
   EXPECT_THAT(mkdir(At("d/.").c_str(), 0755), FailsWith(EEXIST));
@@ -121,19 +123,19 @@ TEST_F(Walks, DotsAtTheEnd) {
   EXPECT_THAT(rename(At("d").c_str(), At("d/..").c_str()), FailsWith(EBUSY));
 }
 
-TEST_F(Walks, DotDotOfAFile) {
+TEST_P(Walks, DotDotOfAFile) {
   EXPECT_THAT(access(At("f/..").c_str(), F_OK), FailsWith(ENOTDIR));
   EXPECT_THAT(access(At("f/.").c_str(), F_OK), FailsWith(ENOTDIR));
   EXPECT_THAT(access(At("none/..").c_str(), F_OK), FailsWith(ENOENT));
 }
 
-TEST_F(Walks, DotDotOfALinkIsOfItsTarget) {
+TEST_P(Walks, DotDotOfALinkIsOfItsTarget) {
   EXPECT_THAT(mkdir(At("e").c_str(), 0755), Returns(0));
   EXPECT_THAT(symlink("../d", At("e/link").c_str()), Returns(0));
   EXPECT_EQ(ReadFile(At("e/link/../f")), "file");
 }
 
-TEST_F(Walks, RemovedDirectories) {
+TEST_P(Walks, RemovedDirectories) {
   EXPECT_THAT(mkdir(At("gone").c_str(), 0755), Returns(0));
   UniqueFd fd(open(At("gone").c_str(), O_RDONLY | O_DIRECTORY));
   EXPECT_THAT(rmdir(At("gone").c_str()), Returns(0));
@@ -144,7 +146,7 @@ TEST_F(Walks, RemovedDirectories) {
   EXPECT_EQ(st.st_nlink, 0u);
 }
 
-TEST_F(Walks, PathDescriptorsDoLittle) {
+TEST_P(Walks, PathDescriptorsDoLittle) {
   UniqueFd fd(open(At("f").c_str(), O_PATH));
   char byte = 0;
   EXPECT_THAT(read(fd.get(), &byte, 1), FailsWith(EBADF));
@@ -159,7 +161,7 @@ TEST_F(Walks, PathDescriptorsDoLittle) {
   EXPECT_EQ(fcntl(fd.get(), F_GETFL) & O_PATH, O_PATH);
 }
 
-TEST_F(Walks, PathDescriptorsNeedNoPermission) {
+TEST_P(Walks, PathDescriptorsNeedNoPermission) {
   WriteFile(At("secret"), "s", 0);
   EXPECT_THAT(InChild([&] {
                 CHILD_CHECK(setresuid(1000, 1000, 1000) == 0);
@@ -173,7 +175,7 @@ TEST_F(Walks, PathDescriptorsNeedNoPermission) {
               Exited(0));
 }
 
-TEST_F(Walks, PathDescriptorsOfLinks) {
+TEST_P(Walks, PathDescriptorsOfLinks) {
   UniqueFd fd(open(At("to_file").c_str(), O_PATH | O_NOFOLLOW));
   ASSERT_TRUE(fd.valid());
   struct stat st;
@@ -184,7 +186,7 @@ TEST_F(Walks, PathDescriptorsOfLinks) {
   EXPECT_STREQ(text, "f");
 }
 
-TEST_F(Walks, PathDescriptorsAreStartsOfWalks) {
+TEST_P(Walks, PathDescriptorsAreStartsOfWalks) {
   UniqueFd fd(openat(base_.get(), "d/inner", O_RDONLY));
   EXPECT_TRUE(fd.valid());
   EXPECT_THAT(openat(fd.get(), "x", O_RDONLY), FailsWith(ENOTDIR));
@@ -192,26 +194,26 @@ TEST_F(Walks, PathDescriptorsAreStartsOfWalks) {
   EXPECT_THAT(chdir("/"), Returns(0));
 }
 
-TEST_F(Walks, Nofollow) {
+TEST_P(Walks, Nofollow) {
   EXPECT_THAT(open(At("to_file").c_str(), O_RDONLY | O_NOFOLLOW), FailsWith(ELOOP));
   EXPECT_THAT(open(At("to_dir").c_str(), O_RDONLY | O_NOFOLLOW | O_DIRECTORY), FailsWith(ENOTDIR));
   EXPECT_THAT(open(At("to_dir/inner").c_str(), O_RDONLY | O_NOFOLLOW), Succeeds());
 }
 
-TEST_F(Walks, CreationThroughADanglingLink) {
+TEST_P(Walks, CreationThroughADanglingLink) {
   UniqueFd fd(open(At("dangling").c_str(), O_RDWR | O_CREAT, 0644));
   EXPECT_TRUE(fd.valid());
   EXPECT_THAT(access(At("none").c_str(), F_OK), Returns(0));
   EXPECT_THAT(open(At("dangling").c_str(), O_RDWR | O_CREAT | O_EXCL, 0644), FailsWith(EEXIST));
 }
 
-TEST_F(Walks, Openat2OfOrdinaryPaths) {
+TEST_P(Walks, Openat2OfOrdinaryPaths) {
   EXPECT_THAT(Open2("d/inner", O_RDONLY, 0), Returns(0));
   EXPECT_THAT(Open2("d/new", O_RDWR | O_CREAT, 0, 0644), Returns(0));
   EXPECT_THAT(Open2("none", O_RDONLY, 0), FailsWith(ENOENT));
 }
 
-TEST_F(Walks, Openat2IsStrict) {
+TEST_P(Walks, Openat2IsStrict) {
   EXPECT_THAT(Open2("f", 1ull << 40, 0), FailsWith(EINVAL));
   EXPECT_THAT(Open2("f", O_RDONLY, 1ull << 40), FailsWith(EINVAL));
   EXPECT_THAT(Open2("f", O_RDONLY, 0, 0644), FailsWith(EINVAL));
@@ -223,21 +225,21 @@ TEST_F(Walks, Openat2IsStrict) {
   EXPECT_THAT(syscall(SYS_openat2, base_.get(), "f", &how, 8192), FailsWith(E2BIG));
 }
 
-TEST_F(Walks, ResolveNoSymlinks) {
+TEST_P(Walks, ResolveNoSymlinks) {
   EXPECT_THAT(Open2("d/inner", O_RDONLY, RESOLVE_NO_SYMLINKS), Returns(0));
   EXPECT_THAT(Open2("to_dir/inner", O_RDONLY, RESOLVE_NO_SYMLINKS), FailsWith(ELOOP));
   EXPECT_THAT(Open2("to_file", O_RDONLY, RESOLVE_NO_SYMLINKS), FailsWith(ELOOP));
   EXPECT_THAT(Open2("to_file", O_PATH | O_NOFOLLOW, RESOLVE_NO_SYMLINKS), Returns(0));
 }
 
-TEST_F(Walks, ResolveNoMagiclinks) {
+TEST_P(Walks, ResolveNoMagiclinks) {
   const std::string magic = "/proc/self/fd/" + std::to_string(base_.get());
   EXPECT_THAT(Open2(magic, O_RDONLY, 0), Returns(0));
   EXPECT_THAT(Open2(magic, O_RDONLY, RESOLVE_NO_MAGICLINKS), FailsWith(ELOOP));
   EXPECT_THAT(Open2("/proc/self/status", O_RDONLY, RESOLVE_NO_MAGICLINKS), Returns(0));
 }
 
-TEST_F(Walks, ResolveBeneath) {
+TEST_P(Walks, ResolveBeneath) {
   EXPECT_THAT(Open2("d/../f", O_RDONLY, RESOLVE_BENEATH), Returns(0));
   EXPECT_THAT(Open2("..", O_RDONLY, RESOLVE_BENEATH), FailsWith(EXDEV));
   EXPECT_THAT(Open2("d/../../x", O_RDONLY, RESOLVE_BENEATH), FailsWith(EXDEV));
@@ -247,7 +249,7 @@ TEST_F(Walks, ResolveBeneath) {
   EXPECT_THAT(Open2("to_dir/inner", O_RDONLY, RESOLVE_BENEATH), Returns(0));
 }
 
-TEST_F(Walks, ResolveInRoot) {
+TEST_P(Walks, ResolveInRoot) {
   EXPECT_THAT(Open2("/f", O_RDONLY, RESOLVE_IN_ROOT), Returns(0));
   EXPECT_THAT(Open2("../../f", O_RDONLY, RESOLVE_IN_ROOT), Returns(0));
   EXPECT_THAT(symlink("/d/inner", At("absolute").c_str()), Returns(0));
@@ -257,12 +259,12 @@ TEST_F(Walks, ResolveInRoot) {
   EXPECT_THAT(access(At("made").c_str(), F_OK), Returns(0));
 }
 
-TEST_F(Walks, ResolveNoXdev) {
+TEST_P(Walks, ResolveNoXdev) {
   EXPECT_THAT(Open2("d/inner", O_RDONLY, RESOLVE_NO_XDEV), Returns(0));
   EXPECT_THAT(Open2("/proc/self/status", O_RDONLY, RESOLVE_NO_XDEV), FailsWith(EXDEV));
 }
 
-TEST_F(Walks, ResolveCachedNeverCreates) {
+TEST_P(Walks, ResolveCachedNeverCreates) {
   EXPECT_THAT(Open2("x", O_RDWR | O_CREAT, RESOLVE_CACHED, 0644), FailsWith(EAGAIN));
   EXPECT_THAT(Open2("f", O_WRONLY | O_TRUNC, RESOLVE_CACHED), FailsWith(EAGAIN));
 }

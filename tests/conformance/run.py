@@ -8,16 +8,20 @@ process. Lines of failing cases carry the family and the platform.
   run.py --sandbox build/release/bin/sandbox --platform systrap BINARY [--gtest_filter=…]
 """
 import argparse
+import atexit
 import fnmatch
 import os
 import re
 import selectors
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 
+# Families whose cases run in a directory of the host as well (places.h).
+VOLUME_FAMILIES = ("files",)
 QUIET = 12.0  # Seconds without a line after which a case counts as hanging.
 
 
@@ -80,6 +84,30 @@ def run_once(command, deadline):
     return data.decode(errors="replace").splitlines(), why, tail
 
 
+# What cannot be done with files of the host.
+HOST_FILES = {
+    "the gofer has no capability: it cannot give the host's files to other owners": (
+        "Permissions.*", "Chown.AllForms", "Chown.ClearsSetIds", "Events.ModeAndOwner",
+        "OpenCall.SetGroupIdDirectoryGivesItsGroup", "UnlinkCall.StickyDirectoryProtectsOthersFiles"),
+    "the host, which does not know our flags, keeps the times of access of its files": (
+        "AccessTimes.NoatimeMountsHaveDirectoriesWithout", "AccessTimes.DescriptorsWithoutAtime"),
+    "a change of nothing is not sent to the gofer": ("TimesOfActs.AsOnLinux/root_ChownOfNothing",),
+    "no files without a name on the host": (
+        "TemporaryFiles.GetANameLater", "TemporaryFiles.ByDescriptor",
+        "TemporaryFiles.ExclusiveOnesNeverGetAName", "OpenCall.TmpfileGetsItsNameLater"),
+}
+
+# Wherever the sandbox runs.
+INSIDE = {
+    "reading a symlink does not change its time of access": (
+        "AccessTimes.ThatOfALinkWhenItIsRead/root", "AccessTimes.ThatOfALinkWhenItIsRead/tmpfs"),
+    "listing a directory of the overlay does not change its time of access": (
+        "TimesOfActs.AsOnLinux/root_Readdir",),
+    "splice(2) without waiting: an epoll instance has no room rather than no way to write": (
+        "Descriptors.AsLinuxAnswers/*_SpliceTo",),
+    "a change of nothing is not sent to the gofer": ("TimesOfActs.AsOnLinux/volume_ChownOfNothing",),
+}
+
 # Begins the reason of a case that may pass nevertheless.
 BY_CHANCE = "by chance: "
 
@@ -91,15 +119,10 @@ PENDING = {
             BY_CHANCE + "the host sees the handler's address only, after the tracer has set it; "
             "passes where it is preempted at the right moment",
     },
-    # --overlay2=none.
-    "passthrough": {case: why for why, cases in {
-        "the gofer has no capability: it cannot give the host's files to other owners": (
-            "Permissions.*", "Chown.AllForms", "Chown.ClearsSetIds", "Events.ModeAndOwner",
-            "Open.SetGroupIdDirectoryGivesItsGroup", "Unlink.StickyDirectoryProtectsOthersFiles"),
-        "no files without a name on the host": (
-            "TemporaryFiles.GetANameLater", "TemporaryFiles.ByDescriptor",
-            "TemporaryFiles.ExclusiveOnesNeverGetAName", "Open.TmpfileGetsItsNameLater"),
-    }.items() for case in cases},
+    # Files of the host, by --overlay2=none and by --volume.
+    "passthrough": {case + place: why for why, cases in HOST_FILES.items() for case in cases
+                    for place in ("", "/root")},
+    "volume": {f"{case}/volume": why for why, cases in HOST_FILES.items() for case in cases},
 }
 
 
@@ -131,6 +154,19 @@ def main():
         if binary.startswith("/tmp/"):  # Inside, /tmp is a fresh one.
             folder = os.path.dirname(binary)
             command.append(f"--volume={folder}:{folder}:ro")
+        if family.startswith(VOLUME_FAMILIES) and args.label != "passthrough":
+            volume = tempfile.mkdtemp(prefix="conformance.", dir="/var/tmp")
+            atexit.register(shutil.rmtree, volume, ignore_errors=True)
+            os.chmod(volume, 0o1777)
+            command.append(f"--volume={volume}:{volume}")
+            os.environ["CONFORMANCE_VOLUME"] = volume
+        if family == "overlay":  # A lower tree, which the root's overlay shows.
+            lower = tempfile.mkdtemp(prefix="conformance.", dir="/var/tmp")
+            atexit.register(shutil.rmtree, lower, ignore_errors=True)
+            os.chmod(lower, 0o755)
+            subprocess.run([binary], check=True, env=os.environ | {"CONFORMANCE_MAKE_LOWER": lower},
+                           stdout=subprocess.DEVNULL)
+            os.environ["CONFORMANCE_LOWER"] = lower
         # As natively: neither the first process nor without a parent in another session. The first
         # one is a shell, which reaps orphans: setsid --wait takes one's end for its child's.
         command += ["/bin/sh", "-c", 'setsid "$@"; exit $?', "sh"]
@@ -144,6 +180,11 @@ def main():
     passed, failed, skipped = [], [], []
     expected, passing = [], []  # Of PENDING: those that ran, and those of them that passed.
     pending = PENDING.get(args.platform, {}) | PENDING.get(args.label, {})
+    if "CONFORMANCE_VOLUME" in os.environ:
+        pending |= PENDING["volume"]
+    if args.sandbox and family == "files_calls":
+        pending |= {case: why for why, cases in INSIDE.items() for case in cases
+                    if args.label != "passthrough" or "/root" not in case}
     deadline = time.monotonic() + args.seconds
     while True:
         gtest_filter = (pattern or "*") + ("-" + ":".join(excluded) if excluded else "")

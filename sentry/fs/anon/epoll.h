@@ -51,6 +51,11 @@ class EpollFile final : public File {
   WaitQueue* wait_queue() override { return &queue_; }
   void OnWatchedClose(File& file) override ABSL_LOCKS_EXCLUDED(control_mu_);
   std::string AnonymousName() const override { return "anon_inode:[eventpoll]"; }
+  Result<int64_t> Seek(int64_t offset, int whence) override { return 0; }  // noop_llseek().
+  // Parameters of busy polling are not there.
+  Result<int64_t> Ioctl(Task& task, uint32_t command, uint64_t arg) override {
+    return Errno(EINVAL);
+  }
   const void* kind() const override { return &kKind; }
 
   // The lines about the entries in /proc/PID/fdinfo.

@@ -20,6 +20,7 @@ class EventFile final : public File {
 
   Result<size_t> Read(IoDst& dst) override;
   Result<size_t> Write(IoSrc& src) override;
+  Result<int64_t> Seek(int64_t offset, int whence) override { return 0; }  // noop_llseek().
   uint32_t Poll() override;
   WaitQueue* wait_queue() override { return &queue_; }
   std::string AnonymousName() const override { return "anon_inode:[eventfd]"; }

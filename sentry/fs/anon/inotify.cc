@@ -58,10 +58,10 @@ InotifyFile::~InotifyFile() {
 
 void InotifyFile::OnLastClose() { notify::Table::Get().RemoveAll(*this); }
 
-Result<int> InotifyFile::AddWatch(Inode& inode, uint32_t mask) {
-  const uint64_t dev = TRY(inode.GetAttributes()).dev;
+Result<int> InotifyFile::AddWatch(const Path& place, uint32_t mask) {
+  const uint64_t dev = TRY(place.dentry->inode().GetAttributes()).dev;
   absl::MutexLock lock(&watches_mu_);
-  return notify::Table::Get().Add(*this, inode, dev, mask, uid_, next_wd_);
+  return notify::Table::Get().Add(*this, place, dev, mask, uid_, next_wd_);
 }
 
 Status InotifyFile::RemoveWatch(int wd) { return notify::Table::Get().Remove(*this, wd); }

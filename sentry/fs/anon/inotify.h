@@ -35,7 +35,7 @@ class InotifyFile final : public File, private notify::Watcher {
   const void* kind() const override { return &kKind; }
 
   // inotify_add_watch(2) of what a walk has found; the mask has been checked. ENOSPC, EEXIST.
-  Result<int> AddWatch(Inode& inode, uint32_t mask);
+  Result<int> AddWatch(const Path& place, uint32_t mask);
   // EINVAL.
   Status RemoveWatch(int wd);
   // The lines in /proc/PID/fdinfo.

@@ -137,7 +137,9 @@ Result<Ref<File>> GoferRegular::Open(OpenFlags flags) {
     const int access = flags.writable() ? static_cast<int>(flags.raw() & O_ACCMODE) : O_RDONLY;
     // Mapping a file that may be written needs reading, too.
     Result<UniqueFd> opened = Errno(EACCES);
-    if (access == O_WRONLY) opened = client().Open(node(), O_RDWR);
+    // For the owner only.
+    if (flags.has(O_NOATIME)) opened = client().Open(node(), access | O_NOATIME);
+    if (!opened.ok() && access == O_WRONLY) opened = client().Open(node(), O_RDWR);
     if (!opened.ok()) opened = client().Open(node(), access);
     // The mode given at creation may forbid it; the creator goes on all the same.
     if (!opened.ok() && !host.valid()) return opened.error();

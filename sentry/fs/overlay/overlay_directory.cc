@@ -224,6 +224,7 @@ Status OverlayDirectory::Link(std::string_view name, Inode& target) {
   TRY(inode.EnsureUpper());
   TRY(Set(name, Ref<OverlayInode>::Share(inode)));
   inode.ChangeLinks(1);
+  inode.TouchStatus();
   Touch();
   return kOk;
 }
@@ -235,6 +236,7 @@ Status OverlayDirectory::Remove(std::string_view name, OverlayInode& child) {
     ChangeSubdirectories(-1);
   } else {
     child.ChangeLinks(-1);
+    child.TouchStatus();
   }
   Hide(name);
   return kOk;
@@ -285,12 +287,14 @@ Status OverlayDirectory::Rename(std::string_view name, Inode& new_parent, std::s
   if (exchange) {
     const Ref<OverlayInode> target = *found;
     TRY(Set(name, target));
+    target->TouchStatus();
     if (target->is_directory()) to.ChangeSubdirectories(-1);
     if (target->is_directory()) ChangeSubdirectories(1);
   } else if (found.ok()) {
     TRY(to.Remove(new_name, **found));
   }
   TRY(to.Set(new_name, source));
+  source->TouchStatus();
   if (source->is_directory()) to.ChangeSubdirectories(1);
   if (source->is_directory()) ChangeSubdirectories(-1);
   if (!exchange) Hide(name);

@@ -14,7 +14,15 @@ class OverlayFile final : public SeekableFile {
   OverlayFile(Ref<OverlayRegular> inode, OpenFlags flags, Ref<File> inner)
       : SeekableFile(std::move(inode), flags), inner_(std::move(inner)) {}
 
-  Result<size_t> ReadAt(IoDst& dst, int64_t offset) override { return inner_->ReadAt(dst, offset); }
+  Result<size_t> ReadAt(IoDst& dst, int64_t offset) override {
+    if (dst.remaining() == 0) return size_t{0};  // No access, unlike on a tmpfs.
+    const bool keeps = access_time() == AccessTime::kKept;
+    const OpenFlags inner = inner_->flags();
+    if (keeps != inner.has(O_NOATIME)) {
+      inner_->SetStatusFlags(keeps ? inner.With(O_NOATIME) : inner.Without(O_NOATIME));
+    }
+    return inner_->ReadAt(dst, offset);
+  }
   Result<size_t> WriteAt(IoSrc& src, int64_t offset) override {
     const size_t done = TRY(inner_->WriteAt(src, flags().has(O_APPEND) ? kAppend : offset));
     ClearSetId();
@@ -57,7 +65,9 @@ class OverlayFile final : public SeekableFile {
 
 Result<Ref<File>> OverlayRegular::Open(OpenFlags flags) {
   if (flags.writable()) TRY(EnsureData(UINT64_MAX));
-  Ref<File> inner = TRY((data_in_upper() ? *upper() : *lower()).Open(flags));
+  // Reading leaves no trace in the tree below.
+  Ref<File> inner =
+      TRY(data_in_upper() ? upper()->Open(flags) : lower()->Open(flags.With(O_NOATIME)));
   return MakeRef<OverlayFile>(Ref<OverlayRegular>::Share(*this), flags, std::move(inner));
 }
 

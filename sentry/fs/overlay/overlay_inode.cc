@@ -136,6 +136,11 @@ void OverlayInode::ChangeLinks(int by) {
   }
 }
 
+void OverlayInode::TouchStatus() {
+  if (upper() == nullptr && links() == 0) return;
+  if (EnsureUpper().ok()) (void)upper()->SetAttributes({});
+}
+
 void OverlayInode::ChangeSubdirectories(int by) {
   if (lower_) {
     const Result<Attributes> attributes = lower_->GetAttributes();

@@ -102,6 +102,8 @@ class OverlayInode : public Inode {
   bool is_directory() const { return type() == S_IFDIR; }
   // Names of this inode; the last one to go ends its being kept.
   void ChangeLinks(int by);
+  // Its status has changed, which is a time to set: copies it up unless that was its last name.
+  void TouchStatus();
   // Likewise for the ".." of subdirectories, if the lower filesystem counts them.
   void ChangeSubdirectories(int by);
   uint32_t links() const;

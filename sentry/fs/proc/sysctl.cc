@@ -42,7 +42,7 @@ constexpr Sysctl kSysctls[] = {
     {"sys/fs", "pipe-user-pages-hard", "0"},
     {"sys/fs", "pipe-user-pages-soft", "16384"},
     {"sys/fs", "protected_fifos", "0"},
-    {"sys/fs", "protected_hardlinks", "0"},
+    {"sys/fs", "protected_hardlinks", "1", 0444},
     {"sys/fs", "protected_regular", "0"},
     {"sys/fs", "protected_symlinks", "0"},
     {"sys/fs", "suid_dumpable", "0"},

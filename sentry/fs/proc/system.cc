@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_format.h"
 #include "base/host_cpus.h"
+#include "sentry/fs/filesystem_names.h"
 #include "sentry/fs/proc/host_info.h"
 #include "sentry/fs/proc/proc_internal.h"
 #include "sentry/ipc/namespace.h"
@@ -154,9 +155,6 @@ constexpr ConstantRow kConstants[] = {
     {"", "crypto", ""},
     {"", "diskstats", ""},
     {"", "execdomains", "0-0\tLinux           \t[kernel]\n"},
-    {"", "filesystems",
-     "nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\tdevtmpfs\nnodev\tdevpts\nnodev\tramfs\n"
-     "nodev\tmqueue\nnodev\toverlay\n"},
     {"", "key-users", ""},
     {"", "keys", ""},
     {"", "misc", ""},
@@ -179,6 +177,14 @@ constexpr ConstantRow kConstants[] = {
      "pty_master           /dev/ptm      128 0-1048575 pty:master\n"},
     {"tty", "ldiscs", "n_tty       0\n"},
 };
+
+// None of them wants a block device.
+std::string FilesystemsText() {
+  std::string text;
+  for (const std::string_view name : kFilesystemNames)
+    absl::StrAppendFormat(&text, "nodev\t%s\n", name);
+  return text;
+}
 
 std::string LocksText() {
   std::string text;
@@ -241,6 +247,7 @@ void PutSystemFiles(Kernel& kernel, Builder& builder) {
         row.mode);
   }
   builder.Text("", "cpuinfo", [] { return Text(CpuInfoText()); });
+  builder.Text("", "filesystems", [] { return Text(FilesystemsText()); });
   builder.Text("", "interrupts", [] { return Text(PerProcessor({}, 10)); });
   builder.Text("", "loadavg", [k] { return LoadAverage(*k); });
   builder.Text("", "locks", [] { return Text(LocksText()); });

@@ -19,7 +19,7 @@ class TmpfsDirectoryFile final : public DirectoryFile {
 
   Status ReadDir(const std::function<bool(const DirEntry&)>& add) override {
     absl::MutexLock lock(&position_mu_);
-    directory_.TouchAccessed();
+    directory_.TouchAccessed(access_time());
     for (;;) {
       const std::vector<DirEntry> batch = directory_.List(position_, kListBatch);
       if (batch.empty()) return kOk;

@@ -20,7 +20,7 @@ class TmpfsFile : public SeekableFile {
 
   Result<size_t> ReadAt(IoDst& dst, int64_t offset) override {
     const size_t done = TRY(data().Read(dst, offset));
-    if (!flags().has(O_NOATIME)) regular_.TouchAccessed();
+    regular_.TouchAccessed(access_time());
     return done;
   }
   Result<size_t> WriteAt(IoSrc& src, int64_t offset) override {

@@ -59,15 +59,18 @@ void TmpfsInode::ChangeLinks(int by) {
   ctime_ = FileTime();
 }
 
-void TmpfsInode::TouchAccessed() {
+void TmpfsInode::TouchAccessed(File::AccessTime how) {
+  if (how == File::AccessTime::kKept) return;
   constexpr int64_t kDay = 24 * 60 * 60;
   const timespec now = FileTime();
   absl::MutexLock lock(&mu_);
-  // relatime, as Linux mounts by default.
   const auto later = [](const timespec& a, const timespec& b) {
     return a.tv_sec != b.tv_sec ? a.tv_sec > b.tv_sec : a.tv_nsec > b.tv_nsec;
   };
-  if (later(atime_, mtime_) && later(atime_, ctime_) && now.tv_sec - atime_.tv_sec < kDay) return;
+  // relatime, as Linux mounts by default.
+  if (how == File::AccessTime::kRelative && later(atime_, mtime_) && later(atime_, ctime_) &&
+      now.tv_sec - atime_.tv_sec < kDay)
+    return;
   atime_ = now;
 }
 

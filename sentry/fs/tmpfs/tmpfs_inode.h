@@ -46,7 +46,7 @@ class TmpfsInode : public Inode {
   uint32_t type() const { return mode_.load(std::memory_order_relaxed) & S_IFMT; }
   // Names of this inode, of which removal is a change of status.
   void ChangeLinks(int by) ABSL_LOCKS_EXCLUDED(mu_);
-  void TouchAccessed() ABSL_LOCKS_EXCLUDED(mu_);
+  void TouchAccessed(File::AccessTime how) ABSL_LOCKS_EXCLUDED(mu_);
   void TouchModified() ABSL_LOCKS_EXCLUDED(mu_);
 
  protected:

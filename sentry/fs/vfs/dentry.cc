@@ -62,7 +62,7 @@ Superblock::Superblock(Ref<Dentry> root, std::string fs_type, uint64_t dev)
     : root_(std::move(root)), fs_type_(std::move(fs_type)), dev_(dev) {}
 
 Superblock::~Superblock() {
-  if (notify::AnyMarks()) notify::Table::Get().Unmounted(dev_);
+  if (notify::AnyMarks()) notify::Table::Get().Unmounted(*this);
 }
 
 Mount::Mount(Ref<Superblock> superblock, Ref<Dentry> root, std::string source, uint64_t flags)

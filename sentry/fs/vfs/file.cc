@@ -1,5 +1,6 @@
 #include "sentry/fs/file.h"
 
+#include <sys/mount.h>
 #include <time.h>
 
 namespace sentry {
@@ -16,6 +17,15 @@ void File::SetStatusFlags(OpenFlags flags) {
   while (!flags_.compare_exchange_weak(old, (old & ~kChangeable) | (flags.raw() & kChangeable),
                                        std::memory_order_relaxed)) {
   }
+}
+
+File::AccessTime File::access_time() const {
+  if (flags().has(O_NOATIME)) return AccessTime::kKept;
+  if (!path_.mount) return AccessTime::kRelative;
+  const uint64_t flags = path_.mount->flags();
+  const uint64_t none = MS_NOATIME | (path_.dentry->is_directory() ? uint64_t{MS_NODIRATIME} : 0);
+  if (path_.mount->read_only() || (flags & none) != 0) return AccessTime::kKept;
+  return (flags & MS_RELATIME) != 0 ? AccessTime::kRelative : AccessTime::kStrict;
 }
 
 // file_remove_privs() of Linux, with the rights of the opener.

@@ -87,13 +87,20 @@ void MountTable::Unlink(Mount& mount, Garbage& garbage) {
   garbage.mounts.push_back(std::move(mount.parent_));
 }
 
+void MountTable::DropStrangers(MountNamespace& ns) {
+  std::erase_if(ns.mounts_, [&ns](const Ref<Mount>& mount)
+                                ABSL_NO_THREAD_SAFETY_ANALYSIS { return mount->ns_ != &ns; });
+}
+
 void MountTable::SetNamespace(const Tree& tree, MountNamespace& ns) {
+  absl::flat_hash_set<MountNamespace*> left;
   for (const Ref<Mount>& mount : tree) {
     if (mount->ns_ == &ns) continue;
-    if (mount->ns_ != nullptr) std::erase(mount->ns_->mounts_, mount);
+    if (mount->ns_ != nullptr) left.insert(mount->ns_);
     mount->ns_ = &ns;
     ns.mounts_.push_back(mount);
   }
+  for (MountNamespace* const other : left) DropStrangers(*other);
   ns.Changed();
 }
 
@@ -230,9 +237,8 @@ void MountTable::RemoveOne(Mount& mount, Garbage& garbage) {
   Unlink(mount, garbage);
   MountNamespace* const ns = std::exchange(mount.ns_, nullptr);
   if (ns == nullptr) return;
-  std::erase_if(ns->mounts_, [&mount](const Ref<Mount>& other) { return other.get() == &mount; });
+  garbage.left.insert(ns);
   if (ns->root_ == &mount) ns->root_ = nullptr;
-  ns->Changed();
 }
 
 // umount_tree() and propagate_umount() of Linux: children before parents, so that a copy elsewhere
@@ -253,6 +259,10 @@ void MountTable::Remove(Mount& mount, Garbage& garbage) {
       if (copy->children_.empty() && copy->ns_ != nullptr) RemoveOne(*copy, garbage);
     }
   }
+  for (MountNamespace* const ns : std::exchange(garbage.left, {})) {
+    DropStrangers(*ns);
+    ns->Changed();
+  }
 }
 
 void MountTable::Dissolve(MountNamespace& ns, Garbage& garbage) {
@@ -260,6 +270,7 @@ void MountTable::Dissolve(MountNamespace& ns, Garbage& garbage) {
   const Tree all = std::exchange(ns.mounts_, {});
   for (auto it = all.rbegin(); it != all.rend(); ++it) RemoveOne(**it, garbage);
   for (const Ref<Mount>& mount : all) garbage.mounts.push_back(mount);
+  garbage.left.clear();
 }
 
 const MountTable::PeerGroup* MountTable::FindGroup(int group) const {

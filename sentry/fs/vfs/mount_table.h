@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "base/result.h"
 #include "sentry/fs/mount.h"
 
@@ -22,6 +23,8 @@ class MountTable {
   struct Garbage {
     std::vector<Ref<Dentry>> dentries;
     std::vector<Ref<Mount>> mounts;
+    // Whose lists still have mounts that are theirs no longer.
+    absl::flat_hash_set<MountNamespace*> left;
   };
   // How a copy stands to its original in propagation.
   struct Copy {
@@ -41,8 +44,8 @@ class MountTable {
   std::vector<Mount*> MountsOn(const Dentry& dentry) const
       ABSL_SHARED_LOCKS_REQUIRED(internal::tree_mu);
 
-  // Below `mount`, from `root` on; nothing holds it but the result. What is mounted on places that have
-  // been moved out of reach is left out. `originals`: what each is a copy of.
+  // Below `mount`, from `root` on; nothing holds it but the result. What is mounted on places that
+  // have been moved out of reach is left out. `originals`: what each is a copy of.
   Tree CopyTree(Mount& mount, Dentry& root, const Copy& copy, Tree* originals = nullptr)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(internal::tree_mu);
   // `mount` alone.
@@ -101,6 +104,8 @@ class MountTable {
   void Drop(Tree tree, Garbage& garbage) ABSL_EXCLUSIVE_LOCKS_REQUIRED(internal::tree_mu);
   std::vector<Placed> CopiesFor(const Tree& tree, const Mount& parent, const Dentry& point,
                                 size_t limit) ABSL_EXCLUSIVE_LOCKS_REQUIRED(internal::tree_mu);
+  // From the list of `ns` what is not in it any more.
+  static void DropStrangers(MountNamespace& ns) ABSL_EXCLUSIVE_LOCKS_REQUIRED(internal::tree_mu);
   void RemoveOne(Mount& mount, Garbage& garbage) ABSL_EXCLUSIVE_LOCKS_REQUIRED(internal::tree_mu);
   const PeerGroup* FindGroup(int group) const ABSL_SHARED_LOCKS_REQUIRED(internal::tree_mu);
 

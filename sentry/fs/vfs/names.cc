@@ -12,12 +12,17 @@
 
 namespace sentry {
 
-Status Vfs::CheckCreatable(const WalkContext& ctx, const Place& place, bool directory) {
+Status Vfs::CheckFreeName(const Place& place, bool directory) {
   const Ref<Dentry> child = TRY(LookupLocked(place.parent.dentry, place.name));
   if (!child->negative()) return Errno(EEXIST);
   if (place.trailing_slash && !directory) return Errno(ENOENT);
   if (place.parent.mount->read_only()) return Errno(EROFS);
   if (place.parent.dentry->unhashed()) return Errno(ENOENT);
+  return kOk;
+}
+
+Status Vfs::CheckCreatable(const WalkContext& ctx, const Place& place, bool directory) {
+  TRY(CheckFreeName(place, directory));
   return CheckAccess(TRY(GetAttributes(place.parent)), ctx.creds, W_OK | X_OK);
 }
 
@@ -94,6 +99,21 @@ Status Vfs::Symlink(const WalkContext& ctx, std::string_view target, std::string
   return kOk;
 }
 
+namespace {
+
+// may_linkat() of Linux with fs.protected_hardlinks: a file of somebody else can be linked by who
+// could read and write it, unless it gives away its owner's or group's rights.
+Status CheckLinkable(const Attributes& attributes, const Credentials& creds) {
+  if (OwnerOrCapable(creds, attributes)) return kOk;
+  constexpr uint32_t kGroupExecutes = S_ISGID | S_IXGRP;
+  const bool gives_rights =
+      (attributes.mode & S_ISUID) != 0 || (attributes.mode & kGroupExecutes) == kGroupExecutes;
+  if (!S_ISREG(attributes.mode) || gives_rights) return Errno(EPERM);
+  return Vfs::CheckAccess(attributes, creds, R_OK | W_OK).ok() ? kOk : Status(Errno(EPERM));
+}
+
+}  // namespace
+
 Status Vfs::Link(const WalkContext& ctx, const Path& target, std::string_view path) {
   const Place place = TRY(WalkToParent(ctx, path, 0));
   if (!place.ordinary()) return Errno(EEXIST);
@@ -103,10 +123,12 @@ Status Vfs::Link(const WalkContext& ctx, const Path& target, std::string_view pa
     linkable = target.dentry->linkable_;
   }
   absl::WriterMutexLock lock(&DirectoryLock(*place.parent.dentry));
-  TRY(CheckCreatable(ctx, place, false));
+  TRY(CheckFreeName(place, false));
   if (target.mount != place.parent.mount) return Errno(EXDEV);
   Inode& inode = target.dentry->inode();
   const Attributes attributes = TRY(inode.GetAttributes());
+  TRY(CheckLinkable(attributes, ctx.creds));
+  TRY(CheckAccess(TRY(GetAttributes(place.parent)), ctx.creds, W_OK | X_OK));
   if (S_ISDIR(attributes.mode)) return Errno(EPERM);
   if (attributes.nlink == 0 && !linkable) return Errno(ENOENT);
   TRY(place.parent.dentry->inode().Link(place.name, inode));

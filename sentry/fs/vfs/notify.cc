@@ -23,8 +23,9 @@ Table& Table::Get() {
   return table;
 }
 
-Result<int> Table::Add(Watcher& watcher, Inode& inode, uint64_t dev, uint32_t mask, uint32_t uid,
-                       int& next_wd) {
+Result<int> Table::Add(Watcher& watcher, const Path& place, uint64_t dev, uint32_t mask,
+                       uint32_t uid, int& next_wd) {
+  Inode& inode = place.dentry->inode();
   const uint32_t kept = mask & (IN_ALL_EVENTS | IN_EXCL_UNLINK | IN_ONESHOT);
   absl::MutexLock lock(&mu_);
   std::vector<MarkPtr>& marks = marks_[&inode];
@@ -43,11 +44,13 @@ Result<int> Table::Add(Watcher& watcher, Inode& inode, uint64_t dev, uint32_t ma
   auto mark = std::make_unique<Mark>();
   mark->watcher = &watcher;
   mark->inode = Ref<Inode>::Share(inode);
+  mark->filesystem = &place.mount->superblock();
   mark->dev = dev;
   mark->wd = next_wd++;
   mark->uid = uid;
   mark->mask = kept;
   const int wd = mark->wd;
+  of_watcher_[&watcher].emplace(wd, &inode);
   marks.push_back(std::move(mark));
   mark_count.fetch_add(1, std::memory_order_relaxed);
   return wd;
@@ -57,54 +60,55 @@ void Table::ForgetLocked(const Mark& mark) {
   mark_count.fetch_sub(1, std::memory_order_relaxed);
   const auto used = of_user_.find(mark.uid);
   if (--used->second == 0) of_user_.erase(used);
+  const auto watched = of_watcher_.find(mark.watcher);
+  watched->second.erase(mark.wd);
+  if (watched->second.empty()) of_watcher_.erase(watched);
+}
+
+Table::MarkPtr Table::TakeLocked(const Inode& inode, const Watcher& watcher) {
+  const auto here = marks_.find(&inode);
+  std::vector<MarkPtr>& marks = here->second;
+  const auto found = std::find_if(marks.begin(), marks.end(),
+                                  [&](const MarkPtr& mark) { return mark->watcher == &watcher; });
+  MarkPtr mark = std::move(*found);
+  marks.erase(found);
+  if (marks.empty()) marks_.erase(here);
+  return mark;
 }
 
 Status Table::Remove(Watcher& watcher, int wd) {
   MarkPtr removed;
   absl::MutexLock lock(&mu_);
-  for (auto it = marks_.begin(); it != marks_.end(); ++it) {
-    std::vector<MarkPtr>& marks = it->second;
-    const auto found = std::find_if(marks.begin(), marks.end(), [&](const MarkPtr& mark) {
-      return mark->watcher == &watcher && mark->wd == wd;
-    });
-    if (found == marks.end()) continue;
-    removed = std::move(*found);
-    marks.erase(found);
-    ForgetLocked(*removed);
-    if (marks.empty()) marks_.erase(it);
-    watcher.OnEvent(wd, IN_IGNORED, 0, {});
-    return kOk;
-  }
-  return Errno(EINVAL);
+  const auto watched = of_watcher_.find(&watcher);
+  if (watched == of_watcher_.end()) return Errno(EINVAL);
+  const auto found = watched->second.find(wd);
+  if (found == watched->second.end()) return Errno(EINVAL);
+  removed = TakeLocked(*found->second, watcher);
+  ForgetLocked(*removed);
+  watcher.OnEvent(wd, IN_IGNORED, 0, {});
+  return kOk;
 }
 
 void Table::RemoveAll(Watcher& watcher) {
   std::vector<MarkPtr> removed;
   absl::MutexLock lock(&mu_);
-  for (auto it = marks_.begin(); it != marks_.end();) {
-    const auto here = it++;
-    std::vector<MarkPtr>& marks = here->second;
-    for (MarkPtr& mark : marks) {
-      if (mark->watcher != &watcher) continue;
-      ForgetLocked(*mark);
-      removed.push_back(std::move(mark));
-    }
-    std::erase(marks, nullptr);
-    if (marks.empty()) marks_.erase(here);
+  for (auto it = of_watcher_.find(&watcher); it != of_watcher_.end();
+       it = of_watcher_.find(&watcher)) {
+    removed.push_back(TakeLocked(*it->second.begin()->second, watcher));
+    ForgetLocked(*removed.back());
   }
 }
 
 std::vector<Mark> Table::MarksOf(const Watcher& watcher) {
   std::vector<Mark> found;
-  {
-    absl::MutexLock lock(&mu_);
-    for (const auto& [inode, marks] : marks_) {
-      for (const MarkPtr& mark : marks) {
-        if (mark->watcher == &watcher) found.push_back(*mark);
-      }
+  absl::MutexLock lock(&mu_);
+  const auto watched = of_watcher_.find(&watcher);
+  if (watched == of_watcher_.end()) return found;
+  for (const auto& [wd, inode] : watched->second) {
+    for (const MarkPtr& mark : marks_.find(inode)->second) {
+      if (mark->watcher == &watcher) found.push_back(*mark);
     }
   }
-  std::sort(found.begin(), found.end(), [](const Mark& a, const Mark& b) { return a.wd < b.wd; });
   return found;
 }
 
@@ -141,13 +145,13 @@ void Table::DeliverLast(Inode& inode, uint32_t mask) {
   }
 }
 
-void Table::Unmounted(uint64_t dev) {
+void Table::Unmounted(const Superblock& filesystem) {
   std::vector<MarkPtr> ended;
   absl::MutexLock lock(&mu_);
   for (auto it = marks_.begin(); it != marks_.end();) {
     const auto here = it++;
     for (MarkPtr& mark : here->second) {
-      if (mark->dev != dev) continue;
+      if (mark->filesystem != &filesystem) continue;
       ForgetLocked(*mark);
       mark->watcher->OnEvent(mark->wd, IN_UNMOUNT, 0, {});
       mark->watcher->OnEvent(mark->wd, IN_IGNORED, 0, {});

@@ -16,6 +16,15 @@ namespace sentry {
 
 namespace {
 
+// Files of the host are opened anew there, where the flags of our mounts are unknown: they get what
+// comes to the same. The description shows what was asked for.
+Result<Ref<File>> OpenStored(Inode& inode, const Mount& mount, OpenFlags flags) {
+  const bool keeps_atime = mount.read_only() || (mount.flags() & MS_NOATIME) != 0;
+  Ref<File> file = TRY(inode.Open(keeps_atime ? flags.With(O_NOATIME) : flags));
+  if (keeps_atime && !flags.has(O_NOATIME)) file->SetStatusFlags(flags);
+  return file;
+}
+
 // What fcntl(F_GETFL) shows for every file opened by a 64-bit program; glibc's O_LARGEFILE is 0.
 constexpr uint32_t kLargeFile = 0100000;
 constexpr uint32_t kTmpFileBit = O_TMPFILE & ~O_DIRECTORY;
@@ -205,7 +214,7 @@ Result<Ref<File>> Vfs::OpenInode(const WalkContext& ctx, const Path& path, OpenF
     case S_IFSOCK:
       return Errno(ENXIO);
     default:
-      file = TRY(inode.Open(kept));
+      file = TRY(OpenStored(inode, *path.mount, kept));
       if (flags.writable()) TRY(file->HoldAsWriter());
   }
   if (!anonymous) file->set_path(path);
