@@ -1,5 +1,6 @@
 #include "sentry/net/listing.h"
 
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include "sentry/net/host/host_socket.h"
@@ -12,7 +13,8 @@ namespace {
 std::vector<InetRow> ListHost(NetClient& client, InetTable table) {
   std::vector<InetRow> rows;
   for (const Ref<HostSocket>& socket : client.Sockets()) {
-    if (socket->table() == table) rows.push_back(socket->Describe());
+    if (socket->table() != table || socket->is_in_memory()) continue;
+    rows.push_back(socket->Describe());
   }
   return rows;
 }
@@ -27,10 +29,14 @@ std::string AddressBytes(int domain, const IpAddress& address) {
 }
 
 std::vector<InetRow> ListInet(NetworkNamespace& space, InetTable table) {
-  if (space.net_client() != nullptr) return ListHost(*space.net_client(), table);
   constexpr Transport kTransports[] = {Transport::kTcp, Transport::kUdp, Transport::kRaw,
                                        Transport::kPing};
-  return space.inet().List(kTransports[static_cast<size_t>(table)]);
+  std::vector<InetRow> rows = space.inet().List(kTransports[static_cast<size_t>(table)]);
+  if (space.net_client() == nullptr) return rows;
+  // Connections over loopback; their listeners are the host's as well.
+  std::erase_if(rows, [](const InetRow& row) { return row.state == TCP_LISTEN; });
+  for (InetRow& row : ListHost(*space.net_client(), table)) rows.push_back(std::move(row));
+  return rows;
 }
 
 }  // namespace sentry

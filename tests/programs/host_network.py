@@ -313,3 +313,107 @@ except OSError as e: print(errno.errorcode[e.errno])
     if os.geteuid() != 0:
         raise Skip("needs root")
     box.do(HOST, PYTHON, "-c", script).expect(status=0, out="1019\nEACCES\nEPERM\n")
+
+
+def line_of(process):
+    line = b""
+    while not line.endswith(b"\n"):
+        byte = os.read(process.stdout.fileno(), 1)
+        if not byte:
+            raise Failure(f"no line: {finish(process).err}")
+        line += byte
+    return line.decode().strip()
+
+
+def rows_of_port(port):
+    """States of the host's TCP sockets that have it at either end."""
+    states = []
+    with open("/proc/net/tcp") as table:
+        for line in table.readlines()[1:]:
+            words = line.split()
+            if f"{port:04X}" in (words[1].split(":")[1], words[2].split(":")[1]):
+                states.append(words[3])
+    return states
+
+
+@case
+def a_connection_over_loopback_stays_inside(box):
+    script = r"""
+import os, select, socket, sys
+s = socket.socket(); s.bind(("0.0.0.0", 0)); s.listen(5)
+port = s.getsockname()[1]
+c = socket.create_connection(("127.0.0.1", port)); d, peer = s.accept()
+assert peer == c.getsockname() and c.getpeername() == d.getsockname() == ("127.0.0.1", port)
+print(port, flush=True)
+sys.stdin.readline()
+e = select.epoll(); e.register(s.fileno(), select.EPOLLIN)
+assert e.poll(0) == []
+print("waiting", flush=True)
+assert e.poll() == [(s.fileno(), select.EPOLLIN)]  # Somebody on the host.
+f, _ = s.accept(); assert e.poll(0) == []
+pid = os.fork()
+if pid == 0:
+    g = socket.create_connection(("127.0.0.1", port)); g.sendall(f.recv(5)); os._exit(0)
+assert e.poll() == [(s.fileno(), select.EPOLLIN)]  # Somebody inside.
+h, _ = s.accept(); assert h.recv(5) == b"hello" and h.recv(1) == b""; os.waitpid(pid, 0)
+rows = [l.split() for l in open("/proc/net/tcp").readlines()[1:]]
+inodes = [os.fstat(x.fileno()).st_ino for x in (s, c, d)]
+print([[r[3] for r in rows if r[9] == str(i)] for i in inodes])
+"""
+    process = box.start(HOST, PYTHON, "-c", script, stdin=subprocess.PIPE)
+    port = int(line_of(process))
+    if rows_of_port(port) != ["0A"]:
+        raise Failure(f"the host has {rows_of_port(port)}")
+    process.stdin.write(b"\n")
+    process.stdin.flush()
+    line_of(process)
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+        client.sendall(b"hello")
+        finish(process).expect(status=0, out="[['0A'], ['01'], ['01']]\n", err="")
+
+
+@case
+def who_is_not_inside_is_reached_over_loopback(box):
+    script = r"""
+import errno, socket, sys
+port = int(sys.argv[1])
+for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::ffff:127.0.0.1")):
+    c = socket.socket(family); c.connect((host, port)); c.sendall(b"who"); print(c.recv(9))
+s = socket.socket(); s.bind(("127.0.0.1", 0)); free = s.getsockname()
+c = socket.socket(); print(errno.errorcode[c.connect_ex(free)])
+s.listen(1); print(c.connect_ex(free), s.accept()[1] == c.getsockname())
+s.shutdown(socket.SHUT_RDWR); print(c.recv(1) if False else errno.errorcode[socket.socket().connect_ex(free)])
+"""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        def answer():
+            for _ in range(2):
+                with server.accept()[0] as one:
+                    one.sendall(one.recv(3) + b" host")
+        threading.Thread(target=answer, daemon=True).start()
+        box.do(HOST, PYTHON, "-c", script, str(server.getsockname()[1])).expect(
+            status=0, out="b'who host'\nb'who host'\nECONNREFUSED\n0 True\nECONNREFUSED\n", err="")
+
+
+@case
+def options_go_along_into_memory(box):
+    script = r"""
+import errno, os, socket, struct
+s = socket.socket(socket.AF_INET6); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1); s.bind(("::", 0)); s.listen(1)
+c = socket.socket(); c.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 77); c.setblocking(False)
+print(c.connect_ex(("127.0.0.1", s.getsockname()[1])) in (0, errno.EINPROGRESS))
+d, peer = s.accept(); print(peer[0], d.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+print(c.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), c.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE))
+try: c.recv(1)
+except BlockingIOError: print("nothing")
+d.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)); d.close()
+try: c.recv(1)
+except OSError as e: print(errno.errorcode[e.errno])
+c.close(); s.close()
+t = socket.socket(); t.bind(("127.0.0.1", 0)); t.listen(1)
+c = socket.socket(); c.bind(("127.0.0.7", 0)); c.connect(t.getsockname())
+print(t.accept()[1] == c.getsockname(), c.getsockname()[0])
+"""
+    box.do(HOST, PYTHON, "-c", script).expect(
+        status=0, err="",
+        out="True\n::ffff:127.0.0.1 1\n0 77\nnothing\nECONNRESET\nTrue 127.0.0.7\n")

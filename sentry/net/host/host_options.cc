@@ -1,9 +1,12 @@
 // Options of the host's sockets: the gofer has the table of what it passes on.
 #include <linux/capability.h>
 #include <net/if.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include "sentry/net/devices/devices.h"
 #include "sentry/net/host/host_socket.h"
@@ -68,16 +71,41 @@ Status HostSocket::SetSocketOption(Task& task, int name, std::span<const std::by
 }
 
 Status HostSocket::SetOption(Task& task, int level, int name, std::span<const std::byte> value) {
-  if (level == SOL_SOCKET) return SetSocketOption(task, name, value);
-  return client_.SetOption(fd_.get(), level, name, value);
+  if (const Ref<TcpSocket> socket = memory()) {
+    // Timeouts and the like are looked at here as well.
+    if (level == SOL_SOCKET && name != SO_BINDTODEVICE) {
+      TRY(Socket::SetOption(task, level, name, value));
+    }
+    return socket->SetOption(task, level, name, value);
+  }
+  if (level == SOL_SOCKET) {
+    TRY(SetSocketOption(task, name, value));
+  } else {
+    TRY(client_.SetOption(fd_.get(), level, name, value));
+  }
+  if (level == SOL_SOCKET && name == SO_BINDTODEVICE) HostSocket::OnLastClose();  // Of the twin.
+  Remember(level, name, value);
+  if (const Ref<TcpSocket> named = twin()) (void)named->SetOption(task, level, name, value);
+  return kOk;
 }
 
 Result<std::string> HostSocket::GetOption(Task& task, int level, int name, size_t room) {
+  if (const Ref<TcpSocket> socket = memory()) return socket->GetOption(task, level, name, room);
   if (level == SOL_SOCKET) {
     if (name == SO_ERROR && has_error()) return Socket::GetOption(task, level, name, room);
     if (!IsIn(kAskedFor, name)) return Socket::GetOption(task, level, name, room);
   }
-  return client_.GetOption(fd_.get(), level, name, room);
+  std::string bytes = TRY(client_.GetOption(fd_.get(), level, name, room));
+  const Ref<TcpSocket> listener = memory_listener();
+  if (level != IPPROTO_TCP || name != TCP_INFO || !listener) return bytes;
+  // Who waits to be accepted does so in either queue.
+  constexpr size_t kAt = offsetof(tcp_info, tcpi_unacked);
+  uint32_t count;
+  if (bytes.size() < kAt + sizeof(count)) return bytes;
+  memcpy(&count, bytes.data() + kAt, sizeof(count));
+  count += static_cast<uint32_t>(listener->Row().receive_queue);
+  memcpy(bytes.data() + kAt, &count, sizeof(count));
+  return bytes;
 }
 
 }  // namespace sentry

@@ -72,26 +72,39 @@ Status HostSocket::Bind(Task& task, const SocketAddress& address) {
   if (inet && privileged && !task.creds().HasCapability(CAP_NET_BIND_SERVICE)) {
     return Errno(EACCES);
   }
-  return client_.Bind(fd_.get(), address);
+  if (const Ref<TcpSocket> socket = memory()) return socket->Bind(task, address);
+  return BindBoth(task, address);
 }
 
 Status HostSocket::Listen(Task& task, int backlog) {
+  if (const Ref<TcpSocket> socket = memory()) return socket->Listen(task, backlog);
   TRY(client_.Listen(fd_.get(), backlog));
-  listening_.store(true, std::memory_order_relaxed);
+  engaged_ = true;
+  ListenInMemory(task, backlog);
+  listening_.store(true, std::memory_order_release);
   return kOk;
 }
 
 Status HostSocket::Connect(Task& task, const SocketAddress& address) {
   if (address.size < sizeof(sa_family_t)) return Errno(EINVAL);
+  if (const auto outcome = ConnectInMemory(task, address)) return *outcome;
   {
     absl::MutexLock lock(&mu_);
     connecting_to_ = address;
   }
-  return client_.Connect(fd_.get(), address);
+  return ConnectOnHost(address);
+}
+
+Status HostSocket::ConnectOnHost(const SocketAddress& address) {
+  const Status status = client_.Connect(fd_.get(), address);
+  // Once more after one that failed, it is free to go elsewhere.
+  if (status.ok() || status.error() == Errno(EINPROGRESS)) engaged_ = true;
+  return status;
 }
 
 // connect(2) once more: it tells the outcome, and the host's socket learns that it was told.
 Status HostSocket::FinishConnect() {
+  if (const Ref<TcpSocket> socket = memory()) return socket->FinishConnect();
   pollfd ready{.fd = fd_.get(), .events = POLLOUT, .revents = 0};
   if (poll(&ready, 1, 0) <= 0) {
     (void)WouldBlock(POLLOUT);
@@ -108,6 +121,10 @@ Status HostSocket::FinishConnect() {
 }
 
 Result<Ref<Socket>> HostSocket::Accept(Task& task, OpenFlags flags) {
+  if (const Ref<TcpSocket> listener = memory_listener()) {
+    auto accepted = listener->Accept(task, flags);
+    if (accepted.ok()) return accepted;
+  }
   SocketAddress from;
   socklen_t size = SocketAddress::kMaxSize;
   UniqueFd fd(accept4(fd_.get(), reinterpret_cast<sockaddr*>(from.bytes.data()), &size,
@@ -122,15 +139,25 @@ Result<Ref<Socket>> HostSocket::Accept(Task& task, OpenFlags flags) {
   return Ref<Socket>(std::move(accepted));
 }
 
-Result<SocketAddress> HostSocket::LocalAddress() { return client_.LocalName(fd_.get()); }
+Result<SocketAddress> HostSocket::LocalAddress() {
+  if (const Ref<TcpSocket> socket = memory()) return socket->LocalAddress();
+  return client_.LocalName(fd_.get());
+}
 
 Result<SocketAddress> HostSocket::PeerAddress() {
   if (accepted_from_.has_value()) return *accepted_from_;
+  if (const Ref<TcpSocket> socket = memory()) return socket->PeerAddress();
   return client_.PeerName(fd_.get());
 }
 
 Status HostSocket::Shutdown(int how) {
+  if (const Ref<TcpSocket> socket = memory()) return socket->Shutdown(how);
+  const Ref<TcpSocket> listener = memory_listener();
   TRY(client_.Shutdown(fd_.get(), how));
+  if (how != SHUT_WR && is_listening()) {
+    listening_ = false;
+    if (listener) (void)listener->Shutdown(how);
+  }
   Notify(POLLIN | POLLOUT | POLLHUP | POLLRDHUP);
   return kOk;
 }
@@ -138,12 +165,16 @@ Status HostSocket::Shutdown(int how) {
 uint32_t HostSocket::Poll() {
   constexpr short kAll =
       POLLIN | POLLPRI | POLLOUT | POLLRDNORM | POLLWRNORM | POLLRDBAND | POLLWRBAND | POLLRDHUP;
+  if (const Ref<TcpSocket> socket = memory()) return socket->Poll();
+  uint32_t events = has_error() ? POLLERR : 0;
+  if (const Ref<TcpSocket> listener = memory_listener()) events |= listener->Poll();
   pollfd ready{.fd = fd_.get(), .events = kAll, .revents = 0};
-  if (poll(&ready, 1, 0) <= 0) return has_error() ? POLLERR : 0;
-  return static_cast<uint16_t>(ready.revents) | (has_error() ? uint32_t{POLLERR} : 0);
+  if (poll(&ready, 1, 0) <= 0) return events;
+  return events | static_cast<uint16_t>(ready.revents);
 }
 
 void HostSocket::ArmHostEvents(uint32_t events) {
+  if (is_in_memory()) return;
   const Status armed = HostPoller::Get().Arm(fd_.get(), *wait_queue(), events);
   if (!armed.ok()) Notify(events);
 }
@@ -171,6 +202,7 @@ InetRow HostSocket::Describe() {
   if (ioctl(fd_.get(), FIONREAD, &count) == 0) row.receive_queue = static_cast<uint32_t>(count);
   if (ioctl(fd_.get(), TIOCOUTQ, &count) == 0) row.send_queue = static_cast<uint32_t>(count);
   if (what().type != SOCK_STREAM) return row;
+  const Ref<TcpSocket> listener = memory_listener();
   const auto bytes = client_.GetOption(fd_.get(), IPPROTO_TCP, TCP_INFO, sizeof(tcp_info));
   tcp_info info{};
   if (!bytes.ok() || bytes->empty()) return row;
@@ -178,13 +210,14 @@ InetRow HostSocket::Describe() {
   row.state = info.tcpi_state;
   if (row.state == TCP_LISTEN) {
     // Who waits to be accepted, and how many may (tcp_get_info() of Linux).
-    row.receive_queue = info.tcpi_unacked;
+    row.receive_queue = info.tcpi_unacked + (listener ? listener->Row().receive_queue : 0);
     row.send_queue = info.tcpi_sacked;
   }
   return row;
 }
 
 Result<int64_t> HostSocket::Ioctl(Task& task, uint32_t command, uint64_t arg) {
+  if (const Ref<TcpSocket> socket = memory()) return socket->Ioctl(task, command, arg);
   if (command == FIONREAD || command == TIOCOUTQ) {
     int32_t count = 0;
     if (ioctl(fd_.get(), command, &count) != 0) return Errno::Last();

@@ -6,11 +6,13 @@
 #include <cerrno>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/ref.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
 #include "sentry/net/host/net_client.h"
+#include "sentry/net/inet/tcp_socket.h"
 #include "sentry/net/listing.h"
 #include "sentry/net/namespace.h"
 #include "sentry/net/socket.h"
@@ -47,11 +49,14 @@ class HostSocket final : public Socket {
   Result<int64_t> Ioctl(Task& task, uint32_t command, uint64_t arg) override;
   uint32_t Poll() override;
   void ArmHostEvents(uint32_t events) override;
+  void OnLastClose() override ABSL_LOCKS_EXCLUDED(mu_);
 
   // For listings.
   InetTable table() const;
   InetRow Describe();
 
+  // The stack of the namespace lists it.
+  bool is_in_memory() const { return in_memory_.load(std::memory_order_acquire); }
   bool is_listening() const { return listening_.load(std::memory_order_relaxed); }
 
  protected:
@@ -65,14 +70,44 @@ class HostSocket final : public Socket {
   // Whether a stream has fewer bytes than a receive wants and may get more.
   bool HasTooFew(size_t wanted) const;
 
+  // Over loopback, within the sandbox: host_loopback.cc.
+  struct SetTo {
+    int level = 0, name = 0;
+    std::string value;
+  };
+  // Who carries this socket's connection; empty where the host does.
+  Ref<TcpSocket> memory() const ABSL_LOCKS_EXCLUDED(mu_);
+  // Who has this socket's name in the stack.
+  Ref<TcpSocket> twin() const ABSL_LOCKS_EXCLUDED(mu_);
+  Ref<TcpSocket> memory_listener() const { return is_listening() ? twin() : nullptr; }
+  // Empty for names that are the host's alone; EADDRINUSE.
+  Result<Ref<TcpSocket>> BindTwin(Task& task, const SocketAddress& address);
+  Status BindBoth(Task& task, const SocketAddress& address) ABSL_LOCKS_EXCLUDED(mu_);
+  // Puts `socket` in the place of `former`, unless another thread has. Returns which is there.
+  Ref<TcpSocket> ReplaceMemory(const Ref<TcpSocket>& former, Ref<TcpSocket> socket)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  // Keeps an option for a connection that may turn out to be one in memory.
+  void Remember(int level, int name, std::span<const std::byte> value) ABSL_LOCKS_EXCLUDED(mu_);
+  Ref<TcpSocket> NewInMemory(Task& task) ABSL_LOCKS_EXCLUDED(mu_);
+  void ListenInMemory(Task& task, int backlog) ABSL_LOCKS_EXCLUDED(mu_);
+  // Nothing when it is the host's affair.
+  std::optional<Status> ConnectInMemory(Task& task, const SocketAddress& address)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  Status ConnectOnHost(const SocketAddress& address);
+
   const Ref<NetworkNamespace> space_;
   NetClient& client_;  // The namespace's.
   const UniqueFd fd_;
   const std::optional<SocketAddress> accepted_from_;
   const uint32_t uid_;
   std::atomic<bool> listening_{false};
-  absl::Mutex mu_;  // Leaf.
+  std::atomic<bool> named_{false};      // By bind(2).
+  std::atomic<bool> engaged_{false};    // It listens, or the host has connected it.
+  std::atomic<bool> in_memory_{false};  // connection_ is there.
+  mutable absl::Mutex mu_;              // Leaf.
   SocketAddress connecting_to_ ABSL_GUARDED_BY(mu_);
+  Ref<TcpSocket> connection_ ABSL_GUARDED_BY(mu_), twin_ ABSL_GUARDED_BY(mu_);
+  std::vector<SetTo> set_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace sentry

@@ -67,6 +67,7 @@ void DecodeControl(msghdr& header, ControlData& control) {
 }  // namespace
 
 Result<size_t> HostSocket::Send(IoSrc& src, OutgoingMessage& message) {
+  if (const Ref<TcpSocket> socket = memory()) return socket->Send(src, message);
   TRY(TakeError());
   // More than the host can send at once is not even read; what it would say of the size it says.
   const size_t wanted = std::min(src.remaining(), IoBuffer::kMax);
@@ -110,6 +111,7 @@ bool HostSocket::HasTooFew(size_t wanted) const {
 }
 
 Result<size_t> HostSocket::Receive(IoDst& dst, IncomingMessage& message) {
+  if (const Ref<TcpSocket> socket = memory()) return socket->Receive(dst, message);
   const bool queue = (message.flags & MSG_ERRQUEUE) != 0;
   if (!queue) TRY(TakeError());
   if (is_stream() && !queue && message.minimum > 1 && HasTooFew(message.minimum)) {

@@ -42,7 +42,8 @@ int64_t ConnectDeadline(const TcpOptions& options) {
 
 TcpSocket::TcpSocket(Ref<NetworkNamespace> space, const SocketKind& what, OpenFlags flags,
                      Ref<WaitPoint> point, uint32_t uid)
-    : InetSocket(std::move(space), what, flags, std::move(point), Transport::kTcp, uid) {
+    : InetSocket(std::move(space), what, flags, std::move(point), Transport::kTcp, uid),
+      listed_as_(inode_number()) {
   options().send_buffer = kDefaultSend;
   options().receive_buffer = kDefaultReceive;
 }
@@ -125,7 +126,7 @@ Result<Ref<Socket>> TcpSocket::Accept(Task& task, OpenFlags flags) {
 void TcpSocket::AttachLocked(Ref<TcpConnection> connection, int side) {
   connection_ = std::move(connection);
   side_ = side;
-  connection_->SetSocket(side, inode_number(), uid_);
+  connection_->SetSocket(side, listed_as_, uid_);
 }
 
 void TcpSocket::UpdateBuffers() {
@@ -154,6 +155,11 @@ Status TcpSocket::ProgressLocked() {
   if (!bound_port_ && !bound_address_) local_ = {IpAddress::AnyOf(domain()), 0};
   const Status error = TakeError();
   return error.ok() ? Errno(ECONNABORTED) : error;
+}
+
+bool TcpSocket::is_idle() const {
+  absl::MutexLock lock(&mu_);
+  return progress_ == Progress::kUnconnected && listener_ == nullptr;
 }
 
 Status TcpSocket::FinishConnect() {
@@ -424,7 +430,7 @@ std::string TcpSocket::Info() {
 InetRow TcpSocket::Row() {
   InetRow row{.domain = domain(), .protocol = IPPROTO_TCP, .state = kClose};
   row.uid = uid_;
-  row.inode = inode_number();
+  row.inode = listed_as_;
   Attached at;
   {
     absl::MutexLock lock(&mu_);

@@ -35,6 +35,11 @@ class TcpSocket final : public InetSocket {
   void OnLastClose() override ABSL_LOCKS_EXCLUDED(mu_);
   InetRow Row() override ABSL_LOCKS_EXCLUDED(mu_);
 
+  // Neither connected, nor about to be, nor listening.
+  bool is_idle() const ABSL_LOCKS_EXCLUDED(mu_);
+  // Listings show this number instead of its own.
+  void ListAs(uint64_t inode) { listed_as_ = inode; }
+
   // The connection of a client has come: queues it, established as long as there is room.
   // ECONNREFUSED when this one does not listen any more.
   Status Enqueue(Ref<TcpConnection> connection) ABSL_LOCKS_EXCLUDED(mu_);
@@ -85,6 +90,7 @@ class TcpSocket final : public InetSocket {
   Ref<TcpConnection> connection_ ABSL_GUARDED_BY(mu_);
   int side_ ABSL_GUARDED_BY(mu_) = 0;
   std::unique_ptr<Listener> listener_ ABSL_GUARDED_BY(mu_);
+  std::atomic<uint64_t> listed_as_;
   std::atomic<bool> failed_{false};  // A connection was refused: poll(2) shows its end.
 };
 
