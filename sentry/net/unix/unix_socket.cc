@@ -187,21 +187,22 @@ Status UnixSocket::Connect(Task& task, const SocketAddress& address) {
   const std::string name = TRY(UnixName(address));
   if (name.empty()) return Errno(EINVAL);
   if (WantsCredentials()) TRY(Autobind());
-  const Ref<UnixEnd> listener = TRY(Find(task, name));
+  const Ref<UnixEnd> found = TRY(Find(task, name));
+  UnixEnd& listener = *found;
   const auto server = MakeRef<UnixEnd>(end_->space, end_->type);
   UnixEnd::Peer theirs;
   absl::MutexLock connecting(&connect_mu_);
   {
-    absl::MutexLock lock(&listener->mu);
-    TRY(CheckListenerLocked(*listener));
-    theirs = listener->own;
+    absl::MutexLock lock(&listener.mu);
+    TRY(CheckListenerLocked(listener));
+    theirs = listener.own;
     absl::MutexLock embryo(&server->mu);
-    server->name = listener->name;
-    server->path = listener->path;
-    server->own = listener->own;
+    server->name = listener.name;
+    server->path = listener.path;
+    server->own = listener.own;
     server->peers = PeerOf(task);
   }
-  server->wants_credentials = listener->wants_credentials.load();
+  server->wants_credentials = listener.wants_credentials.load();
   {
     absl::MutexLock lock(&end_->mu);
     if (end_->state == State::kConnected) return Errno(EISCONN);
@@ -213,15 +214,15 @@ Status UnixSocket::Connect(Task& task, const SocketAddress& address) {
   Status queued = kOk;
   {
     // It may have gone, or others may have come, in between.
-    absl::MutexLock lock(&listener->mu);
-    queued = CheckListenerLocked(*listener);
-    if (queued.ok()) listener->pending.push_back(server);
+    absl::MutexLock lock(&listener.mu);
+    queued = CheckListenerLocked(listener);
+    if (queued.ok()) listener.pending.push_back(server);
   }
   if (!queued.ok()) {
     UnixEnd::Disconnect(end_, server);
     return queued;
   }
-  listener->queue.Notify(kPollReadable);
+  listener.queue.Notify(kPollReadable);
   Notify(POLLOUT | POLLWRNORM);
   return kOk;
 }
