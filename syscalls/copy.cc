@@ -84,12 +84,16 @@ Result<int64_t> Drain(Task& task, Side& out, std::span<const std::byte> bytes, b
 Result<int64_t> Copy(Task& task, Side& in, Side& out, uint64_t count, Wait wait) {
   const size_t size = std::min<uint64_t>(count, kChunk);
   const auto buffer = std::make_unique<std::byte[]>(size);
+  auto* const pipe = sentry::FileCast<sentry::PipeFile>(*out.file);
   int64_t total = 0;
   while (static_cast<uint64_t>(total) < count) {
     const bool target_full = (out.file->Poll() & (POLLOUT | POLLERR | POLLHUP)) == 0;
     if (total != 0 && target_full) break;
     if (target_full && (wait == Wait::kNever || out.file->nonblocking())) return Errno(EAGAIN);
-    const size_t want = std::min<uint64_t>(size, count - static_cast<uint64_t>(total));
+    size_t want = std::min<uint64_t>(size, count - static_cast<uint64_t>(total));
+    // A pipe with room for a part takes that part, and nobody waits for the rest.
+    const size_t room = pipe != nullptr ? pipe->pipe().WritableBytes() : 0;
+    if (room != 0) want = std::min(want, room);
     // What is there is enough once something has been copied.
     const Wait now = total == 0 || in.file->seekable() ? wait : Wait::kNever;
     const Result<int64_t> got = Fill(task, in, std::span(buffer.get(), want), now);

@@ -3,9 +3,9 @@
 BUILD_PACKAGES=(g++ cmake ninja-build python3 libabsl-dev libcli11-dev nlohmann-json3-dev
   libseccomp-dev libgtest-dev libgmock-dev libbenchmark-dev libzydis-dev linux-libc-dev)
 # What the program tests run. A program that is missing all the same is skipped with a word.
-TEST_PACKAGES=(bc binutils busybox-static curl dash diffutils file findutils mawk gcc git grep gzip
+TEST_PACKAGES=(bc binutils busybox-static curl dash diffutils file findutils fio mawk gcc git grep gzip
   iperf3 iproute2 iputils-ping libc6-dev libpython3.11-testsuite lsof make musl-tools netcat-openbsd passwd patch
-  perl procps psmisc redis-tools sed socat sqlite3 stress-ng
+  perl procps psmisc redis-tools rsync sed socat sqlite3 stress-ng
   tar util-linux xz-utils)
 
 # Servers and what they run on (tests/programs/servers.py).

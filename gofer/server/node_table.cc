@@ -32,7 +32,7 @@ Result<Node*> NodeTable::Get(NodeId id) const {
 }
 
 Result<NodeId> NodeTable::Add(UniqueFd fd, uint16_t export_index, uint16_t type) {
-  if (full()) return Errno(ENFILE);
+  if (type == kStream ? in_use_ >= limit_ : full()) return Errno(ENFILE);
   uint32_t index = used_;
   if (free_head_ != kNoIndex) {
     index = free_head_;
@@ -40,6 +40,7 @@ Result<NodeId> NodeTable::Add(UniqueFd fd, uint16_t export_index, uint16_t type)
   } else {
     ++used_;
   }
+  ++in_use_;
   Node& node = nodes_[index];
   node.fd = fd.release();
   ++node.generation;
@@ -54,6 +55,7 @@ void NodeTable::Forget(NodeId id) {
   if (!found.ok() || index < pinned_) return;
   Node& node = **found;
   close(node.fd);
+  --in_use_;
   node.type = 0;
   node.fd = static_cast<int>(free_head_);
   free_head_ = index;

@@ -38,7 +38,8 @@ class NodeTable {
   Result<Node*> Get(NodeId id) const;
   // ENFILE when the table is full.
   Result<NodeId> Add(UniqueFd fd, uint16_t export_index, uint16_t type);
-  bool full() const { return free_head_ == kNoIndex && used_ == limit_; }
+  // No room for files; streams have some more, so that a listing goes on while names are cached.
+  bool full() const { return in_use_ >= limit_ - reserve(); }
   // Ignores what is no forgettable node.
   void Forget(NodeId id);
   // The nodes added so far are the roots, and stay.
@@ -46,10 +47,12 @@ class NodeTable {
 
  private:
   static constexpr uint32_t kNoIndex = INT32_MAX;
+  uint32_t reserve() const { return limit_ / 8 < 64 ? limit_ / 8 : 64; }
 
   Node* nodes_ = nullptr;
   uint32_t limit_ = 0;
   uint32_t used_ = 0;  // Beyond, no node was ever in use.
+  uint32_t in_use_ = 0;
   uint32_t pinned_ = 0;
   uint32_t free_head_ = kNoIndex;
 };

@@ -68,16 +68,16 @@ class Vfs {
   // (NamespaceOf); the first one stays.
   Path MountRoot(Ref<Inode> root, std::string fs_type, std::string source, uint64_t flags);
   // Joins a filesystem (its root inode; a directory or, for bind mounts of files, any type) at
-  // `at`. ENOTDIR when only one of both is a directory. `flags`: MS_RDONLY (also of the filesystem),
-  // MS_NOSUID and so on, see Mount::flags.
+  // `at`. ENOTDIR when only one of both is a directory. `flags`: MS_RDONLY (also of the
+  // filesystem), MS_NOSUID and so on, see Mount::flags.
   Result<Ref<Mount>> MountAt(const Path& at, Ref<Inode> root, std::string fs_type,
                              std::string source, uint64_t flags);
   // The same with an instance that may be mounted already.
   Result<Ref<Mount>> MountAt(const Path& at, Ref<Superblock> superblock, std::string source,
                              uint64_t flags);
   Result<Ref<Superblock>> NewSuperblock(Ref<Inode> root, std::string fs_type);
-  // Each place must be in `ns` (EINVAL), as for all that follows. MS_BIND, with MS_REC for `recursive`:
-  // EINVAL for unbindable mounts.
+  // Each place must be in `ns` (EINVAL), as for all that follows. MS_BIND, with MS_REC for
+  // `recursive`: EINVAL for unbindable mounts.
   Status Bind(MountNamespace& ns, const Path& from, const Path& at, bool recursive);
   // MS_MOVE: EINVAL below a shared mount, ELOOP into itself.
   Status Move(MountNamespace& ns, const Path& from, const Path& at);
@@ -88,15 +88,15 @@ class Vfs {
   Status SetReadOnly(MountNamespace& ns, const Path& at, bool read_only);
   Status SetPropagation(MountNamespace& ns, const Path& at, Propagation type, bool recursive);
   // Takes off the mount whose root `at` is: EINVAL if it is none, EBUSY for the root mount and when
-  // it is in use or something is mounted below, unless `flags` has MNT_DETACH. MNT_EXPIRE: EAGAIN at
-  // first. Requires: the caller holds one reference to at.mount.
+  // it is in use or something is mounted below, unless `flags` has MNT_DETACH. MNT_EXPIRE: EAGAIN
+  // at first. Requires: the caller holds one reference to at.mount.
   Status Unmount(MountNamespace& ns, const Path& at, int flags);
   // pivot_root(2) for a process with `root`. The caller moves what stands in the old root.
   Status PivotRoot(MountNamespace& ns, const Path& root, const Path& new_root, const Path& put_old);
   // unshare(CLONE_NEWNS): a copy; `places` are moved to it.
   Result<Ref<MountNamespace>> CopyNamespace(MountNamespace& ns, std::vector<Path*> places);
-  // A tree that nobody sees but who holds the result: open_tree(OPEN_TREE_CLONE) of `from`, or a mount
-  // of a fresh filesystem.
+  // A tree that nobody sees but who holds the result: open_tree(OPEN_TREE_CLONE) of `from`, or a
+  // mount of a fresh filesystem.
   Result<Path> CloneDetached(MountNamespace& ns, const Path& from, bool recursive,
                              Ref<MountNamespace>& holder);
   Path MountDetached(Ref<Superblock> superblock, std::string source, uint64_t flags,
@@ -108,8 +108,8 @@ class Vfs {
   Ref<MountNamespace> NamespaceOf(const Mount& mount);
   // The root of a namespace, topmost.
   Result<Path> RootOf(MountNamespace& ns);
-  // Every mount with its path below `root`, for /proc/PID/mounts and mountinfo: of the namespace that
-  // `root` is in.
+  // Every mount with its path below `root`, for /proc/PID/mounts and mountinfo: of the namespace
+  // that `root` is in.
   struct MountInfo {
     Ref<Mount> mount;
     std::string path;  // Empty if it is not below `root`.
@@ -184,6 +184,20 @@ class Vfs {
   Result<Ref<Dentry>> Lookup(const Ref<Dentry>& directory, std::string_view name);
   // Likewise. Requires: the directory's lock is held.
   Result<Ref<Dentry>> LookupLocked(const Ref<Dentry>& directory, std::string_view name);
+  // Runs `attempt`, which makes or finds an inode; again with fewer names cached while a file
+  // server has no room for another file (ENFILE).
+  template <typename Attempt>
+  auto WithRoom(Attempt attempt) -> decltype(attempt()) {
+    auto result = attempt();
+    for (int i = 0; i < 3 && !result.ok() && OutOfFiles(result.error()); ++i) {
+      if (!ReleaseNames()) break;
+      result = attempt();
+    }
+    return result;
+  }
+  static bool OutOfFiles(Errno e) { return e == Errno(ENFILE) || e == Errno(EMFILE); }
+  // Drops a part of the cached names. False if nothing could go.
+  bool ReleaseNames();
   Ref<Dentry> FindCached(const Dentry& directory, std::string_view name);
   // Enters a child that has just been found or made; `inode` empty for a negative one.
   Result<Ref<Dentry>> Remember(const Ref<Dentry>& directory, std::string_view name,

@@ -67,6 +67,43 @@ TEST_P(SpliceCall, BadArguments) {
   EXPECT_THAT(splice(fd.get(), nullptr, pipe.write.get(), nullptr, 0, 0), Returns(0));
 }
 
+TEST_P(SpliceCall, FillsAPipeAsFarAsThereIsRoom) {
+  UniqueFd zero(open("/dev/zero", O_RDONLY)), file = OpenTemp(0, std::string(65536, 'x'));
+  for (UniqueFd* source : {&zero, &file}) {
+    Pipe pipe;
+    EXPECT_THAT(write(pipe.write.get(), "a", 1), Returns(1));
+    const ssize_t moved = splice(source->get(), nullptr, pipe.write.get(), nullptr, 65536, 0);
+    EXPECT_GE(moved, 15 * 4096);
+    EXPECT_LT(moved, 65536);
+  }
+  EXPECT_EQ(lseek(file.get(), 0, SEEK_CUR) / 4096, 15);
+}
+
+TEST_P(SpliceCall, IntoTheNullDevice) {
+  UniqueFd null(open("/dev/null", O_WRONLY));
+  Pipe pipe;
+  EXPECT_THAT(write(pipe.write.get(), "abcdef", 6), Returns(6));
+  EXPECT_THAT(splice(pipe.read.get(), nullptr, null.get(), nullptr, 4, 0), Returns(4));
+  char buffer[8] = {};
+  EXPECT_THAT(read(pipe.read.get(), buffer, sizeof buffer), Returns(2));
+}
+
+TEST_P(SendfileCall, IntoTheNullDevice) {
+  UniqueFd null(open("/dev/null", O_WRONLY)), file = OpenTemp(0, std::string(200'000, 'x'));
+  EXPECT_THAT(sendfile(null.get(), file.get(), nullptr, 300'000), Returns(200'000));
+  EXPECT_THAT(lseek(file.get(), 0, SEEK_CUR), Returns(200'000));
+}
+
+TEST_P(SendfileCall, FillsAPipeAsFarAsThereIsRoom) {
+  UniqueFd file = OpenTemp(0, std::string(65536, 'x'));
+  Pipe pipe;
+  EXPECT_THAT(write(pipe.write.get(), "a", 1), Returns(1));
+  off64_t offset = 0;
+  const ssize_t moved = sendfile(pipe.write.get(), file.get(), &offset, 65536);
+  EXPECT_GE(moved, 15 * 4096);
+  EXPECT_EQ(offset, moved);
+}
+
 TEST_P(SpliceCall, NotOntoAppendingFiles) {
   UniqueFd fd = OpenTemp(O_APPEND, "x");
   Pipe pipe;

@@ -11,7 +11,8 @@ MODULES = ["test_multiprocessing_fork", "test_signal", "test_subprocess", "test_
            "test_fork1", "test_wait3", "test_wait4", "test_time", "test_os", "test_posix", "test_mmap", "test_pty",
            "test_resource", "test_getpass", "test_platform", "test_select", "test_poll",
            "test_epoll", "test_socket", "test_asyncio", "test_ssl", "test_httplib", "test_ftplib",
-           "test_socketserver", "test_selectors"]
+           "test_socketserver", "test_selectors", "test_shutil", "test_tempfile", "test_pathlib",
+           "test_fcntl", "test_glob", "test_sqlite3"]
 # What a module has to be allowed, or is not to try: AF_VSOCK hangs natively without a hypervisor's help.
 OPTIONS = {"test_socketserver": ["-u", "network"], "test_socket": ["-i", "*VSOCK*"]}
 LIMIT = 800  # Seconds; a busy machine doubles what an idle one takes.

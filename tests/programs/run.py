@@ -5,7 +5,7 @@
 
 Names are regular expressions. One line for each failing case, with the difference; the last line
 is 'N passed, N failed'. The rows are in table.py, the command line in flags.py, death and
-ordinary users in life.py, networks in network.py, terminals in terminals.py, crowds in scale.py.
+ordinary users in life.py, files in files.py, networks in network.py, terminals in terminals.py, crowds in scale.py.
 """
 import argparse
 import os
@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 
+import files
 import flags
 import harness
 import host_network
@@ -27,7 +28,7 @@ import table
 import terminals
 from harness import Failure, Sandbox, Skip
 
-PROGRAMS = table.PROGRAMS + network.PROGRAMS + servers.PROGRAMS
+PROGRAMS = table.PROGRAMS + network.PROGRAMS + servers.PROGRAMS + files.PROGRAMS
 PRELUDE = (f"export PATH={harness.PATH} LC_ALL=C HOME=/root; unset TMPDIR OLDPWD; "
            "cd \"$(mktemp -d ${SCRATCH:+-p $SCRATCH})\" || exit 99; unset SCRATCH; ")
 
@@ -84,7 +85,7 @@ def main():
     box = Sandbox(os.path.abspath(args.sandbox), args.platform) if args.sandbox else None
     cases = [(row[0], lambda row=row: run_program(box, row[1], row[2] if len(row) > 2 else {}))
              for row in PROGRAMS]
-    scripted = flags.CASES + life.CASES + host_network.CASES + terminals.CASES + scale.CASES
+    scripted = flags.CASES + files.CASES + life.CASES + host_network.CASES + terminals.CASES + scale.CASES
     cases += [(f.__name__, lambda f=f: f(box)) for f in scripted]
     if args.native_only:
         cases = [(row[0], lambda row=row: compare_native(row)) for row in PROGRAMS]

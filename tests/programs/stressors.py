@@ -24,6 +24,16 @@ STRESSORS = {
     "poll": (500,), "eventfd": (500,), "pipe": (500,), "sigpipe": (100,),
     "sem": (2000, "-t", "3"),  # It never ends by itself, not natively either.
     "sock": (20,), "sockpair": (200,), "sockfd": (500,), "udp": (500,),
+    "access": (50,), "chdir": (1, "--chdir-dirs", "64"), "chmod": (50,), "chown": (50,), "dentry": (200, "--dentries", "64"),
+    "dir": (200, "--dir-dirs", "64"), "dirdeep": (50, "--dirdeep-inodes", "500"), "dup": (2,),
+    "fallocate": (5, "--fallocate-bytes", "1M"), "fcntl": (50,), "file-ioctl": (50,), "fiemap": (10, "--fiemap-bytes", "1M"),
+    "filename": (20,), "flock": (200,), "fstat": (10,), "getdent": (50,), "handle": (20,),
+    "hdd": (50, "--hdd-bytes", "1M"), "inode-flags": (50, "-t", "1"), "inotify": (5,), "io": (50,), "iomix": (50, "--iomix-bytes", "1M"),
+    "link": (1, "-t", "1"), "locka": (200,), "lockf": (200,), "lockofd": (200,), "mknod": (100,), "open": (200, "--open-max", "100"),
+    "procfs": (3, "-t", "2"), "readahead": (20, "--readahead-bytes", "1M"), "rename": (200,),
+    "seek": (100, "--seek-size", "1M"), "sendfile": (20, "--sendfile-size", "64K"), "splice": (50,), "symlink": (1, "-t", "1"),
+    "sync-file": (5, "--sync-file-bytes", "1M"), "tee": (20,), "touch": (100,), "tmpfs": (1,), "truncate": (50,),
+    "utime": (100,), "vm-splice": (50,), "xattr": (1, "-t", "10"),
 }
 
 

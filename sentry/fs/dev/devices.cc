@@ -23,7 +23,11 @@ class NullDevice : public File {
  public:
   NullDevice(Ref<Inode> inode, OpenFlags flags) : File(std::move(inode), flags) {}
   Result<size_t> Read(IoDst& dst) override { return size_t{0}; }
-  Result<size_t> Write(IoSrc& src) override { return src.remaining(); }
+  Result<size_t> Write(IoSrc& src) override {
+    const size_t taken = src.remaining();
+    src.Limit(0);
+    return taken;
+  }
   Result<size_t> ReadAt(IoDst& dst, int64_t offset) override { return Read(dst); }
   Result<size_t> WriteAt(IoSrc& src, int64_t offset) override { return Write(src); }
   Result<int64_t> Seek(int64_t offset, int whence) override { return int64_t{0}; }

@@ -22,9 +22,7 @@ class Bounce {
   explicit Bounce(size_t size) : size_(std::min(size, kMax)) {
     if (size_ > small_.size()) large_ = std::make_unique_for_overwrite<std::byte[]>(size_);
   }
-  std::span<std::byte> bytes() {
-    return {large_ == nullptr ? small_.data() : large_.get(), size_};
-  }
+  std::span<std::byte> bytes() { return {large_ == nullptr ? small_.data() : large_.get(), size_}; }
 
  private:
   const size_t size_;
@@ -135,10 +133,16 @@ Result<size_t> Pipe::Write(IoSrc& src, bool packet) {
     if (put > 0) queue_.Notify(POLLIN | POLLRDNORM);
     src.Unread(*copied - put);
     done += put;
-    // Short because of a fault or of another writer: the caller finds out which when it tries again.
+    // Short because of a fault or of another writer: the caller finds out which when it tries
+    // again.
     if (put < bounce.bytes().size()) return done > 0 ? Result<size_t>(done) : Errno(EAGAIN);
   }
   return done;
+}
+
+size_t Pipe::WritableBytes() const {
+  absl::MutexLock lock(&mu_);
+  return RoomLocked(false);
 }
 
 size_t Pipe::RoomLocked(bool packet) const {

@@ -24,8 +24,8 @@ inline constexpr size_t kPipePage = 4096;              // Also PIPE_BUF.
 inline constexpr size_t kPipeDefaultCapacity = 65536;  // Bytes.
 inline constexpr size_t kPipeMaxCapacity = 1 << 20;    // /proc/sys/fs/pipe-max-size.
 
-// The object between the ends: a queue of pages that are allocated as bytes arrive and freed as they
-// leave (one is kept, for a pipe in steady use). Shared by the files of both ends.
+// The object between the ends: a queue of pages that are allocated as bytes arrive and freed as
+// they leave (one is kept, for a pipe in steady use). Shared by the files of both ends.
 class Pipe : public RefCounted {
  public:
   enum End : uint32_t { kRead = 1, kWrite = 2 };
@@ -41,6 +41,7 @@ class Pipe : public RefCounted {
   Result<size_t> Write(IoSrc& src, bool packet) ABSL_LOCKS_EXCLUDED(mu_);
   uint32_t Poll(uint32_t ends, bool saw_writer) ABSL_LOCKS_EXCLUDED(mu_);
   size_t ReadableBytes() const ABSL_LOCKS_EXCLUDED(mu_);
+  size_t WritableBytes() const ABSL_LOCKS_EXCLUDED(mu_);
 
   size_t capacity() const ABSL_LOCKS_EXCLUDED(mu_);
   // Rounds up to a power of two of pages. EPERM beyond 1 MiB, EBUSY when more is inside, EINVAL.

@@ -48,7 +48,8 @@ Status Vfs::Mkdir(const WalkContext& ctx, std::string_view path, uint32_t mode) 
   TRY(CheckCreatable(ctx, place, true));
   const uint32_t bits = mode & (0777 | S_ISVTX) & ~ctx.umask;
   const NewNode node = TRY(MakeNode(ctx, place.parent, S_IFDIR | bits));
-  Ref<Inode> made = TRY(place.parent.dentry->inode().Mkdir(place.name, node));
+  Inode& parent = place.parent.dentry->inode();
+  Ref<Inode> made = TRY(WithRoom([&] { return parent.Mkdir(place.name, node); }));
   TRY(Remember(place.parent.dentry, place.name, std::move(made)));
   notify::OnEntry(place.parent.dentry->inode(), place.name, IN_CREATE | IN_ISDIR);
   return kOk;
@@ -79,7 +80,8 @@ Status Vfs::Mknod(const WalkContext& ctx, std::string_view path, uint32_t mode, 
   }
   NewNode node = TRY(MakeNode(ctx, place.parent, (mode & S_IFMT) | (mode & 07777 & ~ctx.umask)));
   node.rdev = rdev;
-  Ref<Inode> made = TRY(place.parent.dentry->inode().Create(place.name, node));
+  Inode& parent = place.parent.dentry->inode();
+  Ref<Inode> made = TRY(WithRoom([&] { return parent.Create(place.name, node); }));
   TRY(Remember(place.parent.dentry, place.name, std::move(made)));
   notify::OnEntry(place.parent.dentry->inode(), place.name, IN_CREATE);
   return kOk;
@@ -93,7 +95,8 @@ Status Vfs::Symlink(const WalkContext& ctx, std::string_view target, std::string
   absl::WriterMutexLock lock(&DirectoryLock(*place.parent.dentry));
   TRY(CheckCreatable(ctx, place, false));
   const NewNode node = TRY(MakeNode(ctx, place.parent, S_IFLNK | 0777));
-  Ref<Inode> made = TRY(place.parent.dentry->inode().Symlink(place.name, target, node));
+  Inode& parent = place.parent.dentry->inode();
+  Ref<Inode> made = TRY(WithRoom([&] { return parent.Symlink(place.name, target, node); }));
   TRY(Remember(place.parent.dentry, place.name, std::move(made)));
   notify::OnEntry(place.parent.dentry->inode(), place.name, IN_CREATE);
   return kOk;

@@ -102,7 +102,8 @@ Result<Ref<File>> Vfs::OpenCreating(const WalkContext& ctx, std::string_view pat
         TRY(CheckCreatable(ctx, place, false));
         const uint32_t bits = request.mode & 07777 & ~ctx.umask;
         const NewNode node = TRY(MakeNode(ctx, place.parent, S_IFREG | bits));
-        Ref<Inode> made = TRY(place.parent.dentry->inode().Create(place.name, node));
+        Inode& parent = place.parent.dentry->inode();
+        Ref<Inode> made = TRY(WithRoom([&] { return parent.Create(place.name, node); }));
         found.dentry = TRY(Remember(place.parent.dentry, place.name, std::move(made)));
         notify::OnEntry(place.parent.dentry->inode(), place.name, IN_CREATE);
         return OpenFound(ctx, found, flags, true);

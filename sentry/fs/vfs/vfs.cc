@@ -71,7 +71,7 @@ Result<Ref<Dentry>> Vfs::Lookup(const Ref<Dentry>& directory, std::string_view n
 
 Result<Ref<Dentry>> Vfs::LookupLocked(const Ref<Dentry>& directory, std::string_view name) {
   if (Ref<Dentry> cached = FindCached(*directory, name)) return cached;
-  Result<Ref<Inode>> found = directory->inode().Lookup(name);
+  Result<Ref<Inode>> found = WithRoom([&] { return directory->inode().Lookup(name); });
   if (!found.ok() && found.error() != Errno(ENOENT)) return found.error();
   return Remember(directory, name, *std::move(found));
 }
@@ -142,6 +142,13 @@ void Vfs::ShrinkCaches() {
     // Twice around at most: the first round clears the marks of use.
     names_->Shrink(SIZE_MAX, 2 * names_->size(), evicted);
   } while (!evicted.empty());
+}
+
+bool Vfs::ReleaseNames() {
+  std::vector<Ref<Dentry>> evicted;  // Released without the lock.
+  absl::WriterMutexLock lock(&internal::tree_mu);
+  names_->Shrink(names_->size() / 4 + 64, 2 * names_->size(), evicted);
+  return !evicted.empty();
 }
 
 size_t Vfs::cached_names() const {
