@@ -6,9 +6,11 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "runsc/flags.h"
 #include "runsc/help.h"
 
@@ -47,20 +49,45 @@ absl::Status SetNetwork(Config& config, const std::string& name) {
   return absl::OkStatus();
 }
 
-// The words of runsc's --overlay2: none, or {root,all}:{memory,self,dir=PATH}.
+// A number of bytes as mount(8) has it: 64m, 1g.
+bool ParseSize(absl::string_view text, uint64_t& size) {
+  int shift = 0;
+  if (absl::ConsumeSuffix(&text, "k")) shift = 10;
+  if (shift == 0 && absl::ConsumeSuffix(&text, "m")) shift = 20;
+  if (shift == 0 && absl::ConsumeSuffix(&text, "g")) shift = 30;
+  if (!absl::SimpleAtoi(text, &size) || size == 0 || size > (uint64_t{1} << 62) >> shift)
+    return false;
+  size <<= shift;
+  return true;
+}
+
+// The words of runsc's --overlay2: none, or {root,all}:{memory,self,dir=PATH}[,size=BYTES].
 absl::Status SetOverlay(Config& config, const std::string& spec) {
-  const std::pair<std::string, std::string> parts = absl::StrSplit(spec, absl::MaxSplits(':', 1));
-  const std::string& medium = parts.second;
+  constexpr char kWanted[] = " is not none or {root,all}:{memory,self,dir=PATH}[,size=BYTES]";
   config.oci.overlay_given = true;
-  if (spec == "none") {
-    config.overlay = OverlayKind::kNone;
-  } else if (spec == "root:memory") {
+  config.overlay_all = false;
+  config.overlay_size = 0;
+  config.overlay = OverlayKind::kNone;
+  if (spec == "none") return absl::OkStatus();
+  absl::string_view rest = spec;
+  config.overlay_all = absl::ConsumePrefix(&rest, "all:");
+  if (!config.overlay_all && !absl::ConsumePrefix(&rest, "root:")) return Bad(spec, kWanted);
+  const size_t comma = rest.rfind(",size=");
+  if (comma != rest.npos) {
+    if (!ParseSize(absl::AsciiStrToLower(rest.substr(comma + 6)), config.overlay_size)) {
+      return Bad(spec, kWanted);
+    }
+    rest = rest.substr(0, comma);
+  }
+  if (rest == "memory") {
     config.overlay = OverlayKind::kMemory;
-  } else if ((parts.first == "root" || parts.first == "all") &&
-             (medium == "memory" || medium == "self" || medium.starts_with("dir="))) {
-    return Bad(spec, " is not there yet; there are root:memory and none");
+  } else if (rest == "self") {
+    config.overlay = OverlayKind::kSelf;
+  } else if (absl::ConsumePrefix(&rest, "dir=/")) {
+    config.overlay = OverlayKind::kDirectory;
+    config.overlay_directory = absl::StrCat("/", rest);
   } else {
-    return Bad(spec, " is not one of root:memory, none");
+    return Bad(spec, kWanted);
   }
   return absl::OkStatus();
 }
@@ -160,7 +187,9 @@ absl::Status SetSwitch(Config& config, const std::string& value) {
 constexpr Flag kGlobalFlags[] = {
     {"platform", "NAME", "systrap, or ptrace [systrap]", SetPlatform},
     {"network", "KIND", "none, or host: the caller's [none]", SetNetwork},
-    {"overlay2", "SPEC", "root:memory, or none: writes reach the host [do: root:memory, OCI: none]",
+    {"overlay2", "SPEC",
+     "{root,all}:{memory,self,dir=PATH}[,size=BYTES], or none: writes reach the host "
+     "[do: root:memory, OCI: none]",
      SetOverlay},
     {"strace", nullptr, "log system calls with arguments and results", SetSwitch<&Config::strace>},
     {"no-syscall-patching", nullptr, "leave the program's call sites as they are (slower)",

@@ -21,10 +21,13 @@ inline constexpr int kExitNotExecutable = 126;
 inline constexpr int kExitNotFound = 127;
 
 enum class PlatformKind : uint8_t { kSystrap, kPtrace };
-// kNone: a loopback interface of the sandbox's own. kHost: the network namespace that the front-end is
-// in when it launches the sandbox (a container's is entered before); a network gofer makes the sockets.
+// kNone: a loopback interface of the sandbox's own. kHost: the network namespace that the front-end
+// is in when it launches the sandbox (a container's is entered before); a network gofer makes the
+// sockets.
 enum class NetworkKind : uint8_t { kNone, kHost };
-enum class OverlayKind : uint8_t { kNone, kMemory };
+// Where what is written to an overlay lies: in memory, in unnamed files of the tree that it covers,
+// or in such files of another directory of the host.
+enum class OverlayKind : uint8_t { kNone, kMemory, kSelf, kDirectory };
 enum class LogFormat : uint8_t { kText, kJson };
 
 struct Volume {
@@ -74,6 +77,9 @@ struct Config {
   PlatformKind platform = PlatformKind::kSystrap;
   NetworkKind network = NetworkKind::kNone;
   OverlayKind overlay = OverlayKind::kMemory;
+  bool overlay_all = false;        // Over volumes and bind mounts as well.
+  std::string overlay_directory;   // Of kDirectory; absolute.
+  uint64_t overlay_size = 0;       // Bytes in each overlay; 0: as tmpfs has it.
   std::string root = "/";          // Absolute once the front-end has checked it.
   std::optional<std::string> cwd;  // The caller's when absent.
   std::string caller_cwd;          // Of the front-end; empty if it has none.
@@ -98,6 +104,9 @@ struct Config {
   // Of a container; nullptr for `do`. Its root, hostname and mounts count, not the ones above.
   const oci::Container* container = nullptr;
 };
+
+// Whether the root is covered by an overlay.
+inline bool HasOverlay(const Config& config) { return config.overlay != OverlayKind::kNone; }
 
 }  // namespace runsc
 

@@ -5,12 +5,14 @@
 #include <unistd.h>
 
 #include <cstring>
+#include <optional>
 #include <string_view>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "runsc/oci/container.h"
 #include "sentry/fs/dev/devices.h"
 #include "sentry/fs/goferfs/goferfs.h"
 #include "sentry/fs/overlay/overlay.h"
@@ -85,11 +87,34 @@ absl::Status JoinFresh(sentry::Kernel& kernel, const WalkContext& ctx, sentry::D
   return absl::OkStatus();
 }
 
+// The export in which the overlay over export `index` has its data (OpenFilestores in
+// gofer_main.cc).
+std::optional<uint32_t> FilestoreOf(const Config& config, uint32_t index, size_t trees) {
+  if (config.overlay == OverlayKind::kDirectory) return static_cast<uint32_t>(trees + 1);
+  if (config.overlay == OverlayKind::kSelf) return static_cast<uint32_t>(trees + 1 + index);
+  return std::nullopt;
+}
+
+// A file as a whole has no directory that could take a filestore.
+Result<Ref<Inode>> NewUpper(sentry::GoferClient& files, const Config& config,
+                            std::optional<uint32_t> filestore) {
+  sentry::TmpfsOptions options{.size = config.overlay_size, .mode = 0755};
+  if (filestore) {
+    // Fails at once, and not at the first write.
+    TRY(files.NewUnnamed(*filestore));
+    options.new_store = [&files, index = *filestore] { return files.NewUnnamed(index); };
+    // The host's own limit, unless there is one of ours.
+    if (options.size == 0) options.size = uint64_t{1} << 62;
+  }
+  return Tmpfs::Create(options);
+}
+
 absl::Status JoinVolume(Vfs& vfs, const WalkContext& ctx, sentry::GoferClient& files,
-                        uint32_t export_index, const Volume& volume) {
+                        uint32_t export_index, const Config& config) {
+  const Volume& volume = config.volumes[export_index - 1];
   const std::string what = absl::StrCat("--volume: ", volume.destination);
-  const auto root = GoferFs::Create(files, export_index, {.shared = true});
-  if (!root.ok()) return Failed(what, root.error());
+  const auto root = OpenTree(files, config, export_index, config.volumes.size());
+  if (!root.ok()) return absl::InternalError(absl::StrCat("--volume: ", root.status().message()));
   const Result<sentry::Attributes> attributes = (*root)->GetAttributes();
   if (!attributes.ok()) return Failed(what, attributes.error());
   const Result<Path> at = MountPoint(vfs, ctx, volume.destination, S_ISDIR(attributes->mode));
@@ -121,15 +146,34 @@ Result<Path> MountPoint(Vfs& vfs, const WalkContext& ctx, const std::string& pat
   return vfs.Walk(ctx, path, {});
 }
 
-absl::StatusOr<Path> MountRootTree(Vfs& vfs, sentry::GoferClient& files, const Config& config) {
-  const bool overlay = config.overlay == OverlayKind::kMemory;
+absl::StatusOr<Ref<Inode>> OpenTree(sentry::GoferClient& files, const Config& config,
+                                    uint32_t index, size_t trees) {
+  const bool overlay = HasOverlay(config) && (index == 0 || config.overlay_all);
+  const std::string what = index == 0 ? config.root : absl::StrCat("export ", index);
   // Under an overlay nobody is to see changes from outside; without one, changes go both ways.
-  const auto lower = GoferFs::Create(files, 0, {.shared = !overlay});
-  if (!lower.ok()) return Failed(config.root, lower.error());
-  if (!overlay) return vfs.MountRoot(*lower, "hostfs", config.root, 0);
-  const auto both = sentry::Overlay::Create(*lower, Tmpfs::Create({.mode = 0755}));
-  if (!both.ok()) return Failed(config.root, both.error());
-  return vfs.MountRoot(*both, "overlay", "overlay", 0);
+  const auto lower = GoferFs::Create(files, index, {.shared = !overlay});
+  if (!lower.ok()) return Failed(what, lower.error());
+  if (!overlay) return *lower;
+  const Result<sentry::Attributes> attributes = (*lower)->GetAttributes();
+  if (!attributes.ok()) return Failed(what, attributes.error());
+  std::optional<uint32_t> filestore;
+  if (S_ISDIR(attributes->mode) || config.overlay == OverlayKind::kDirectory) {
+    filestore = FilestoreOf(config, index, trees);
+  }
+  const auto upper = NewUpper(files, config, filestore);
+  if (!upper.ok()) return Failed(absl::StrCat("--overlay2: ", what), upper.error());
+  const auto both = sentry::Overlay::Create(*lower, *upper);
+  if (!both.ok()) return Failed(what, both.error());
+  return *both;
+}
+
+absl::StatusOr<Path> MountRootTree(Vfs& vfs, sentry::GoferClient& files, const Config& config) {
+  const size_t trees =
+      config.container != nullptr ? config.container->host_trees.size() : config.volumes.size();
+  absl::StatusOr<Ref<Inode>> root = OpenTree(files, config, 0, trees);
+  if (!root.ok()) return root.status();
+  const bool overlay = HasOverlay(config);
+  return vfs.MountRoot(*root, overlay ? "overlay" : "hostfs", overlay ? "overlay" : config.root, 0);
 }
 
 WalkContext SetUpContext(const Path& root) {
@@ -148,7 +192,7 @@ absl::StatusOr<Path> BuildTree(sentry::Kernel& kernel, sentry::GoferClient& file
   const WalkContext ctx = SetUpContext(*root);
   if (absl::Status s = JoinFresh(kernel, ctx, *terminals); !s.ok()) return s;
   for (size_t i = 0; i < config.volumes.size(); ++i) {
-    absl::Status s = JoinVolume(vfs, ctx, files, static_cast<uint32_t>(i + 1), config.volumes[i]);
+    absl::Status s = JoinVolume(vfs, ctx, files, static_cast<uint32_t>(i + 1), config);
     if (!s.ok()) return s;
   }
   return root;

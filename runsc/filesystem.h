@@ -21,6 +21,10 @@ absl::StatusOr<sentry::Path> BuildTree(sentry::Kernel& kernel, sentry::GoferClie
                                        const Config& config);
 
 // The same without what is mounted on it: for `config.root` alone.
+// Export `index` of the gofer as a tree: below an overlay where --overlay2 has one for it, whose
+// data are in memory or in a filestore. `trees`: exports besides the root.
+absl::StatusOr<Ref<sentry::Inode>> OpenTree(sentry::GoferClient& files, const Config& config,
+                                            uint32_t index, size_t trees);
 absl::StatusOr<sentry::Path> MountRootTree(sentry::Vfs& vfs, sentry::GoferClient& files,
                                            const Config& config);
 // The place to mount a directory or a file at, made with those above it if it is missing.

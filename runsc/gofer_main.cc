@@ -75,17 +75,37 @@ absl::Status HideHostDirectories(const std::string& root, const UniqueFd& proc_s
   return absl::OkStatus();
 }
 
+// The filestores that overlays keep data in, as FilestoreOf numbers them, behind all other exports.
+absl::Status OpenFilestores(const Config& config, const std::vector<std::string>& trees,
+                            gofer::ServerConfig& server) {
+  std::vector<std::string> directories;
+  if (config.overlay == OverlayKind::kDirectory) directories = {config.overlay_directory};
+  if (config.overlay == OverlayKind::kSelf) directories = trees;
+  if (config.overlay == OverlayKind::kSelf && !config.overlay_all) directories.resize(1);
+  for (const std::string& directory : directories) {
+    absl::StatusOr<UniqueFd> tree = OpenExport(directory, true);
+    if (!tree.ok())
+      return absl::Status(tree.status().code(),
+                          absl::StrCat("--overlay2: ", tree.status().message()));
+    server.exports.push_back({*std::move(tree), true, true});
+  }
+  return absl::OkStatus();
+}
+
 // A container's root has nothing to hide: what is not the image's is mounted over it inside.
 absl::Status OpenContainer(const Config& config, gofer::ServerConfig& server) {
-  const bool writable = config.overlay == OverlayKind::kNone;
-  std::vector<oci::HostTree> trees = {{config.container->rootfs, writable}};
+  std::vector<oci::HostTree> trees = {{config.container->rootfs, !HasOverlay(config)}};
   const auto& others = config.container->host_trees;
   trees.insert(trees.end(), others.begin(), others.end());
+  std::vector<std::string> sources;
   for (const oci::HostTree& tree : trees) {
-    absl::StatusOr<UniqueFd> opened = OpenExport(tree.source, tree.writable);
+    const bool writable = tree.writable && !config.overlay_all;
+    absl::StatusOr<UniqueFd> opened = OpenExport(tree.source, writable);
     if (!opened.ok()) return opened.status();
-    server.exports.push_back({*std::move(opened), tree.writable});
+    server.exports.push_back({*std::move(opened), writable});
+    sources.push_back(tree.source);
   }
+  if (absl::Status s = OpenFilestores(config, sources, server); !s.ok()) return s;
   if (absl::Status s = MountEmpty(kEmpty); !s.ok()) return s;
   return PivotTo(kEmpty);
 }
@@ -96,12 +116,16 @@ absl::Status OpenExports(const Config& config, gofer::ServerConfig& server) {
   if (!server.proc_self_fd.valid()) return HostError("/proc/self/fd");
   if (config.container != nullptr) return OpenContainer(config, server);
   server.exports.resize(1);
+  std::vector<std::string> sources = {config.root};
   for (const Volume& volume : config.volumes) {
-    absl::StatusOr<UniqueFd> tree = OpenExport(volume.source, !volume.read_only);
+    const bool writes = !volume.read_only && !config.overlay_all;
+    absl::StatusOr<UniqueFd> tree = OpenExport(volume.source, writes);
     if (!tree.ok()) return tree.status();
-    server.exports.push_back({*std::move(tree), !volume.read_only});
+    server.exports.push_back({*std::move(tree), writes});
+    sources.push_back(volume.source);
   }
-  const bool writable = config.overlay == OverlayKind::kNone;
+  if (absl::Status s = OpenFilestores(config, sources, server); !s.ok()) return s;
+  const bool writable = !HasOverlay(config);
   if (absl::Status s = MountEmpty(kEmpty); !s.ok()) return s;
   if (absl::Status s = HideHostDirectories(config.root, server.proc_self_fd); !s.ok()) return s;
   absl::StatusOr<UniqueFd> tree = OpenExport(config.root, writable);

@@ -76,8 +76,10 @@ enum class Op : uint32_t {
   kRemoveXattr,
   // payload: count * NodeId.
   kForget,
+  // node (the root of a filestore) -> a new file without a name, open for both, on the socket.
+  kNewUnnamed,
 };
-inline constexpr uint32_t kOpCount = static_cast<uint32_t>(Op::kForget) + 1;
+inline constexpr uint32_t kOpCount = static_cast<uint32_t>(Op::kNewUnnamed) + 1;
 
 struct Time {
   int64_t seconds = 0;

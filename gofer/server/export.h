@@ -10,6 +10,8 @@ namespace gofer {
 struct Export {
   UniqueFd root;  // Opened with O_PATH.
   bool writable = false;
+  // A directory that takes files without names and shows nothing of itself.
+  bool filestore = false;
 };
 
 }  // namespace gofer

@@ -50,6 +50,7 @@ const FileService::Row FileService::kRows[kOpCount] = {
     {&FileService::SetXattr, Access::kWrite, 1, 1},
     {&FileService::RemoveXattr, Access::kWrite, 1, 1},
     {&FileService::ForgetMany},
+    {&FileService::NewUnnamed},
 };
 
 Status FileService::Init(std::vector<Export> exports, uint32_t node_limit) {
@@ -59,6 +60,7 @@ Status FileService::Init(std::vector<Export> exports, uint32_t node_limit) {
     const auto index = static_cast<uint16_t>(writable_.size());
     TRY(nodes_.Add(std::move(tree.root), index, attr.mode & S_IFMT));
     writable_.push_back(tree.writable);
+    filestore_.push_back(tree.filestore);
   }
   nodes_.PinAll();
   return kOk;
@@ -88,6 +90,8 @@ Status FileService::Dispatch(const Request& request, std::span<char> in, std::sp
   op.node = TRY(nodes_.Get(request.node));
   // A stream is only good for reading on.
   if (op.node->type == kStream && request.op != Op::kReadDir) return Errno(EBADF);
+  // Of a filestore the sentry gets new files and nothing else.
+  if (IsFilestore(*op.node) != (request.op == Op::kNewUnnamed)) return Errno(EPERM);
   if (row.in_directory && !S_ISDIR(op.node->type)) return Errno(ENOTDIR);
   TRY(ParseNames(row, in, op));
   if (row.access == Access::kWrite && !Writable(*op.node)) return Errno(EROFS);
@@ -201,6 +205,11 @@ Status FileService::ListXattr(Operation& op) {
       listxattr(FdPath(op.node->fd).c_str(), reinterpret_cast<char*>(op.out.data()), op.out.size());
   if (size < 0) return Errno::Last();
   op.response.payload_size = static_cast<uint32_t>(size);
+  return kOk;
+}
+
+Status FileService::NewUnnamed(Operation& op) {
+  op.fd = TRY(CreateUnnamed(op.node->fd));
   return kOk;
 }
 

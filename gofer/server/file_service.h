@@ -58,6 +58,7 @@ class FileService {
                   Response& response, UniqueFd& fd);
   static Status ParseNames(const Row& row, std::span<char> in, Operation& op);
   bool Writable(const Node& node) const { return writable_[node.export_index]; }
+  bool IsFilestore(const Node& node) const { return filestore_[node.export_index]; }
   // The directory `node2` of an operation on two nodes: both in one writable export.
   Result<Node*> SecondDirectory(const Operation& op) const;
   // Adds a node for the file `name` in the operation's directory.
@@ -76,6 +77,7 @@ class FileService {
   Status GetXattr(Operation& op);
   Status ListXattr(Operation& op);
   Status ForgetMany(Operation& op);
+  Status NewUnnamed(Operation& op);
   // read_dir.cc
   Status ReadDir(Operation& op);
   Status FinishReadDir(Operation& op, UniqueFd opened, uint64_t position, bool at_end);
@@ -91,7 +93,8 @@ class FileService {
   Status SetXattr(Operation& op);
   Status RemoveXattr(Operation& op);
 
-  std::vector<bool> writable_;  // By export.
+  std::vector<bool> writable_;   // By export.
+  std::vector<bool> filestore_;  // Likewise.
   NodeTable nodes_;
 };
 

@@ -6,6 +6,9 @@
 #include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <string>
 
 namespace gofer {
 
@@ -58,6 +61,23 @@ Result<UniqueFd> OpenPath(int directory, const char* name) {
 Result<UniqueFd> CreateExclusive(int directory, const char* name, int flags, uint32_t mode) {
   const auto all = static_cast<uint32_t>(flags | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC);
   return OpenBeneath(directory, name, {.flags = all, .mode = mode, .resolve = kResolve});
+}
+
+Result<UniqueFd> CreateUnnamed(int directory) {
+  // Everybody may open it again who has a descriptor of it: mappings for reading only need that.
+  constexpr uint32_t kMode = 0666;
+  constexpr auto kFlags = static_cast<uint32_t>(O_TMPFILE | O_RDWR | O_EXCL | O_CLOEXEC);
+  Result<UniqueFd> fd =
+      OpenBeneath(directory, ".", {.flags = kFlags, .mode = kMode, .resolve = kResolve});
+  if (fd.ok() || (fd.error() != Errno(EOPNOTSUPP) && fd.error() != Errno(EISDIR))) return fd;
+  static uint64_t next = 0;  // The server has one thread.
+  for (int i = 0; i < 1000; ++i) {
+    const std::string name = ".sandbox.filestore." + std::to_string(next++);
+    fd = CreateExclusive(directory, name.c_str(), O_RDWR, kMode);
+    if (fd.ok()) unlinkat(directory, name.c_str(), 0);
+    if (fd.ok() || fd.error() != Errno(EEXIST)) break;
+  }
+  return fd;
 }
 
 Result<UniqueFd> Reopen(int path_fd, int flags) {

@@ -27,6 +27,9 @@ class FdPath {
 // Requires: `name` is a single component.
 Result<UniqueFd> OpenPath(int directory, const char* name);
 // A new regular file. Requires: `name` is a single component.
+// A new file of `directory` without a name (O_TMPFILE), open for reading and writing. Where the
+// filesystem has no such files (EOPNOTSUPP, EISDIR) it has a name for a moment.
+Result<UniqueFd> CreateUnnamed(int directory);
 Result<UniqueFd> CreateExclusive(int directory, const char* name, int flags, uint32_t mode);
 // Opens the file behind an O_PATH descriptor. Must not be a symlink.
 Result<UniqueFd> Reopen(int path_fd, int flags);

@@ -125,8 +125,11 @@ class TreeBuilder {
   }
 
   absl::StatusOr<Ref<Inode>> HostTreeOf(const spec::Mount& mount, uint32_t number) {
-    const std::string what = absl::StrCat("mounts: ", mount.destination);
-    return Took(what, sentry::GoferFs::Create(files_, number, {.shared = true}));
+    absl::StatusOr<Ref<Inode>> tree =
+        OpenTree(files_, config_, number, container_.host_trees.size());
+    if (tree.ok()) return tree;
+    return absl::InternalError(
+        absl::StrCat("mounts: ", mount.destination, ": ", tree.status().message()));
   }
 
   absl::Status Join(const spec::Mount& mount, size_t index) {

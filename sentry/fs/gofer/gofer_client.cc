@@ -216,6 +216,12 @@ Result<GoferClient::CreatedFile> GoferClient::CreateFile(NodeId parent, std::str
   return created;
 }
 
+Result<UniqueFd> GoferClient::NewUnnamed(uint32_t index) {
+  Call call(*this, Op::kNewUnnamed, gofer::RootNode(index));
+  TRY(call.Run());
+  return call.TakeFd();
+}
+
 Result<GoferClient::WalkedNode> GoferClient::Mkdir(NodeId parent, std::string_view name,
                                                    const NewFile& file) {
   Call call(*this, Op::kMkdir, parent);

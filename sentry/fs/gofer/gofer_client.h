@@ -133,6 +133,9 @@ class GoferClient {
   Status SetXattr(NodeId node, std::string_view name, std::string_view value, int flags);
   Status RemoveXattr(NodeId node, std::string_view name);
 
+  // A file without a name in the filestore that export `index` is.
+  Result<UniqueFd> NewUnnamed(uint32_t index);
+
   // Never blocks and never fails: ids travel with later requests.
   void Forget(NodeId node);
 

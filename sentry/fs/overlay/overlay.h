@@ -10,9 +10,9 @@ namespace sentry {
 
 class Overlay {
  public:
-  // The root of a view of `lower`, a directory in which nothing changes. Changes are kept in
-  // memory, new data in unnamed files of `upper` (Inode::CreateUnnamed; a Tmpfs). Fails as reading
-  // the attributes of `lower` does.
+  // The root of a view of `lower`, in which nothing changes: a directory, or a single file. Changes
+  // are kept in memory, new data in unnamed files of `upper` (Inode::CreateUnnamed; a Tmpfs). Fails
+  // as reading the attributes of `lower` does.
   static Result<Ref<Inode>> Create(Ref<Inode> lower, Ref<Inode> upper);
 };
 

@@ -36,7 +36,6 @@ Ref<OverlayInode> MakeInode(Ref<OverlayTree> tree, Ref<Inode> lower, Ref<Inode> 
 
 Result<Ref<Inode>> Overlay::Create(Ref<Inode> lower, Ref<Inode> upper) {
   const Attributes attributes = TRY(lower->GetAttributes());
-  if (!S_ISDIR(attributes.mode)) return Errno(ENOTDIR);
   const Ref<OverlayTree> tree = MakeRef<OverlayTree>(std::move(upper), attributes.dev);
   Ref<OverlayInode> root = TRY(tree->ForLower(std::move(lower)));
   tree->set_root(*root);

@@ -136,9 +136,7 @@ Result<size_t> FileData::StoreLocked(std::span<const std::byte> bytes, uint64_t 
 
 Status FileData::MoveToMemfdLocked() {
   if (memfd_.valid()) return kOk;
-  UniqueFd memfd(memfd_create("tmpfs", MFD_CLOEXEC));
-  // No descriptors left: as good as no memory left.
-  if (!memfd.valid()) return Errno(errno == EMFILE || errno == ENFILE ? ENOSPC : errno);
+  UniqueFd memfd = TRY(fs_.NewStore());
   if (!small_.empty() &&
       pwrite(memfd.get(), small_.data(), small_.size(), 0) != static_cast<ssize_t>(small_.size())) {
     return Errno(ENOSPC);

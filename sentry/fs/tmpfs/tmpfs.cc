@@ -60,6 +60,21 @@ Status Tmpfs::TakeInode() {
   return Errno(ENOSPC);
 }
 
+Result<UniqueFd> Tmpfs::NewStore() const {
+  Errno error(0);
+  if (options_.new_store) {
+    Result<UniqueFd> store = options_.new_store();
+    if (store.ok()) return store;
+    error = store.error();
+  } else {
+    UniqueFd store(memfd_create("tmpfs", MFD_CLOEXEC));
+    if (store.valid()) return store;
+    error = Errno::Last();
+  }
+  // No descriptors left is as good as no room left.
+  return error == Errno(EMFILE) || error == Errno(ENFILE) ? Errno(ENOSPC) : error;
+}
+
 Status Tmpfs::Charge(uint64_t before, uint64_t after) {
   if (after <= before) {
     bytes_used_.fetch_sub(before - after, std::memory_order_relaxed);

@@ -4,11 +4,13 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 
 #include "base/ref.h"
 #include "base/result.h"
+#include "base/unique_fd.h"
 #include "sentry/fs/file.h"
 #include "sentry/fs/inode.h"
 
@@ -20,6 +22,8 @@ struct TmpfsOptions {
   uint32_t mode = 01777;
   uint32_t uid = 0;
   uint32_t gid = 0;
+  // Makes the files that data lie in; memfds when empty. Called with a file's lock held.
+  std::function<Result<UniqueFd>()> new_store = {};
 };
 
 // What the inodes of one instance share; they hold it. Thread-safe.
@@ -41,6 +45,8 @@ class Tmpfs : public RefCounted {
   // Changes the charge of a file from `before` to `after` bytes, rounded up to pages by the caller.
   Status Charge(uint64_t before, uint64_t after);
 
+  // An empty host file for the data of one file. ENOSPC when there are no more descriptors.
+  Result<UniqueFd> NewStore() const;
   // What the limit leaves, in bytes.
   uint64_t FreeBytes() const {
     const uint64_t used = bytes_used_.load(std::memory_order_relaxed);
