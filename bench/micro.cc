@@ -4,7 +4,9 @@
 //
 //   bench_micro [PROGRAM] [--benchmark_…]    PROGRAM: what ForkExec starts, static at best
 #include <benchmark/benchmark.h>
+#include <dirent.h>
 #include <fcntl.h>
+#include <fts.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/epoll.h>
@@ -20,6 +22,8 @@
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
+#include <string>
 #include <vector>
 
 namespace {
@@ -124,6 +128,131 @@ void BM_OpenClose(benchmark::State& state) {
   }
 }
 
+void BM_OpenRead4KClose(benchmark::State& state) {
+  static char buffer[kPage];
+  for (auto _ : state) {
+    const int fd = open(g_self, O_RDONLY | O_CLOEXEC);
+    Need(fd >= 0 && read(fd, buffer, kPage) == kPage, g_self);
+    close(fd);
+  }
+}
+
+// A file of its own, where temporary ones are.
+class Scratch {
+ public:
+  Scratch() {
+    Need(mkdtemp(path_) != nullptr, path_);
+    name_ = std::string(path_) + "/f";
+  }
+  ~Scratch() {
+    unlink(name_.c_str());
+    rmdir(path_);
+  }
+  const char* name() const { return name_.c_str(); }
+  const char* directory() const { return path_; }
+
+ private:
+  char path_[32] = "/var/tmp/bench.XXXXXX";
+  std::string name_;
+};
+
+void BM_CreateWriteUnlink(benchmark::State& state) {
+  static char buffer[1000];
+  const Scratch scratch;
+  for (auto _ : state) {
+    const int fd = open(scratch.name(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    Need(fd >= 0 && write(fd, buffer, sizeof(buffer)) == sizeof(buffer), scratch.name());
+    close(fd);
+    Need(unlink(scratch.name()) == 0, "unlink");
+  }
+}
+
+constexpr size_t kLarge = 64 << 20;
+constexpr size_t kPiece = 128 << 10;
+
+// A file of kLarge bytes in the page cache.
+int LargeFile(const Scratch& scratch) {
+  static char piece[kPiece];
+  const int fd = open(scratch.name(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  for (size_t at = 0; at < kLarge; at += kPiece) {
+    Need(write(fd, piece, kPiece) == kPiece, scratch.name());
+  }
+  return fd;
+}
+
+void BM_SequentialWrite(benchmark::State& state) {
+  static char piece[kPiece];
+  const Scratch scratch;
+  const int fd = LargeFile(scratch);
+  off_t at = 0;
+  for (auto _ : state) {
+    Need(pwrite(fd, piece, kPiece, at) == kPiece, "pwrite");
+    at = (at + kPiece) % kLarge;
+  }
+  close(fd);
+}
+
+void BM_SequentialRead(benchmark::State& state) {
+  static char piece[kPiece];
+  const Scratch scratch;
+  const int fd = LargeFile(scratch);
+  off_t at = 0;
+  for (auto _ : state) {
+    Need(pread(fd, piece, kPiece, at) == kPiece, "pread");
+    at = (at + kPiece) % kLarge;
+  }
+  close(fd);
+}
+
+void BM_RandomPread4K(benchmark::State& state) {
+  static char buffer[kPage];
+  const Scratch scratch;
+  const int fd = LargeFile(scratch);
+  uint32_t random = 1;
+  for (auto _ : state) {
+    random = random * 1664525 + 1013904223;
+    const off_t at = static_cast<off_t>(random % (kLarge / kPage)) * kPage;
+    Need(pread(fd, buffer, kPage, at) == kPage, "pread");
+  }
+  close(fd);
+}
+
+// An item is an entry of a directory that was just made, with that many.
+void BM_Getdents(benchmark::State& state) {
+  const Scratch scratch;
+  const auto name = [&](int64_t i) { return scratch.name() + std::to_string(i); };
+  for (int64_t i = 0; i < state.range(0); ++i) {
+    Need(mknod(name(i).c_str(), S_IFREG | 0600, 0) == 0, "mknod");
+  }
+  int64_t entries = 0;
+  for (auto _ : state) {
+    DIR* const directory = opendir(scratch.directory());
+    Need(directory != nullptr, scratch.directory());
+    while (readdir(directory) != nullptr) ++entries;
+    closedir(directory);
+  }
+  state.SetItemsProcessed(entries);
+  for (int64_t i = 0; i < state.range(0); ++i) unlink(name(i).c_str());
+}
+
+// An item is a file of a tree that is listed and looked at as find(1) does it, from the second time
+// on.
+void BM_WalkWithStat(benchmark::State& state) {
+  int64_t files = 0;
+  const auto walk = [&files] {
+    char* const roots[] = {const_cast<char*>("/usr/include"),
+                           const_cast<char*>("/usr/lib/python3.11"), nullptr};
+    FTS* const tree = fts_open(roots, FTS_PHYSICAL, nullptr);
+    Need(tree != nullptr, "fts_open");
+    while (fts_read(tree) != nullptr) ++files;
+    fts_close(tree);
+  };
+  walk();
+  files = 0;
+  for (auto _ : state) walk();
+  state.SetItemsProcessed(files);
+}
+
 void BM_Stat(benchmark::State& state) {
   struct stat st;
   for (auto _ : state) Need(stat(g_self, &st) == 0, "stat");
@@ -148,7 +277,8 @@ void BM_PipePingPong(benchmark::State& state) {
   Wait(child);
 }
 
-// Ten descriptors that tell of something, among range(0) that do not: what is idle must cost nothing.
+// Ten descriptors that tell of something, among range(0) that do not: what is idle must cost
+// nothing.
 void BM_EpollTenActive(benchmark::State& state) {
   constexpr size_t kActive = 10;
   rlimit files;
@@ -226,7 +356,14 @@ BENCHMARK(BM_MmapTouchMunmap)->UseRealTime();
 BENCHMARK(BM_MprotectPair)->UseRealTime();
 BENCHMARK(BM_Pread4K)->UseRealTime();
 BENCHMARK(BM_OpenClose)->UseRealTime();
+BENCHMARK(BM_OpenRead4KClose)->UseRealTime();
 BENCHMARK(BM_Stat)->UseRealTime();
+BENCHMARK(BM_CreateWriteUnlink)->UseRealTime();
+BENCHMARK(BM_SequentialWrite)->UseRealTime();
+BENCHMARK(BM_SequentialRead)->UseRealTime();
+BENCHMARK(BM_RandomPread4K)->UseRealTime();
+BENCHMARK(BM_Getdents)->Arg(100)->Arg(100'000)->UseRealTime();
+BENCHMARK(BM_WalkWithStat)->UseRealTime();
 BENCHMARK(BM_PipePingPong)->UseRealTime();
 BENCHMARK(BM_EpollTenActive)->Arg(0)->Arg(10000)->UseRealTime();
 BENCHMARK(BM_SignalSelf)->UseRealTime();

@@ -17,7 +17,15 @@ BENCHMARKS = (
     ("MprotectPair", "mprotect, there and back"),
     ("Pread4K", "pread of 4 KiB, cached file"),
     ("OpenClose", "open + close"),
+    ("OpenRead4KClose", "open + read 4 KiB + close"),
     ("Stat", "stat"),
+    ("CreateWriteUnlink", "create + write 1,000 bytes + unlink"),
+    ("SequentialWrite", "write of 128 KiB, in sequence"),
+    ("SequentialRead", "read of 128 KiB, in sequence"),
+    ("RandomPread4K", "pread of 4 KiB at random, cached file"),
+    ("Getdents/100", "an entry of a directory with 100"),
+    ("Getdents/100000", "an entry of a directory with 100,000"),
+    ("WalkWithStat", "walk of a tree with stat, a file, warm"),
     ("PipePingPong", "pipe ping-pong, two processes"),
     ("EpollTenActive/0", "10 eventfd writes + epoll_wait, none idle"),
     ("EpollTenActive/10000", "the same among 10,000 idle descriptors"),
@@ -26,7 +34,8 @@ BENCHMARKS = (
     ("ForkExitWait", "fork + exit + wait"),
     ("ForkExecWait", "fork + exec (static) + wait"),
 )
-GOALS = {"FirstTouch": 1.05, "ForkExitWait": 2, "CpuLoop": 1}
+GOALS = {"FirstTouch": 1.05, "ForkExitWait": 2, "CpuLoop": 1, "OpenRead4KClose": 2.5, "Stat": 6, "CreateWriteUnlink": 1.5,
+         "SequentialWrite": 1.1, "SequentialRead": 1.1, "RandomPread4K": 2, "WalkWithStat": 2}
 
 
 class OneCpu:

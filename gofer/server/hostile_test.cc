@@ -5,8 +5,10 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -14,6 +16,7 @@
 #include <random>
 #include <set>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "gmock/gmock.h"
@@ -42,13 +45,22 @@ class World {
     fs::create_symlink("../outside/file", path_ + "/root/a/up");
     fs::create_directories(path_ + "/frozen/a");
     Fill(path_ + "/frozen/a/file", "frozen");
+    fs::create_directories(path_ + "/store");
     before_ = Snapshot();
   }
   ~World() { fs::remove_all(path_); }
 
   std::string root() const { return path_ + "/root"; }
   std::string frozen() const { return path_ + "/frozen"; }
-  void ExpectUntouched() const { EXPECT_EQ(Snapshot(), before_); }
+  std::string store() const { return path_ + "/store"; }
+  std::string outside() const { return path_ + "/outside"; }
+  void ExpectUntouched() const {
+    EXPECT_EQ(Snapshot(), before_);
+    EXPECT_TRUE(fs::is_empty(store()));
+  }
+
+  // What was changed on purpose.
+  void Remember() { before_ = Snapshot(); }
 
   // A descriptor that the gofer gave away.
   void ExpectInside(int fd) const {
@@ -188,6 +200,30 @@ class Attacker {
     if (known_.size() > 200) known_.erase(known_.begin(), known_.begin() + 50);
   }
 
+  void Mutate(Request& request, std::string& payload) {
+    auto* const bytes = reinterpret_cast<unsigned char*>(&request);
+    for (uint32_t i = 1 + Below(3); i > 0; --i) {
+      if (payload.empty() || OneIn(2)) {
+        bytes[Below(sizeof(request))] = static_cast<unsigned char>(OneIn(2) ? random_() : 0);
+      } else {
+        payload[Below(static_cast<uint32_t>(payload.size()))] = "/.\0a\xff"[Below(5)];
+      }
+    }
+    if (OneIn(3)) request.node = RandomNode();
+  }
+
+  // Of the walk that was answered in `slot`.
+  std::vector<NodeId> WalkedNodes(uint32_t slot) {
+    std::vector<NodeId> nodes;
+    const Response answer = response(slot);
+    for (uint32_t i = 0; answer.error == 0 && i < answer.count && i < kMaxWalk; ++i) {
+      WalkedNode node;
+      memcpy(&node, ring_->payloads[slot] + i * sizeof(node), sizeof(node));
+      nodes.push_back(node.id);
+    }
+    return nodes;
+  }
+
   void Garbage() {
     ring_->header.pending.store(static_cast<uint32_t>(random_()));
     ring_->header.server_state.store(static_cast<ServerState>(random_()));
@@ -241,7 +277,7 @@ class Attacker {
   }
 
   NodeId RandomNode() {
-    if (OneIn(3)) return RootNode(OneIn(8) ? Below(3) : 0);
+    if (OneIn(3)) return RootNode(OneIn(8) ? Below(4) : 0);
     if (OneIn(6)) return static_cast<NodeId>(random_());
     if (OneIn(6)) return MakeNodeId(Below(300), Below(4));
     return known_.empty() ? RootNode(0) : known_[Below(static_cast<uint32_t>(known_.size()))];
@@ -283,6 +319,168 @@ TEST(HostileSentry, RandomMessages) {
   EXPECT_GT(errors[0], 3000);
   EXPECT_GT(attacker.descriptors_, 20);
   for (int error : {EINVAL, EBADF, ESTALE, EROFS, ENOSYS}) EXPECT_GT(errors[error], 0) << error;
+}
+
+// Messages that a sentry could send, with some bytes changed: most get further than random ones.
+TEST(HostileSentry, MutatedMessages) {
+  World world;
+  TestServer server({{world.root(), true}, {world.frozen(), false}, {world.store(), true, true}});
+  for (uint64_t seed : {1, 2, 3}) {
+    Attacker attacker(server, world, seed);
+    std::vector<std::pair<Request, std::string>> sent;
+    for (int i = 0; i < 8'000; ++i) {
+      Request request;
+      std::string payload;
+      if (sent.empty() || attacker.OneIn(3)) {
+        request = attacker.RandomRequest();
+        payload = attacker.RandomPayload(request);
+      } else {
+        std::tie(request, payload) = sent[attacker.Below(static_cast<uint32_t>(sent.size()))];
+        attacker.Mutate(request, payload);
+      }
+      const uint32_t slot = attacker.Below(kSlotCount);
+      ASSERT_TRUE(attacker.Send(slot, request, payload)) << "seed " << seed << ", message " << i;
+      if (attacker.response(slot).error == 0) sent.emplace_back(request, payload);
+      if (sent.size() > 500) sent.erase(sent.begin(), sent.begin() + 100);
+      attacker.Remember(request, slot);
+    }
+    EXPECT_GT(attacker.descriptors_, 20);
+  }
+  world.ExpectUntouched();
+}
+
+TEST(HostileSentry, AFilestoreGivesFilesWithoutNamesAndNothingElse) {
+  World world;
+  TestServer server({{world.root(), true}, {world.store(), true, true}});
+  Attacker attacker(server, world, 1);
+  for (uint32_t op = 1; op < kOpCount; ++op) {
+    Request request{
+        .op = static_cast<Op>(op), .node = RootNode(1), .payload_size = 2, .name_count = 1};
+    if (request.op == Op::kForget) continue;
+    if (request.op == Op::kNewUnnamed) request.name_count = 0;
+    ASSERT_TRUE(attacker.Send(0, request, std::string("a\0", 2)));
+    EXPECT_EQ(attacker.response(0).error, request.op == Op::kNewUnnamed ? 0 : EPERM) << op;
+  }
+  EXPECT_EQ(attacker.descriptors_, 1);
+  ASSERT_TRUE(attacker.Send(0, {.op = Op::kNewUnnamed, .node = RootNode(0)}, ""));
+  EXPECT_EQ(attacker.response(0).error, EPERM);
+  // Neither as the target of what begins elsewhere.
+  const Request rename{.op = Op::kRename,
+                       .node = RootNode(0),
+                       .node2 = RootNode(1),
+                       .payload_size = 4,
+                       .name_count = 2};
+  ASSERT_TRUE(attacker.Send(0, rename, std::string("a\0b\0", 4)));
+  EXPECT_EQ(attacker.response(0).error, EXDEV);
+  world.ExpectUntouched();
+}
+
+// Swaps two names of the host until it is destroyed.
+class Swapper {
+ public:
+  Swapper(std::string one, std::string other)
+      : one_(std::move(one)), other_(std::move(other)), thread_([this] {
+          while (!stop_.load()) {
+            EXPECT_EQ(syscall(SYS_renameat2, AT_FDCWD, one_.c_str(), AT_FDCWD, other_.c_str(),
+                              RENAME_EXCHANGE),
+                      0);
+            swaps_.fetch_add(1);
+          }
+        }) {}
+  ~Swapper() {
+    stop_.store(true);
+    thread_.join();
+  }
+  int swaps() const { return swaps_.load(); }
+
+ private:
+  const std::string one_, other_;
+  std::atomic<bool> stop_{false};
+  std::atomic<int> swaps_{0};
+  std::thread thread_;
+};
+
+// Walks to a/b/file and opens it, makes and removes names in a/b: what a swapped name leads to must
+// never be outside.
+void WalkWhileSwapped(Attacker& attacker, const Swapper& swapper) {
+  for (int i = 0; i < 3000 || swapper.swaps() < 100; ++i) {
+    Request walk{.op = Op::kWalk, .node = RootNode(0), .payload_size = 9, .name_count = 3};
+    EXPECT_TRUE(attacker.Send(0, walk, std::string("a\0b\0file\0", 9)));
+    const std::vector<NodeId> nodes = attacker.WalkedNodes(0);
+    if (nodes.size() == 3) {
+      EXPECT_TRUE(attacker.Send(1, {.op = Op::kOpen, .flags = O_RDWR, .node = nodes[2]}, ""));
+    }
+    if (nodes.size() >= 2) {
+      Request create{.op = Op::kCreate,
+                     .flags = O_RDWR,
+                     .node = nodes[1],
+                     .mode = 0600,
+                     .payload_size = 5,
+                     .name_count = 1};
+      EXPECT_TRUE(attacker.Send(2, create, std::string("file\0", 5)));
+      Request unlink{.op = Op::kUnlink, .node = nodes[1], .payload_size = 5, .name_count = 1};
+      EXPECT_TRUE(attacker.Send(3, unlink, std::string("file\0", 5)));
+    }
+    for (NodeId node : nodes) {
+      Request forget{.op = Op::kGetAttr, .node = RootNode(0), .forget_count = 1};
+      forget.forgets[0] = node;
+      EXPECT_TRUE(attacker.Send(4, forget, ""));
+    }
+  }
+}
+
+TEST(PathRaces, ADirectorySwappedWithASymlink) {
+  World world;
+  fs::create_symlink(world.outside(), world.root() + "/a/link");
+  TestServer server({{world.root(), true}});
+  Attacker attacker(server, world, 1);
+  {
+    Swapper swapper(world.root() + "/a/b", world.root() + "/a/link");
+    WalkWhileSwapped(attacker, swapper);
+  }
+  world.ExpectUntouched();
+}
+
+TEST(PathRaces, AParentSwappedWithASymlink) {
+  World world;
+  fs::create_symlink("../outside", world.root() + "/link");
+  fs::create_directories(world.outside() + "/b");
+  std::ofstream(world.outside() + "/b/file") << "secret";
+  world.Remember();
+  TestServer server({{world.root(), true}});
+  Attacker attacker(server, world, 1);
+  {
+    Swapper swapper(world.root() + "/a", world.root() + "/link");
+    WalkWhileSwapped(attacker, swapper);
+  }
+  world.ExpectUntouched();
+}
+
+TEST(PathRaces, AFileSwappedWithASymlink) {
+  World world;
+  std::ofstream(world.root() + "/a/b/file") << "text";
+  fs::create_symlink(world.outside() + "/file", world.root() + "/a/b/link");
+  TestServer server({{world.root(), true}});
+  Attacker attacker(server, world, 1);
+  {
+    Swapper swapper(world.root() + "/a/b/file", world.root() + "/a/b/link");
+    for (int i = 0; i < 3000 || swapper.swaps() < 100; ++i) {
+      Request walk{.op = Op::kWalk, .node = RootNode(0), .payload_size = 9, .name_count = 3};
+      ASSERT_TRUE(attacker.Send(0, walk, std::string("a\0b\0file\0", 9)));
+      const std::vector<NodeId> nodes = attacker.WalkedNodes(0);
+      if (nodes.size() < 3) continue;
+      ASSERT_TRUE(attacker.Send(1, {.op = Op::kOpen, .flags = O_RDWR, .node = nodes[2]}, ""));
+      Request size{.op = Op::kSetAttr, .node = nodes[2], .valid = kSetMode | kSetSize};
+      ASSERT_TRUE(attacker.Send(2, size, ""));
+      for (NodeId node : nodes) {
+        Request forget{.op = Op::kGetAttr, .node = RootNode(0), .forget_count = 1};
+        forget.forgets[0] = node;
+        ASSERT_TRUE(attacker.Send(4, forget, ""));
+      }
+    }
+  }
+  EXPECT_GT(attacker.descriptors_, 0);
+  world.ExpectUntouched();
 }
 
 TEST(HostileSentry, NamesOutsideOfThePayloadAreRefused) {

@@ -26,7 +26,8 @@ TestServer::TestServer(std::vector<TestExport> exports) {
   for (const TestExport& tree : exports) {
     UniqueFd root(open(tree.path.c_str(), O_PATH | O_CLOEXEC));
     CHECK(root.valid());
-    config.exports.push_back({.root = std::move(root), .writable = tree.writable});
+    config.exports.push_back(
+        {.root = std::move(root), .writable = tree.writable, .filestore = tree.filestore});
   }
   thread_ = std::thread([config = std::move(config)]() mutable {
     // The test's working directory and umask are not this thread's to change.

@@ -14,6 +14,7 @@ namespace gofer {
 struct TestExport {
   std::string path;
   bool writable = true;
+  bool filestore = false;
 };
 
 // Serves from construction until both the client's socket is closed and the destructor runs.

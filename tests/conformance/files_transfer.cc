@@ -88,22 +88,6 @@ TEST_P(SpliceCall, IntoTheNullDevice) {
   EXPECT_THAT(read(pipe.read.get(), buffer, sizeof buffer), Returns(2));
 }
 
-TEST_P(SendfileCall, IntoTheNullDevice) {
-  UniqueFd null(open("/dev/null", O_WRONLY)), file = OpenTemp(0, std::string(200'000, 'x'));
-  EXPECT_THAT(sendfile(null.get(), file.get(), nullptr, 300'000), Returns(200'000));
-  EXPECT_THAT(lseek(file.get(), 0, SEEK_CUR), Returns(200'000));
-}
-
-TEST_P(SendfileCall, FillsAPipeAsFarAsThereIsRoom) {
-  UniqueFd file = OpenTemp(0, std::string(65536, 'x'));
-  Pipe pipe;
-  EXPECT_THAT(write(pipe.write.get(), "a", 1), Returns(1));
-  off64_t offset = 0;
-  const ssize_t moved = sendfile(pipe.write.get(), file.get(), &offset, 65536);
-  EXPECT_GE(moved, 15 * 4096);
-  EXPECT_EQ(offset, moved);
-}
-
 TEST_P(SpliceCall, NotOntoAppendingFiles) {
   UniqueFd fd = OpenTemp(O_APPEND, "x");
   Pipe pipe;
@@ -139,6 +123,22 @@ TEST(TeeCall, BadArguments) {
 }
 
 PLACE_SUITE(SendfileCall);
+TEST_P(SendfileCall, IntoTheNullDevice) {
+  UniqueFd null(open("/dev/null", O_WRONLY)), file = OpenTemp(0, std::string(200'000, 'x'));
+  EXPECT_THAT(sendfile(null.get(), file.get(), nullptr, 300'000), Returns(200'000));
+  EXPECT_THAT(lseek(file.get(), 0, SEEK_CUR), Returns(200'000));
+}
+
+TEST_P(SendfileCall, FillsAPipeAsFarAsThereIsRoom) {
+  UniqueFd file = OpenTemp(0, std::string(65536, 'x'));
+  Pipe pipe;
+  EXPECT_THAT(write(pipe.write.get(), "a", 1), Returns(1));
+  off64_t offset = 0;
+  const ssize_t moved = sendfile(pipe.write.get(), file.get(), &offset, 65536);
+  EXPECT_GE(moved, 15 * 4096);
+  EXPECT_EQ(offset, moved);
+}
+
 TEST_P(SendfileCall, PositionsAndOffsets) {
   UniqueFd in = OpenTemp(0, "0123456789"), out = OpenTemp();
   off_t offset = 6;

@@ -268,6 +268,27 @@ def annotations(runtime):
     want_equal(bundle.state().get("annotations", {}).get("org.x"), "y", "annotation")
 
 
+@case
+def annotation_overlay(runtime):
+    """What is written to the root and to bind mounts lies in unnamed files of the bundle, and ends with it."""
+    if not runtime.is_sandbox():
+        raise Skip("the sandbox's own annotation")
+    bundle = runtime.bundle(script="dd if=/dev/zero of=/new bs=1024 count=200 2>/dev/null; echo changed > /mnt/in; "
+                                   "cat /mnt/in; dd if=/dev/zero of=/big bs=1024 count=3000 2>&1 | grep -c 'No space'; "
+                                   "wc -c < /new")
+    shared = bundle.host_path("shared")
+    os.mkdir(shared)
+    bundle.host_path("shared/in", "here\n")
+    before = sorted(os.listdir(bundle.rootfs))
+    bundle.mount("/mnt", "bind", shared, "bind")
+    bundle.set("annotations", {"dev.sandbox.flag.overlay2": "all:self,size=2m"})
+    bundle.run().expect(out="changed\n1\n204800\n", status=0)
+    want_equal([name for name in sorted(os.listdir(bundle.rootfs)) if name not in before], [], "new names")
+    want_equal(os.listdir(shared), ["in"], "names of the bind mount")
+    with open(os.path.join(shared, "in")) as f:
+        want_equal(f.read(), "here\n", "the bind mount")
+
+
 def hook(bundle, name, text):
     path = bundle.host_path(name + ".sh", "#!/bin/sh\n" + text + "\n", 0o755)
     return {"path": path, "args": [name, "argument"], "env": [f"KIND={name}", "PATH=/bin:/usr/bin"]}

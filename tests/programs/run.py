@@ -5,7 +5,7 @@
 
 Names are regular expressions. One line for each failing case, with the difference; the last line
 is 'N passed, N failed'. The rows are in table.py, the command line in flags.py, death and
-ordinary users in life.py, files in files.py, networks in network.py, terminals in terminals.py, crowds in scale.py.
+ordinary users in life.py, files in files.py and overlays.py, networks in network.py, terminals in terminals.py, crowds in scale.py.
 """
 import argparse
 import os
@@ -22,6 +22,7 @@ import harness
 import host_network
 import life
 import network
+import overlays
 import scale
 import servers
 import table
@@ -85,7 +86,7 @@ def main():
     box = Sandbox(os.path.abspath(args.sandbox), args.platform) if args.sandbox else None
     cases = [(row[0], lambda row=row: run_program(box, row[1], row[2] if len(row) > 2 else {}))
              for row in PROGRAMS]
-    scripted = flags.CASES + files.CASES + life.CASES + host_network.CASES + terminals.CASES + scale.CASES
+    scripted = flags.CASES + files.CASES + overlays.CASES + life.CASES + host_network.CASES + terminals.CASES + scale.CASES
     cases += [(f.__name__, lambda f=f: f(box)) for f in scripted]
     if args.native_only:
         cases = [(row[0], lambda row=row: compare_native(row)) for row in PROGRAMS]
