@@ -24,15 +24,16 @@ struct Answer {
   int64_t value = 0;
 };
 
+constexpr uint16_t kSyscallCode = 0x050f;
+
 // Whether the thread was interrupted in a wait that the host executed. Puts it in front of the
 // instruction, where the host has left one without a timeout; one with a timeout it has ended with
 // EINTR, because a handler runs, the stub's.
 bool IsInterruptedWait(native::NativeAddressSpace& space, const Answer& last, Registers& regs) {
-  constexpr uint64_t kInstruction = 0x050f, kSyscallSize = 2;
   constexpr uint64_t kFutexWaitv = 449, kFutexWait = 455;
   uint16_t code = 0;
   if (regs.rax == SYS_futex || regs.rax == kFutexWaitv || regs.rax == kFutexWait) {
-    return space.ReadObject(regs.rip, code) && code == kInstruction;
+    return space.ReadObject(regs.rip, code) && code == kSyscallCode;
   }
   const uint64_t command = regs.rsi & static_cast<uint64_t>(FUTEX_CMD_MASK) & 0xffffffff;
   if (static_cast<int64_t>(regs.rax) != -EINTR || regs.r10 == 0 ||
@@ -40,7 +41,7 @@ bool IsInterruptedWait(native::NativeAddressSpace& space, const Answer& last, Re
       (last.ip == regs.rip && last.value == -EINTR)) {
     return false;
   }
-  if (!space.ReadObject(regs.rip - kSyscallSize, code) || code != kInstruction) return false;
+  if (!space.ReadObject(regs.rip - kSyscallSize, code) || code != kSyscallCode) return false;
   regs.rip -= kSyscallSize;
   regs.rax = SYS_futex;
   return true;
@@ -51,6 +52,16 @@ const Listener& ListenerOf(const HostThread& thread) { return thread.process->ch
 
 bool IsAlive(const HostThread& thread) {
   return !thread.ended && !thread.process->killed && !thread.process->reaped;
+}
+
+// What a signal leaves behind of an interrupted call with the number -1, which the host takes for
+// no call at all: a code that is meant for itself (ERESTARTSYS to ERESTART_RESTARTBLOCK).
+bool IsRestartCode(native::NativeAddressSpace& space, const Registers& regs) {
+  constexpr int64_t kFirst = -516, kLast = -512;
+  const auto value = static_cast<int64_t>(regs.rax);
+  uint16_t code = 0;
+  return value >= kFirst && value <= kLast && space.ReadObject(regs.rip - kSyscallSize, code) &&
+         code == kSyscallCode;
 }
 
 SyscallArgs ToArgs(const Registers& r) {
@@ -376,6 +387,9 @@ void Systrap::ServeEvent(HostThread& thread, std::optional<uint64_t> notificatio
       }
       thread.last_reply.valid = false;
       last_reply = {.ip = last.ip, .value = last.value};
+    }
+    if (IsRestartCode(*thread.process->space, context.regs)) {
+      context.regs.rax = static_cast<uint64_t>(-int64_t{ENOSYS});
     }
     restartable = IsInterruptedWait(*thread.process->space, last_reply, context.regs);
     verdict = thread.guest->OnInterrupt(context, restartable);

@@ -181,6 +181,7 @@ TEST_P(HotSites, EachNumberIsItself) {
     ASSERT_EQ(Do(511), -ENOSYS);
     ASSERT_EQ(Do(512), -ENOSYS);
     ASSERT_EQ(Do(100'000), -ENOSYS);
+    ASSERT_EQ(Do(-1), -ENOSYS);
   }
 }
 
