@@ -46,14 +46,17 @@ struct OciOptions {
   std::string root;  // Where state is kept; empty for the default.
   bool systemd_cgroup = false;
   std::optional<bool> rootless;  // By the user id when absent.
-  bool shared_root = true;       // --file-access: others may change the root at the same time.
-  bool overlay_given = false;    // --overlay2 was.
-  bool network_given = false;    // --network was.
+  // --file-access: whether others may change the root at the same time. When absent they may, where
+  // there is no overlay.
+  std::optional<bool> shared_root;
+  bool overlay_given = false;  // --overlay2 was.
+  bool network_given = false;  // --network was.
   // Of one command each.
   std::string bundle = ".";
   std::string pid_file;
   std::string console_socket;
   int preserve_fds = 0;
+  uint64_t open_fds = 0;  // Bit n: descriptor n was open when the program began, of the first 64.
   bool detach = false;
   bool keep = false;
   bool all = false;

@@ -9,9 +9,9 @@ namespace runsc {
 
 namespace {
 
-Status SendAll(int socket, const void* data, size_t size) {
+Status SendAll(int socket, const void* data, size_t size, int flags = 0) {
   for (;;) {
-    if (send(socket, data, size, MSG_NOSIGNAL) == static_cast<ssize_t>(size)) return kOk;
+    if (send(socket, data, size, MSG_NOSIGNAL | flags) == static_cast<ssize_t>(size)) return kOk;
     if (errno != EINTR) return Errno::Last();
   }
 }
@@ -45,7 +45,8 @@ void TakeFds(const msghdr& header, std::vector<UniqueFd>& fds) {
 
 }  // namespace
 
-Status SendWithFds(int socket, std::span<const std::byte> message, std::span<const int> fds) {
+Status SendWithFds(int socket, std::span<const std::byte> message, std::span<const int> fds,
+                   int flags) {
   if (fds.size() > kMaxCommandFds) return Errno(E2BIG);
   iovec data{.iov_base = const_cast<std::byte*>(message.data()), .iov_len = message.size()};
   AncillaryRoom room;
@@ -60,7 +61,7 @@ Status SendWithFds(int socket, std::span<const std::byte> message, std::span<con
     memcpy(CMSG_DATA(part), fds.data(), fds.size_bytes());
   }
   for (;;) {
-    if (sendmsg(socket, &header, MSG_NOSIGNAL) >= 0) return kOk;
+    if (sendmsg(socket, &header, MSG_NOSIGNAL | flags) >= 0) return kOk;
     if (errno != EINTR) return Errno::Last();
   }
 }
@@ -86,13 +87,17 @@ Status ReceiveWithFds(int socket, std::span<std::byte> message, std::vector<Uniq
 }
 
 Status SendCommand(int socket, const Command& command, std::span<const int> fds) {
-  if (fds.empty()) return SendAll(socket, &command, sizeof(command));
-  return SendWithFds(socket, std::as_bytes(std::span(&command, 1)), fds);
+  if (fds.empty()) return SendAll(socket, &command, sizeof(command), MSG_DONTWAIT);
+  return SendWithFds(socket, std::as_bytes(std::span(&command, 1)), fds, MSG_DONTWAIT);
 }
 
 Result<Command> ReceiveCommand(int socket, std::vector<UniqueFd>& fds) {
   Command command{};
-  TRY(ReceiveWithFds(socket, std::as_writable_bytes(std::span(&command, 1)), fds));
+  const Status received =
+      ReceiveWithFds(socket, std::as_writable_bytes(std::span(&command, 1)), fds);
+  if (!received.ok() && received.error() != Errno(EMSGSIZE)) return received.error();
+  // What has no room for all of them, or comes in another size, is no reason to end: it is refused.
+  if (!received.ok()) fds.clear();
   return command;
 }
 

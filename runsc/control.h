@@ -19,11 +19,14 @@ struct Command {
     kSignalForeground,  // The terminal sent `signal`: for the foreground process group.
     kSignalInit,        // Somebody sent `signal` to the front-end: for the first process.
     // Of containers only.
-    kStart,              // Let the first process run.
-    kSignalAll,          // `signal` for every process.
-    kExec,               // Another process, to be called `id`; with the descriptors kExec* below.
-    kSignalExec,         // `signal` for the process that exec called `id`.
-    kSignalExecTerminal  // Likewise for the foreground of the terminal that it began with.
+    kStart,               // Let the first process run.
+    kSignalAll,           // `signal` for every process.
+    kExec,                // Another process, to be called `id`; with the descriptors kExec* below.
+    kSignalExec,          // `signal` for the process that exec called `id`.
+    kSignalExecTerminal,  // Likewise for the foreground of the terminal that it began with.
+    kLimitTasks,          // `id`: how many tasks there may be; 0 for no limit.
+    kAddContainer,        // A container of the pod; with the descriptors of oci/pod.h.
+    kListProcesses,       // Answered with kListed `id`; with a memfd to write to, see there.
   };
   Kind kind;
   int32_t signal = 0;
@@ -45,6 +48,8 @@ struct Report {
     kExecStarted,  // The process `id` runs; `status`: its pid inside.
     kExecFailed,   // It could not be made; `message` says why.
     kExecExited,   // `status`: of wait(2).
+    kListed,  // In the memfd are the pids of the stubs but the first process's, as uint32_t, in
+              // the sentry's pid namespace. `status`: how many.
   };
   Kind kind;
   int32_t status = 0;
@@ -53,9 +58,11 @@ struct Report {
 };
 
 // The peer's death is EPIPE when sending and ECONNRESET when receiving. Signals do not interrupt.
+// SendCommand does not wait for a child that takes nothing any more, as one that was stopped:
+// EAGAIN.
 Status SendCommand(int socket, const Command& command, std::span<const int> fds = {});
 Result<Command> ReceiveCommand(int socket);
-// With the descriptors that came along.
+// With the descriptors that came along; without any when there was no room for all of them.
 Result<Command> ReceiveCommand(int socket, std::vector<UniqueFd>& fds);
 Status SendReport(int socket, const Report& report);
 Status SendReport(int socket, Report::Kind kind, int status, const std::string& message = "");
@@ -64,7 +71,8 @@ Result<Report> ReceiveReport(int socket);
 
 // The same for other messages of fixed size, whose peer is not a child: with descriptors, of which
 // at most kMaxCommandFds arrive. EMSGSIZE for a message of another size.
-Status SendWithFds(int socket, std::span<const std::byte> message, std::span<const int> fds);
+Status SendWithFds(int socket, std::span<const std::byte> message, std::span<const int> fds,
+                   int flags = 0);
 Status ReceiveWithFds(int socket, std::span<std::byte> message, std::vector<UniqueFd>& fds,
                       int flags = 0);
 

@@ -118,6 +118,26 @@ bool MayMapIds() {
          prctl(PR_CAPBSET_READ, 7 /* CAP_SETUID */, 0, 0, 0) == 1;
 }
 
+// Whether `path`, a map of this process's user namespace, has `id`.
+bool MapHas(const char* path, uint32_t id) {
+  FILE* file = fopen(path, "re");
+  if (file == nullptr) return false;
+  bool has = false;
+  unsigned inside, outside, count;
+  while (fscanf(file, "%u %u %u", &inside, &outside, &count) == 3) {
+    has |= id >= inside && id - inside < count;
+  }
+  fclose(file);
+  return has;
+}
+
+// Rootless podman's root may be alone in its user namespace.
+bool HasNobody() {
+  return MapHas("/proc/self/uid_map", kNobody) && MapHas("/proc/self/gid_map", kNobody);
+}
+
+IdMaps SentryMaps() { return MayMapIds() && HasNobody() ? NobodyOnly() : CallerOnly(); }
+
 // Whether this process has rights in the network namespaces that it may enter: then its network
 // gofer stays in its user namespace.
 bool MayEnterNetworks() {
@@ -232,7 +252,7 @@ pid_t ForkSentry(const Config& config, Channels& channels, const Identity& ident
 // Starts the network gofer, which needs no other of the sandbox's processes.
 absl::Status StartNetGofer(const Config& config, Channels& channels, Child& child) {
   const bool privileged = MayEnterNetworks();
-  const IdMaps maps = privileged ? NobodyOnly() : CallerOnly();
+  const IdMaps maps = privileged ? SentryMaps() : CallerOnly();
   child.pid = ForkNetGofer(config, channels, privileged, maps.identity);
   if (child.pid < 0) return ForkFailed();
   child.control = std::move(channels.network_control.first);
@@ -251,7 +271,7 @@ absl::StatusOr<Sandbox> Launch(const Config& config) {
   if (!channels.ok()) return channels.status();
   const bool may_map = MayMapIds();
   const IdMaps gofer_maps = may_map ? Everyone() : CallerOnly();
-  const IdMaps sentry_maps = may_map ? NobodyOnly() : CallerOnly();
+  const IdMaps sentry_maps = SentryMaps();
 
   Sandbox sandbox;
   sandbox.gofer.pid = ForkGofer(config, *channels, gofer_maps.identity);
@@ -274,6 +294,26 @@ absl::StatusOr<Sandbox> Launch(const Config& config) {
     return status;
   }
   StartupMark("front-end: id maps written");
+  return sandbox;
+}
+
+absl::StatusOr<Sandbox> LaunchGofer(const Config& config, Handover& handover) {
+  absl::StatusOr<Channels> channels = MakeChannels(/*network=*/false);
+  if (!channels.ok()) return channels.status();
+  const IdMaps maps = MayMapIds() ? Everyone() : CallerOnly();
+  Sandbox sandbox;
+  sandbox.gofer.pid = ForkGofer(config, *channels, maps.identity);
+  if (sandbox.gofer.pid < 0) return ForkFailed();
+  sandbox.gofer.control = std::move(channels->gofer_control.first);
+  channels->gofer_control.second.reset();
+  if (absl::Status s = MapAndGo(sandbox.gofer, maps); !s.ok()) {
+    Kill(sandbox.gofer);
+    return s;
+  }
+  sandbox.sentry.control = std::move(channels->sentry_control.first);
+  handover = {.control = std::move(channels->sentry_control.second),
+              .files = std::move(channels->files.first),
+              .ring = std::move(channels->ring)};
   return sandbox;
 }
 

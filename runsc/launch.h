@@ -32,6 +32,15 @@ struct Sandbox {
 // Requires: no threads, and SIGCHLD blocked with the default action.
 absl::StatusOr<Sandbox> Launch(const Config& config);
 
+// What the sentry of a pod is handed for one more container: its ends of control.h's socket and of
+// the gofer's.
+struct Handover {
+  UniqueFd control, files, ring;
+};
+// Starts the gofer of such a container. The result's sentry has no process.
+// Requires: as Launch.
+absl::StatusOr<Sandbox> LaunchGofer(const Config& config, Handover& handover);
+
 // Kills and reaps what is left of a child.
 void Kill(Child& child);
 

@@ -41,7 +41,6 @@
 #include "sentry/net/host/net_client.h"
 #include "sentry/net/namespace.h"
 #include "sentry/task/kernel.h"
-#include "sentry/task/task_limit.h"
 #include "syscalls/dispatcher.h"
 #include "syscalls/dispositions.h"
 
@@ -263,12 +262,23 @@ Failure CreateInit(sentry::Kernel& kernel, sentry::GoferClient& files, const Sen
 
 // Builds the container and waits until its first process may run.
 Failure CreateContainer(oci::Inside& inside, const SentryStart& start) {
-  if (absl::Status s = inside.Prepare(); !s.ok()) return SetUpFailed(s);
+  std::vector<UniqueFd> fds;
+  const int last = STDERR_FILENO + start.config.container->preserve_fds;
+  for (int fd = STDIN_FILENO; fd <= last; ++fd) {
+    fds.emplace_back(fcntl(fd, F_DUPFD_CLOEXEC, last + 1));
+    if (!fds.back().valid()) return SetUpFailed(HostError("standard descriptors"));
+  }
+  if (absl::Status s = inside.Prepare(std::move(fds)); !s.ok()) return SetUpFailed(s);
   StartupMark("sentry: container prepared");
   (void)SendReport(start.control.get(), Report::Kind::kParked, 0);
-  const Result<Command> command = ReceiveCommand(start.control.get());
-  if (!command.ok() || command->kind != Command::Kind::kStart) _exit(kExitSetUp);
-  inside.Start();
+  for (;;) {
+    const Result<Command> command = ReceiveCommand(start.control.get());
+    if (command.ok() && command->kind == Command::Kind::kStart) break;
+    if (!command.ok() || command->kind != Command::Kind::kLimitTasks) _exit(kExitSetUp);
+    inside.OnCommand(*command, {});
+  }
+  if (inside.has_start_hooks()) return {};  // The control thread's to run.
+  (void)inside.Start();
   return {};
 }
 
@@ -286,6 +296,14 @@ void* ControlThread(void* argument) {
   // Abseil measures the clock the first time two threads want one lock, for some milliseconds. Here
   // it keeps nobody waiting.
   absl::base_internal::NominalCPUFrequency();
+  if (control.inside != nullptr && control.inside->has_start_hooks()) {
+    const absl::Status started = control.inside->Start();
+    if (!started.ok()) {
+      (void)SendReport(control.socket, Report::Kind::kFailed, 1, std::string(started.message()));
+      _exit(kExitSetUp);
+    }
+    (void)SendReport(control.socket, Report::Kind::kRunning, 0);
+  }
   for (;;) {
     std::vector<UniqueFd> fds;
     const Result<Command> command = ReceiveCommand(control.socket, fds);
@@ -320,13 +338,6 @@ absl::Status StartControlThread(Control& control) {
   _exit(0);
 }
 
-// linux.resources.pids.limit is the sentry's to enforce: cgroup/plan.h.
-void LimitTasksOf(const Config& config) {
-  if (config.container == nullptr || !config.container->spec.linux_.resources) return;
-  const int64_t limit = config.container->spec.linux_.resources->pids_limit.value_or(0);
-  if (limit > 0) sentry::LimitTasks(static_cast<size_t>(limit));
-}
-
 // Returns only if the program could not be run.
 Failure RunProgram(SentryStart& start) {
   UniqueFd proc;
@@ -348,7 +359,6 @@ Failure RunProgram(SentryStart& start) {
                          .domainname = start.config.domainname,
                          .sysctls = start.config.sysctls,
                          .strace = start.config.strace});
-  LimitTasksOf(start.config);
   Ref<sentry::NetClient> network;
   if (start.network.valid()) network = MakeRef<sentry::NetClient>(std::move(start.network));
   kernel.set_network(MakeRef<sentry::NetworkNamespace>(std::move(network)));
@@ -364,7 +374,9 @@ Failure RunProgram(SentryStart& start) {
   if (failure.happened()) End(start, Report::Kind::kFailed, failure.exit_status, failure.message);
   Control control{.socket = start.control.get(), .kernel = kernel, .inside = inside.get()};
   if (absl::Status s = StartControlThread(control); !s.ok()) return SetUpFailed(s);
-  (void)SendReport(start.control.get(), Report::Kind::kRunning, 0);
+  if (inside == nullptr || !inside->has_start_hooks()) {
+    (void)SendReport(start.control.get(), Report::Kind::kRunning, 0);
+  }
   const int wait_status = kernel.Run();
   End(start, Report::Kind::kExited, wait_status, "");
 }

@@ -75,8 +75,8 @@ class StrictProgram final : public sentry::SeccompProgram {
 };
 
 // Puts a program in front of the caller's filters; with `synchronize` it gives the result to the
-// process's other threads, or to nobody if one of them has filters that the caller has not: that one's
-// id then. In one step, since another thread may do the same.
+// process's other threads, or to nobody if one of them has filters that the caller has not: that
+// one's id then. In one step, since another thread may do the same.
 Result<int64_t> Install(Task& task, Ref<sentry::SeccompProgram> program, bool strict,
                         bool synchronize) {
   absl::MutexLock lock(&task.kernel().mu());
@@ -90,7 +90,10 @@ Result<int64_t> Install(Task& task, Ref<sentry::SeccompProgram> program, bool st
   const Ref<SeccompFilters> filters = TRY(SeccompFilters::With(before, std::move(program)));
   task.set_seccomp(filters, strict);
   for (Task* other : threads) {
-    if (synchronize) other->set_seccomp(filters, strict);
+    if (!synchronize || other == &task) continue;
+    // seccomp_sync_threads(): they could not have installed it without, either.
+    if (task.creds().no_new_privs) other->gains_no_new_privs = true;
+    other->set_seccomp(filters, strict);
   }
   return 0;
 }
@@ -147,6 +150,11 @@ Result<int64_t> ActionAvailable(Task& task, UserAddr args) {
 }  // namespace
 
 std::optional<Verdict> ApplySeccomp(Task& task, const platform::SyscallArgs& call) {
+  if (task.gains_no_new_privs.exchange(false)) {
+    sentry::Credentials creds = task.creds();
+    creds.no_new_privs = true;
+    task.set_creds(std::move(creds));
+  }
   if (task.seccomp_killed != 0) {
     task.kernel().ExitTask(task, task.seccomp_killed);
     return Verdict{.kind = Verdict::Kind::kExitThread};

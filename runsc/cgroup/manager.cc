@@ -86,7 +86,8 @@ bool IsRefusal(const absl::Status& status) {
 absl::Status Apply(const Write& write) {
   absl::Status status = WriteText(write.path, write.value);
   if (absl::IsNotFound(status) && !write.other_path.empty()) {
-    status = WriteText(write.other_path, write.value);
+    status =
+        WriteText(write.other_path, write.other_value.empty() ? write.value : write.other_value);
   }
   if (absl::IsNotFound(status) && write.may_be_absent) return absl::OkStatus();
   if (status.ok()) return status;
@@ -145,8 +146,8 @@ absl::Status CheckEmpty(const Placement& placement) {
   std::set<pid_t> pids;
   for (const auto& [controller, directory] : placement.directories) Collect(directory, pids);
   if (pids.empty()) return absl::OkStatus();
-  return absl::FailedPreconditionError(
-      absl::StrCat("linux.cgroupsPath: there are ", pids.size(), " processes in the group already"));
+  return absl::FailedPreconditionError(absl::StrCat("linux.cgroupsPath: there are ", pids.size(),
+                                                    " processes in the group already"));
 }
 
 absl::Status Manager::Create(OnRefusal refusal, pid_t pid) {
@@ -161,15 +162,6 @@ absl::Status Manager::Create(OnRefusal refusal, pid_t pid) {
       return absl::Status(status.code(), absl::StrCat("control group ", status.message()));
     }
     one = status.ok() ? std::next(one) : placement_.directories.erase(one);
-  }
-  return absl::OkStatus();
-}
-
-absl::Status Manager::Enter(pid_t pid) const {
-  for (const auto& [controller, directory] : placement_.directories) {
-    if (absl::Status s = WriteText(directory + "/cgroup.procs", absl::StrCat(pid)); !s.ok()) {
-      return absl::Status(s.code(), absl::StrCat("control group ", s.message()));
-    }
   }
   return absl::OkStatus();
 }
@@ -204,43 +196,6 @@ absl::Status Manager::Set(const spec::Resources& resources) const {
     if (absl::Status s = Apply(write); !s.ok()) return s;
   }
   return absl::OkStatus();
-}
-
-absl::Status Manager::Freeze() const {
-  const std::string* directory = Main();
-  if (directory == nullptr) return absl::FailedPreconditionError("no control group to freeze");
-  if (Exists(*directory + "/cgroup.freeze")) {
-    if (absl::Status s = WriteText(*directory + "/cgroup.freeze", "1"); !s.ok()) return s;
-    if (Eventually([&] { return IsFrozen(); })) return absl::OkStatus();
-  } else {
-    const std::string state = *directory + "/freezer.state";
-    // A fork may slip by; writing it again catches up.
-    absl::Status status;
-    const bool frozen = Eventually([&] {
-      status = WriteText(state, "FROZEN");
-      return !status.ok() || IsFrozen();
-    });
-    if (!status.ok() || frozen) return status;
-  }
-  (void)Thaw();
-  return absl::DeadlineExceededError(absl::StrCat(*directory, ": does not freeze"));
-}
-
-absl::Status Manager::Thaw() const {
-  const std::string* directory = Main();
-  if (directory == nullptr) return absl::FailedPreconditionError("no control group to thaw");
-  if (Exists(*directory + "/cgroup.freeze")) return WriteText(*directory + "/cgroup.freeze", "0");
-  return WriteText(*directory + "/freezer.state", "THAWED");
-}
-
-bool Manager::IsFrozen() const {
-  const std::string* directory = Main();
-  if (directory == nullptr) return false;
-  if (Exists(*directory + "/cgroup.freeze")) {
-    return ReadTable(*directory + "/cgroup.events")["frozen"] == 1;
-  }
-  const absl::StatusOr<std::string> state = ReadText(*directory + "/freezer.state");
-  return state.ok() && *state == "FROZEN";
 }
 
 std::vector<pid_t> Manager::Processes() const {

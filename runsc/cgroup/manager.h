@@ -1,4 +1,4 @@
-// The control group of a container: made, entered, limited, frozen, emptied, removed.
+// The control group of a container: made, entered, limited, emptied, removed.
 #ifndef RUNSC_CGROUP_MANAGER_H_
 #define RUNSC_CGROUP_MANAGER_H_
 
@@ -24,8 +24,8 @@ enum class OnRefusal : uint8_t { kFail, kGoOn };
 // can do the rest and each group that a process enters takes time.
 void LeaveOutIdleV2(Placement& placement, const std::optional<spec::Resources>& resources);
 
-// FailedPrecondition when there are processes in what `placement` names, or below: whatever is there
-// would be killed with the container.
+// FailedPrecondition when there are processes in what `placement` names, or below: whatever is
+// there would be killed with the container.
 absl::Status CheckEmpty(const Placement& placement);
 
 // Every call goes to the files anew, so any process may make a Manager for a Placement that
@@ -40,18 +40,11 @@ class Manager {
   // systemd `pid` is the process that its scope is made for; without it `pid` is not used. kGoOn
   // leaves out what the caller has no right to.
   absl::Status Create(OnRefusal refusal, pid_t pid);
-  // Moves a process with all its threads into it.
-  absl::Status Enter(pid_t pid) const;
   // Moves the caller, which must have one thread. Much cheaper with v1: for anybody else the kernel
   // first waits for every fork(2) on the host, which takes it an RCU grace period.
   absl::Status EnterSelf() const;
   // Applies limits, to a new group or a running one.
   absl::Status Set(const spec::Resources& resources) const;
-
-  // Returns when every process stands still.
-  absl::Status Freeze() const;
-  absl::Status Thaw() const;
-  bool IsFrozen() const;
 
   // In the group and below.
   std::vector<pid_t> Processes() const;
@@ -67,7 +60,7 @@ class Manager {
   uint64_t OomKills() const;
 
  private:
-  // The one to list and freeze: v2's if there is one. nullptr without control groups.
+  // The one to list and kill: v2's if there is one. nullptr without control groups.
   const std::string* Main() const;
 
   Placement placement_;

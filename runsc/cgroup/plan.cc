@@ -268,11 +268,15 @@ void PlanBuilder::BlockIoV2(const std::string& directory, const spec::BlockIoLim
     // bfq's has the range of v1.
     Add("blockIO.weight", directory, "io.bfq.weight", absl::StrCat(*io.weight));
     plan_.back().other_path = absl::StrCat(directory, "/io.weight");
+    plan_.back().other_value = absl::StrCat("default ", IoWeight(*io.weight));
   }
   for (const spec::WeightDevice& one : io.weight_devices) {
+    if (one.leaf_weight) return Refuse("blockIO.weightDevice", "cgroup v2 has no leafWeight");
     if (!one.weight) continue;
-    Add("blockIO.weightDevice", directory, "io.bfq.weight",
-        absl::StrCat(Number(one.major, one.minor), " ", *one.weight));
+    const std::string number = Number(one.major, one.minor);
+    Add("blockIO.weightDevice", directory, "io.bfq.weight", absl::StrCat(number, " ", *one.weight));
+    plan_.back().other_path = absl::StrCat(directory, "/io.weight");
+    plan_.back().other_value = absl::StrCat(number, " ", IoWeight(*one.weight));
   }
   const auto throttle = [&](const std::vector<spec::ThrottleDevice>& devices, const char* key) {
     for (const spec::ThrottleDevice& one : devices) {

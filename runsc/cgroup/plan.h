@@ -15,8 +15,9 @@ struct Write {
   std::string field;  // Of config.json, for messages: "memory.limit".
   std::string path;
   std::string value;
-  // Is tried when `path` is not there: blkio.bfq.weight in place of blkio.weight.
-  std::string other_path;
+  // Tried when `path` is not there: blkio.bfq.weight in place of blkio.weight. The value is the
+  // same where there is no other.
+  std::string other_path, other_value;
   bool may_be_absent = false;  // Files that only some kernels have, and that only tighten.
 };
 

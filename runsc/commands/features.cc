@@ -47,7 +47,7 @@ std::string FeaturesText(const std::string& version, const std::string& commit) 
       {"ociVersionMin", "1.0.0"},
       {"ociVersionMax", "1.2.0"},
       {"hooks",
-       {"prestart", "createRuntime", "createContainer", "poststart", "poststop"}},
+       {"prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"}},
       {"mountOptions", MountOptions()},
       {"linux",
        {{"namespaces", {"cgroup", "ipc", "mount", "network", "pid", "user", "uts"}},

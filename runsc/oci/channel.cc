@@ -83,13 +83,19 @@ Result<Reply> ReceiveReply(int socket) {
 }
 
 Result<Request> ReceiveRequest(int socket, std::vector<UniqueFd>& fds) {
-  Request request;
+  Request request{.magic = 0};
   const Status received =
       ReceiveWithFds(socket, std::as_writable_bytes(std::span(&request, 1)), fds, MSG_DONTWAIT);
-  if (!received.ok()) {
-    return received.error() == Errno(EMSGSIZE) ? Errno(EPROTO) : received.error();
+  const bool whole = request.magic == Request::kMagic;
+  if (!received.ok() && received.error() == Errno(EMSGSIZE)) {
+    // Cut off were the descriptors.
+    return whole && (request.kind == Request::Kind::kExec ||
+                     request.kind == Request::Kind::kAddContainer)
+               ? Errno(EMFILE)
+               : Errno(EPROTO);
   }
-  if (request.magic != Request::kMagic) return Errno(EPROTO);
+  TRY(received);
+  if (!whole) return Errno(EPROTO);
   return request;
 }
 

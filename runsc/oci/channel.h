@@ -29,11 +29,15 @@ struct Request {
     kExec,          // Another process; descriptors as control.h's kExec. kStarted, later kExited.
     kExecSignal,    // On the connection of kExec: `signal` for that process. No answer.
     kExecTerminal,  // Likewise for the foreground of its terminal. No answer.
+    kLimitTasks,    // `value`: how many tasks there may be, 0 for no limit. kDone.
+    kList,          // With a memfd, for runsc::Report::Kind::kListed. kDone, with `status`.
+    kAddContainer,  // To a pod's sandbox: one more; with descriptors of pod.h. kDone: it is on its
+                    // way.
   };
   uint32_t magic = kMagic;
   Kind kind = Kind::kStart;
   int32_t signal = 0;
-  uint32_t unused = 0;
+  uint32_t value = 0;
 };
 
 // From the monitor.
@@ -52,7 +56,8 @@ absl::StatusOr<UniqueFd> ConnectIn(const std::string& directory);
 Status SendRequest(int socket, const Request& request, std::span<const int> fds = {});
 // Blocks. ECONNRESET when the other side is gone.
 Result<Reply> ReceiveReply(int socket);
-// For the monitor, which does not block: EAGAIN. EPROTO for what no request is.
+// For the monitor, which does not block: EAGAIN. EPROTO for what no request is, EMFILE for a
+// request whose descriptors it has no room for.
 Result<Request> ReceiveRequest(int socket, std::vector<UniqueFd>& fds);
 Status SendReply(int socket, Reply::Kind kind, int status, const std::string& message = "");
 

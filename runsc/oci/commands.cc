@@ -1,5 +1,6 @@
 #include "runsc/oci/commands.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -11,6 +12,7 @@
 #include "absl/strings/str_format.h"
 #include "base/log.h"
 #include "runsc/do.h"
+#include "runsc/oci/record_json.h"
 #include "runsc/oci/side_commands.h"
 #include "runsc/spec/parse.h"
 
@@ -50,6 +52,12 @@ absl::Status SetPreserveFds(Config& config, const std::string& value) {
   if (!absl::SimpleAtoi(value, &config.oci.preserve_fds) || config.oci.preserve_fds < 0 ||
       config.oci.preserve_fds > kMost) {
     return absl::InvalidArgumentError(absl::StrCat(value, " is not a number from 0 to ", kMost));
+  }
+  for (int i = 1; i <= config.oci.preserve_fds; ++i) {
+    if ((config.oci.open_fds >> (STDERR_FILENO + i) & 1) == 0) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "unable to stat preserved-fd ", STDERR_FILENO + i, " (of ", value, "): it is not open"));
+    }
   }
   return absl::OkStatus();
 }
@@ -186,7 +194,15 @@ absl::StatusOr<int> Dispatch(const std::string& command, std::span<char* const> 
 
 }  // namespace
 
+// Of the first 64: what the caller has passed on, before anything else is opened.
+static uint64_t OpenDescriptors() {
+  uint64_t open = 0;
+  for (int fd = 0; fd < 64; ++fd) open |= fcntl(fd, F_GETFD) < 0 ? 0 : uint64_t{1} << fd;
+  return open;
+}
+
 int Run(const std::string& command, std::span<char* const> arguments, Config config) {
+  config.oci.open_fds = OpenDescriptors();
   absl::Status status = OpenStandardDescriptors();
   if (status.ok()) status = SetUpLog(config);
   if (!status.ok()) return Tell(status, config);
@@ -206,8 +222,8 @@ std::string DescribeCommands() {
   return text;
 }
 
-// As runc: podman without root runs its runtime as root of a user namespace, for another user.
-static bool IsRootless() {
+bool IsRootless(const Config& config) {
+  if (config.oci.rootless.has_value()) return *config.oci.rootless;
   if (geteuid() != 0) return true;
   const absl::StatusOr<std::string> map = spec::ReadFile("/proc/self/uid_map");
   const char* const user = getenv("USER");
@@ -215,10 +231,28 @@ static bool IsRootless() {
   return !whole && (user == nullptr || std::string_view(user) != "root");
 }
 
+absl::Status WritePidFile(const Config& config, pid_t pid) {
+  if (config.oci.pid_file.empty()) return absl::OkStatus();
+  return WriteFileAtomically(config.oci.pid_file, absl::StrCat(pid), 0644);
+}
+
+absl::Status CheckTerminal(const Config& config, const spec::Process& process) {
+  const bool socket = !config.oci.console_socket.empty();
+  if (process.terminal && !socket && config.oci.detach) {
+    return absl::InvalidArgumentError(
+        "cannot allocate tty if sandbox will detach without setting console socket");
+  }
+  if (!process.terminal && socket) {
+    return absl::InvalidArgumentError(
+        "cannot use console socket if sandbox will not detach or allocate tty");
+  }
+  return absl::OkStatus();
+}
+
 Store StoreOf(const Config& config) {
   if (!config.oci.root.empty()) return Store(config.oci.root);
   const char* const runtime = getenv("XDG_RUNTIME_DIR");
-  if (IsRootless() && runtime != nullptr && runtime[0] == '/') {
+  if (IsRootless(config) && runtime != nullptr && runtime[0] == '/') {
     return Store(absl::StrCat(runtime, "/sandbox"));
   }
   return Store("/run/sandbox");

@@ -36,6 +36,9 @@ int Run(const std::string& command, std::span<char* const> arguments, Config con
 // For `help oci`.
 std::string DescribeCommands();
 
+// --rootless, or as runc has it: podman without root runs its runtime as root of a user namespace,
+// for another user.
+bool IsRootless(const Config& config);
 // Where the state of containers is.
 Store StoreOf(const Config& config);
 
@@ -58,6 +61,11 @@ absl::StatusOr<int> RunList(Config& config, const Arguments& arguments);
 
 // To standard output.
 absl::StatusOr<int> Print(const std::string& text);
+
+// --pid-file of a process that runs; nothing without one.
+absl::Status WritePidFile(const Config& config, pid_t pid);
+// Whether the process can have the terminal it wants, or is given one that it does not.
+absl::Status CheckTerminal(const Config& config, const spec::Process& process);
 
 // The process section of a container, as `exec` wants it: kept in its directory.
 absl::Status SaveProcess(const Entry& entry, const spec::Process& process);

@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
 #include "runsc/lockdown.h"
+#include "runsc/oci/pod.h"
 #include "runsc/oci/sysctl.h"
 #include "runsc/spec/parse.h"
 #include "runsc/spec/unsupported.h"
@@ -54,7 +55,8 @@ absl::Status FindMounts(Container& container) {
   return absl::OkStatus();
 }
 
-// Root's gofer sees every owner as it is, an ordinary user's sees the caller alone (runsc/launch.cc).
+// Root's gofer sees every owner as it is, an ordinary user's sees the caller alone
+// (runsc/launch.cc).
 absl::Status CheckIdMaps(const spec::Linux& linux_) {
   const auto check = [](const char* field, const std::vector<spec::IdMapping>& maps, uint32_t own) {
     for (const spec::IdMapping& map : maps) {
@@ -67,13 +69,15 @@ absl::Status CheckIdMaps(const spec::Linux& linux_) {
     }
     return absl::OkStatus();
   };
-  if (absl::Status s = check("linux.uidMappings", linux_.uid_mappings, geteuid()); !s.ok()) return s;
+  if (absl::Status s = check("linux.uidMappings", linux_.uid_mappings, geteuid()); !s.ok())
+    return s;
   return check("linux.gidMappings", linux_.gid_mappings, getegid());
 }
 
 }  // namespace
 
-absl::StatusOr<Container> LoadContainer(const std::string& id, const std::string& bundle) {
+absl::StatusOr<Container> LoadContainer(const std::string& id, const std::string& bundle,
+                                        const Store& store) {
   Container container{.id = id};
   absl::StatusOr<std::string> directory = Resolve("bundle", ".", bundle);
   if (!directory.ok()) return directory.status();
@@ -81,10 +85,9 @@ absl::StatusOr<Container> LoadContainer(const std::string& id, const std::string
   absl::StatusOr<spec::Spec> spec = spec::Load(container.bundle);
   if (!spec.ok()) return spec.status();
   container.spec = *std::move(spec);
+  if (absl::Status s = ApplyPodLimits(container.spec); !s.ok()) return s;
+  if (absl::Status s = JoinPod(store, container); !s.ok()) return s;
   if (absl::Status s = spec::CheckSupported(container.spec); !s.ok()) return s;
-  if (!container.spec.hooks.start_container.empty()) {
-    return absl::UnimplementedError("hooks.startContainer: is not supported");
-  }
   for (const std::string& remark : spec::Remarks(container.spec)) LOG_INFO("%s", remark);
   if (!container.spec.process) return absl::InvalidArgumentError("process: is missing");
   if (absl::Status s = CheckIdMaps(container.spec.linux_); !s.ok()) return s;

@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "runsc/oci/store.h"
 #include "runsc/spec/spec.h"
 
 namespace runsc::oci {
@@ -26,11 +27,16 @@ struct Container {
   std::vector<HostTree> host_trees;       // The gofer's exports from number 1 on.
   std::vector<uint32_t> export_of_mount;  // For each of spec.mounts: its export, 0 without one.
   int preserve_fds = 0;                   // Descriptors from 3 on that the process gets.
+  // In a pod: where the store has its sandbox, and CLONE_NEW* of the namespaces that are the
+  // sandbox's.
+  std::string sandbox_directory;
+  uint64_t joins = 0;
 };
 
 // Reads and checks the bundle, and looks for everything on the host that it names. A failure is one
 // line.
-absl::StatusOr<Container> LoadContainer(const std::string& id, const std::string& bundle);
+absl::StatusOr<Container> LoadContainer(const std::string& id, const std::string& bundle,
+                                        const Store& store);
 
 }  // namespace runsc::oci
 

@@ -60,8 +60,7 @@ std::string Now() {
 // dev.sandbox.flag.NAME=VALUE: what a container's image or user may choose about its own sandbox.
 absl::Status ApplyAnnotations(Config& config, const spec::Spec& spec) {
   constexpr std::string_view kPrefix = "dev.sandbox.flag.";
-  constexpr std::string_view kSafe[] = {"platform", "strace", "debug", "overlay2",
-                                        "no-syscall-patching"};
+  constexpr std::string_view kSafe[] = {"platform", "strace", "overlay2", "no-syscall-patching"};
   for (const auto& [key, value] : spec.annotations) {
     if (!key.starts_with(kPrefix)) continue;
     const std::string name = key.substr(kPrefix.size());
@@ -95,18 +94,9 @@ absl::Status Complete(Config& config, const Container& container) {
   uname(&names);
   config.hostname = container.spec.hostname.empty() ? names.nodename : container.spec.hostname;
   if (!container.spec.domainname.empty()) config.domainname = container.spec.domainname;
-  return absl::OkStatus();
-}
-
-absl::Status CheckTerminal(const Config& config, const spec::Process& process, bool foreground) {
-  const bool socket = !config.oci.console_socket.empty();
-  if (process.terminal && !socket && !foreground) {
-    return absl::InvalidArgumentError(
-        "cannot allocate tty if sandbox will detach without setting console socket");
-  }
-  if (!process.terminal && socket) {
-    return absl::InvalidArgumentError(
-        "cannot use console socket if sandbox will not detach or allocate tty");
+  if (config.overlay == OverlayKind::kMemory && config.oci.shared_root.value_or(false)) {
+    return absl::UnimplementedError(
+        "--file-access: shared: below an overlay in memory, changes of the host are not seen");
   }
   return absl::OkStatus();
 }
@@ -172,18 +162,6 @@ absl::Status Launch(const Config& config, Made& made, UniqueFd& channel) {
   return absl::OkStatus();
 }
 
-absl::Status WritePidFile(const std::string& path, pid_t pid) {
-  if (path.empty()) return absl::OkStatus();
-  const std::string temporary = absl::StrCat(path, ".tmp");
-  const UniqueFd fd(open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
-  const std::string text = absl::StrCat(pid);
-  if (!fd.valid() || write(fd.get(), text.data(), text.size()) < 0 ||
-      rename(temporary.c_str(), path.c_str()) != 0) {
-    return HostError(absl::StrCat("--pid-file: ", path));
-  }
-  return absl::OkStatus();
-}
-
 std::string NameOfUser() {
   const uid_t uid = getuid();
   return uid == 0 ? "root" : absl::StrCat(uid);
@@ -208,7 +186,7 @@ absl::Status Finish(const Config& config, Made& made, const UniqueFd& channel) {
   const spec::Hooks& hooks = config.container->spec.hooks;
   if (absl::Status s = RunCreateHooks(made.record, hooks); !s.ok()) return s;
   if (absl::Status s = made.entry.Save(made.record); !s.ok()) return s;
-  if (absl::Status s = WritePidFile(config.oci.pid_file, made.monitor); !s.ok()) return s;
+  if (absl::Status s = WritePidFile(config, made.monitor); !s.ok()) return s;
   return Release(channel.get());
 }
 
@@ -225,14 +203,13 @@ void ReapMonitor(pid_t pid) {
 }
 
 // On failure nothing is left.
-absl::StatusOr<Made> Make(Config& config, const std::string& id, Container& container,
-                          bool foreground) {
-  absl::StatusOr<Container> loaded = LoadContainer(id, config.oci.bundle);
+absl::StatusOr<Made> Make(Config& config, const std::string& id, Container& container) {
+  absl::StatusOr<Container> loaded = LoadContainer(id, config.oci.bundle, StoreOf(config));
   if (!loaded.ok()) return loaded.status();
   container = *std::move(loaded);
   container.preserve_fds = config.oci.preserve_fds;
   if (absl::Status s = Complete(config, container); !s.ok()) return s;
-  absl::Status status = CheckTerminal(config, *container.spec.process, foreground);
+  absl::Status status = CheckTerminal(config, *container.spec.process);
   if (!status.ok()) return status;
 
   absl::StatusOr<Entry> entry = StoreOf(config).Create(id);
@@ -283,8 +260,9 @@ absl::Status Start(Entry& entry, Record& record) {
 }  // namespace
 
 absl::StatusOr<int> RunCreate(Config& config, const Arguments& arguments) {
+  config.oci.detach = true;
   Container container;
-  const absl::StatusOr<Made> made = Make(config, arguments[0], container, /*foreground=*/false);
+  const absl::StatusOr<Made> made = Make(config, arguments[0], container);
   if (!made.ok()) return made.status();
   return 0;
 }
@@ -302,7 +280,7 @@ absl::StatusOr<int> RunRun(Config& config, const Arguments& arguments) {
   // Before there is anything to supervise.
   std::unique_ptr<Foreground> foreground;
   if (!config.oci.detach) foreground = std::make_unique<Foreground>();
-  absl::StatusOr<Made> made = Make(config, arguments[0], container, !config.oci.detach);
+  absl::StatusOr<Made> made = Make(config, arguments[0], container);
   if (!made.ok()) return made.status();
   absl::Status status = Start(made->entry, made->record);
   if (!status.ok()) {

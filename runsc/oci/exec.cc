@@ -133,17 +133,12 @@ absl::StatusOr<UniqueFd> StartProcess(const Entry& entry, const spec::Process& p
   return connection;
 }
 
-absl::Status WritePid(const std::string& path, pid_t pid) {
-  if (path.empty()) return absl::OkStatus();
-  return WriteFileAtomically(path, absl::StrCat(pid));
-}
-
 // The proxy has the connection alone, since its end is the end of the process.
-absl::StatusOr<int> Detach(const OciOptions& options, UniqueFd connection, UniqueFd terminal) {
+absl::StatusOr<int> Detach(const Config& config, UniqueFd connection, UniqueFd terminal) {
   const pid_t pid = fork();
   if (pid < 0) return HostError("fork");
   if (pid == 0) RunExecProxy(std::move(connection), std::move(terminal));
-  if (absl::Status s = WritePid(options.pid_file, pid); !s.ok()) return s;
+  if (absl::Status s = WritePidFile(config, pid); !s.ok()) return s;
   return 0;
 }
 
@@ -170,10 +165,7 @@ absl::StatusOr<int> RunExec(Config& config, const Arguments& arguments) {
   const absl::StatusOr<spec::Process> process =
       WantedProcess(*entry, options, {arguments.begin() + 1, arguments.end()});
   if (!process.ok()) return process.status();
-  if (process->terminal && options.detach && options.console_socket.empty()) {
-    return absl::InvalidArgumentError(
-        "cannot allocate tty if sandbox will detach without setting console socket");
-  }
+  if (absl::Status s = CheckTerminal(config, *process); !s.ok()) return s;
   Pty pty;
   if (process->terminal) {
     absl::StatusOr<Pty> opened = OpenPty(process->console_size, process->user.uid);
@@ -189,8 +181,8 @@ absl::StatusOr<int> RunExec(Config& config, const Arguments& arguments) {
   absl::StatusOr<UniqueFd> connection =
       StartProcess(*entry, *process, pty.slave.get(), options.preserve_fds);
   if (!connection.ok()) return connection.status();
-  if (options.detach) return Detach(options, *std::move(connection), std::move(pty.slave));
-  if (absl::Status s = WritePid(options.pid_file, getpid()); !s.ok()) return s;
+  if (options.detach) return Detach(config, *std::move(connection), std::move(pty.slave));
+  if (absl::Status s = WritePidFile(config, getpid()); !s.ok()) return s;
   pty.slave.reset();
   return foreground->AwaitExec(connection->get(), std::move(pty.master));
 }

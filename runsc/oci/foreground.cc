@@ -68,12 +68,15 @@ int Foreground::Loop(int watched, UniqueFd console, Forward forward, Ended ended
     pollfd fds[] = {{.fd = signals_.get(), .events = POLLIN},
                     {.fd = status.has_value() ? -1 : watched, .events = POLLIN},
                     {.fd = relay && !status ? relay->input() : -1, .events = POLLIN},
-                    {.fd = output ? relay->master() : -1, .events = POLLIN}};
+                    {.fd = output ? relay->master() : -1,
+                     .events = static_cast<short>(
+                         POLLIN | (output && !status && relay->has_pending() ? POLLOUT : 0))}};
     // After the end what is in the line already comes at once.
     const int ready = poll(fds, std::size(fds), status.has_value() ? 0 : -1);
     if (ready == 0) break;
     if (ready < 0) continue;
-    if (fds[3].revents != 0) output = relay->OnOutput();
+    if ((fds[3].revents & POLLOUT) != 0) relay->OnWritable();
+    if ((fds[3].revents & ~POLLOUT) != 0) output = relay->OnOutput();
     if (fds[2].revents != 0) relay->OnInput();
     if (fds[1].revents != 0) status = ended();
     signalfd_siginfo info;

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "runsc/oci/commands.h"
 #include "runsc/oci/record_json.h"
 #include "runsc/spec/parse.h"
 
@@ -29,9 +30,8 @@ absl::StatusOr<cgroup::Placement> LocateGroup(const Config& config, const Contai
 
 absl::Status MakeGroup(const Config& config, const Container& container, pid_t pid,
                        cgroup::Placement& placement) {
-  const bool rootless = config.oci.rootless.value_or(geteuid() != 0);
   cgroup::Manager manager(placement);
-  const auto refusal = rootless ? cgroup::OnRefusal::kGoOn : cgroup::OnRefusal::kFail;
+  const auto refusal = IsRootless(config) ? cgroup::OnRefusal::kGoOn : cgroup::OnRefusal::kFail;
   if (absl::Status s = manager.Create(refusal, pid); !s.ok()) return s;
   placement = manager.placement();
   if (!container.spec.linux_.resources) return absl::OkStatus();

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/log.h"
 #include "runsc/filesystem.h"
 #include "runsc/oci/process_wire.h"
 #include "runsc/oci/seccomp.h"
@@ -73,29 +74,55 @@ std::string ValueOf(const std::vector<std::string>& env, std::string_view name) 
 
 }  // namespace
 
-absl::Status Inside::Prepare() {
+absl::Status Inside::Prepare(std::vector<UniqueFd> fds) {
+  // cgroup/plan.h says why it is the sentry's to enforce.
+  if (const auto& resources = container_.spec.linux_.resources; resources.has_value()) {
+    const int64_t limit = resources->pids_limit.value_or(0);
+    if (limit > 0 && !shares_kernel()) kernel_.LimitTasks(static_cast<size_t>(limit));
+  }
   absl::StatusOr<sentry::Path> root = BuildTree(kernel_, files_, config_, container_);
   if (!root.ok()) return root.status();
   root_ = *root;
-  std::vector<UniqueFd> fds;
-  const int last = STDERR_FILENO + container_.preserve_fds;
-  for (int fd = STDIN_FILENO; fd <= last; ++fd) {
-    fds.emplace_back(fcntl(fd, F_DUPFD_CLOEXEC, last + 1));
-    if (!fds.back().valid()) return Failed("standard descriptors", Errno::Last());
-  }
-  sentry::Kernel::InitProcess init{.unkillable = true};
+  sentry::Kernel::InitProcess init{.unkillable = !shares_kernel()};
   const spec::Process& process = *container_.spec.process;
   if (absl::Status s = MakeProcess(process, std::move(fds), init); !s.ok()) return s;
   if (init.terminal) {
     if (absl::Status s = NameTerminal(init); !s.ok()) return s;
   }
+  if (shares_kernel()) {
+    init.on_exit = [this](int wait_status) {
+      (void)SendReport(control_, Report::Kind::kExited, wait_status);
+    };
+  }
   Result<Ref<sentry::Task>> task = kernel_.PrepareProcess(init);
   if (!task.ok()) return CannotExecute(process.args[0], task.error());
   first_ = *std::move(task);
+  group_ = Ref<sentry::ThreadGroup>::Share(first_->group());
+  terminal_ = init.terminal;
   return absl::OkStatus();
 }
 
-void Inside::Start() { kernel_.StartProcess(*std::exchange(first_, {})); }
+void Inside::KillAll() {
+  const Ref<sentry::Task> parked = std::exchange(first_, {});
+  SignalFirst(SIGKILL);
+  // What has never run has to, to end.
+  if (parked) kernel_.StartProcess(*parked);
+  if (shares_kernel()) kernel_.SignalAll(SIGKILL, tag());
+}
+
+void Inside::SignalFirst(int sig) { kernel_.SendTo(*group_, sentry::MakeKernelSignalInfo(sig)); }
+
+void Inside::SignalForeground(int sig) {
+  if (!shares_kernel()) return kernel_.SignalForeground(sig);
+  if (!terminal_) return SignalFirst(sig);
+  kernel_.SignalForegroundOf(*terminal_, *group_, sig);
+}
+
+absl::Status Inside::Start() {
+  if (absl::Status s = RunStartHooks(); !s.ok()) return s;
+  kernel_.StartProcess(*std::exchange(first_, {}));
+  return absl::OkStatus();
+}
 
 absl::Status Inside::MakeProcess(const spec::Process& process, std::vector<UniqueFd> fds,
                                  sentry::Kernel::InitProcess& init) {
@@ -106,6 +133,7 @@ absl::Status Inside::MakeProcess(const spec::Process& process, std::vector<Uniqu
   init.creds = CredentialsOf(process, container_.spec.process->capabilities);
   init.umask = process.user.umask.value_or(022);
   init.oom_score_adj = process.oom_score_adj.value_or(0);
+  init.container = tag();
   for (const spec::Rlimit& limit : process.rlimits) {
     init.limits.emplace_back(limit.resource, rlimit{limit.soft, limit.hard});
   }
@@ -159,7 +187,7 @@ absl::Status Inside::NameTerminal(sentry::Kernel::InitProcess& init) {
   if (!at.ok()) return absl::OkStatus();  // A read-only /dev: it goes without a name.
   const auto terminal = std::find_if(init.stdio.begin(), init.stdio.end(),
                                      [](const auto& file) { return file->is_terminal(); });
-  const char* source = init.unkillable ? "devpts" : kExecTerminal;
+  const char* source = group_ ? kExecTerminal : "devpts";
   const auto joined =
       vfs.MountAt(*at, (*terminal)->inode_ref(), "devpts", source, MS_NOSUID | MS_NOEXEC);
   if (!joined.ok()) return Failed(kName, joined.error());
@@ -172,6 +200,13 @@ absl::Status Inside::NameTerminal(sentry::Kernel::InitProcess& init) {
 }
 
 void Inside::OnCommand(const Command& command, std::vector<UniqueFd> fds) {
+  if (command.kind == Command::Kind::kAddContainer) {
+    if (!members_) members_ = std::make_unique<Members>(kernel_, config_);
+    const absl::Status added = members_->Add(std::move(fds));
+    if (!added.ok()) LOG_WARNING("%s", std::string(added.message()));
+    return;
+  }
+  if (command.kind == Command::Kind::kListProcesses) return List(command.id, fds);
   if (command.kind != Command::Kind::kExec) return Signal(command);
   const absl::Status status = Exec(command.id, std::move(fds));
   if (status.ok()) return;
@@ -182,7 +217,8 @@ void Inside::OnCommand(const Command& command, std::vector<UniqueFd> fds) {
 }
 
 absl::Status Inside::Exec(uint32_t id, std::vector<UniqueFd> fds) {
-  if (fds.size() < kExecFds) return Failed("exec", Errno(EPROTO));
+  // There was no room for them: runsc/control.h.
+  if (fds.size() < kExecFds) return Failed("exec: the sandbox", Errno(EMFILE));
   const Result<spec::Process> process = ProcessFromMemfd(fds[0].get());
   if (!process.ok()) return Failed("exec", process.error());
   fds.erase(fds.begin());
@@ -211,16 +247,32 @@ absl::Status Inside::Exec(uint32_t id, std::vector<UniqueFd> fds) {
   return absl::OkStatus();
 }
 
+void Inside::List(uint32_t id, const std::vector<UniqueFd>& fds) {
+  std::vector<uint32_t> pids;
+  for (const Ref<sentry::ThreadGroup>& group : kernel_.AllGroups()) {
+    if (group->container != tag() || group.get() == group_.get()) continue;
+    absl::MutexLock lock(&kernel_.mu());
+    if (group->zombie || group->leader == nullptr || !group->leader->alive()) continue;
+    pids.push_back(static_cast<uint32_t>(group->leader->thread().host_tid()));
+  }
+  const auto bytes = static_cast<ssize_t>(pids.size() * sizeof(uint32_t));
+  const bool written =
+      fds.size() == 1 && pwrite(fds[0].get(), pids.data(), static_cast<size_t>(bytes), 0) == bytes;
+  (void)SendReport(control_, {.kind = Report::Kind::kListed,
+                              .status = written ? static_cast<int32_t>(pids.size()) : -1,
+                              .id = id});
+}
+
 void Inside::Signal(const Command& command) {
   switch (command.kind) {
     case Command::Kind::kSignalForeground:
-      kernel_.SignalForeground(command.signal);
-      return;
+      return SignalForeground(command.signal);
     case Command::Kind::kSignalInit:
-      kernel_.SignalInit(command.signal);
-      return;
+      return SignalFirst(command.signal);
     case Command::Kind::kSignalAll:
-      kernel_.SignalAll(command.signal);
+      return kernel_.SignalAll(command.signal, tag());
+    case Command::Kind::kLimitTasks:
+      if (!shares_kernel()) kernel_.LimitTasks(command.id);
       return;
     default:
       break;

@@ -19,7 +19,7 @@ absl::StatusOr<int> RunState(Config& config, const Arguments& arguments) {
   const absl::StatusOr<Entry> entry = StoreOf(config).Find(arguments[0]);
   if (!entry.ok()) return entry.status();
   const Record record = entry->Load();
-  return Print(absl::StrCat(StateJson(record, PhaseOf(record), StateFor::kState), "\n"));
+  return Print(absl::StrCat(StateJson(record, PhaseOf(record)), "\n"));
 }
 
 absl::StatusOr<int> RunList(Config& config, const Arguments&) {
@@ -37,7 +37,7 @@ absl::StatusOr<int> RunList(Config& config, const Arguments&) {
                           phase == Phase::kStopped ? 0 : record.monitor.pid, NameOf(phase),
                           record.bundle, record.created, record.owner);
     absl::StrAppend(&ids, id, "\n");
-    absl::StrAppend(&json, json.empty() ? "" : ",", StateJson(record, phase, StateFor::kState));
+    absl::StrAppend(&json, json.empty() ? "" : ",", StateJson(record, phase));
   }
   if (config.oci.quiet) return Print(ids);
   return Print(config.oci.format == "json" ? absl::StrCat("[", json, "]\n") : table);

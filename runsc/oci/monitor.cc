@@ -25,6 +25,7 @@
 #include "runsc/oci/channel.h"
 #include "runsc/oci/container.h"
 #include "runsc/oci/freeze.h"
+#include "runsc/oci/pod.h"
 #include "runsc/oci/title.h"
 #include "runsc/supervise.h"
 
@@ -52,14 +53,18 @@ class Monitor {
     BlockSignals();
     char word = 0;
     if (recv(start_.creator.get(), &word, sizeof(word), 0) != sizeof(word)) _exit(kExitSetUp);
-    absl::Status status = start_.enter(start_.config, start_.directory);
+    // Before the control group, which may forbid all devices.
+    const UniqueFd null(open("/dev/null", O_RDWR | O_CLOEXEC));
+    absl::Status status =
+        null.valid() ? start_.enter(start_.config, start_.directory) : HostError("/dev/null");
     if (status.ok()) {
-      absl::StatusOr<Sandbox> sandbox = Launch(start_.config);
+      absl::StatusOr<Sandbox> sandbox =
+          in_pod() ? LaunchInPod(start_.config) : Launch(start_.config);
       status = sandbox.status();
       if (sandbox.ok()) sandbox_ = *std::move(sandbox);
     }
     if (!status.ok()) Finish(kExitSetUp << 8, std::string(status.message()));
-    LetGoOfStdio();
+    LetGoOfStdio(null.get());
     while (!finished_ || sandbox_.sentry.pid > 0 || sandbox_.gofer.pid > 0 ||
            sandbox_.network.pid > 0) {
       Turn();
@@ -90,9 +95,10 @@ class Monitor {
   }
 
   // They are the program's alone: when it closes a pipe, its reader is to see the end.
-  void LetGoOfStdio() {
-    const UniqueFd null(open("/dev/null", O_RDWR | O_CLOEXEC));
-    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd) dup2(null.get(), fd);
+  void LetGoOfStdio(int null) {
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd) {
+      if (null < 0 || dup2(null, fd) < 0) close(fd);
+    }
     for (int i = 1; i <= start_.config.container->preserve_fds; ++i) close(STDERR_FILENO + i);
   }
 
@@ -127,20 +133,25 @@ class Monitor {
         Reap();
       } else {
         const bool from_terminal = info.ssi_code == SI_KERNEL;
-        Signal(from_terminal ? Command::Kind::kSignalForeground : Command::Kind::kSignalInit, sig);
+        (void)Signal(from_terminal ? Command::Kind::kSignalForeground : Command::Kind::kSignalInit,
+                     sig);
       }
     }
   }
 
   // A process that does not run yet has no handlers: nothing but SIGKILL would do anything.
-  void Signal(Command::Kind kind, int sig) {
+  Status Signal(Command::Kind kind, int sig) {
     if (!started_) {
       if (sig == SIGKILL) Finish(SIGKILL, "");
-      return;
+      return kOk;
     }
-    (void)SendCommand(sandbox_.sentry.control.get(), {.kind = kind, .signal = sig});
+    const Status told = Tell({.kind = kind, .signal = sig});
     // The others wait, as signals of a frozen process do.
-    if (sig == SIGKILL) Resume();
+    if (sig != SIGKILL) return told;
+    // Before it runs there are hooks that the sentry waits for.
+    if (!told.ok() || !running_) Finish(SIGKILL, "");
+    Resume();
+    return kOk;
   }
 
   // `create` lets go, or has ended without doing so.
@@ -167,6 +178,7 @@ class Monitor {
         return;
       } else {
         child.control.reset();  // It has died; SIGCHLD follows.
+        if (&child == &sandbox_.sentry && in_pod()) Finish(SIGKILL, "the pod's sandbox is gone");
       }
     }
   }
@@ -174,6 +186,7 @@ class Monitor {
   void OnReport(const Report& report) {
     switch (report.kind) {
       case Report::Kind::kRunning:
+        running_ = true;
         break;
       case Report::Kind::kParked:
         TellCreator({.sentry = sandbox_.sentry.pid,
@@ -186,6 +199,7 @@ class Monitor {
       case Report::Kind::kFailed:
         Finish(report.status << 8, report.message);
         break;
+      case Report::Kind::kListed:
       case Report::Kind::kExecStarted:
       case Report::Kind::kExecFailed:
       case Report::Kind::kExecExited:
@@ -201,6 +215,7 @@ class Monitor {
     if (found == clients_.end()) return;
     Client& client = **found;
     const auto kind = report.kind == Report::Kind::kExecStarted  ? Reply::Kind::kStarted
+                      : report.kind == Report::Kind::kListed     ? Reply::Kind::kDone
                       : report.kind == Report::Kind::kExecFailed ? Reply::Kind::kFailed
                                                                  : Reply::Kind::kExited;
     (void)SendReply(client.socket.get(), kind, report.status, report.message);
@@ -226,7 +241,11 @@ class Monitor {
       std::vector<UniqueFd> fds;
       const Result<Request> request = ReceiveRequest(client.socket.get(), fds);
       if (!request.ok() && request.error() == Errno(EAGAIN)) return;
-      if (!request.ok()) {
+      if (!request.ok() && request.error() == Errno(EMFILE) && client.exec_id == 0) {
+        (void)SendReply(client.socket.get(), Reply::Kind::kFailed, 0,
+                        "the container's monitor has too many open files");
+        client.gone = true;
+      } else if (!request.ok()) {
         // The end of the proxy is the end of its process: its pid is what callers kill.
         if (client.exec_id != 0) SignalExec(client, Command::Kind::kSignalExec, SIGKILL);
         client.gone = true;
@@ -248,12 +267,22 @@ class Monitor {
         return;
       case Request::Kind::kSignal:
       case Request::Kind::kSignalAll:
-        Signal(request.kind == Request::Kind::kSignal ? Command::Kind::kSignalInit
-                                                      : Command::Kind::kSignalAll,
-               request.signal);
-        (void)SendReply(socket, Reply::Kind::kDone, 0);
-        return;
+        return Answer(socket,
+                      Signal(request.kind == Request::Kind::kSignal ? Command::Kind::kSignalInit
+                                                                    : Command::Kind::kSignalAll,
+                             request.signal));
+      case Request::Kind::kLimitTasks:
+        return Answer(socket, Tell({.kind = Command::Kind::kLimitTasks, .id = request.value}));
+      case Request::Kind::kList:
+        return List(client, std::move(fds));
+      case Request::Kind::kAddContainer:
+        return AddContainer(socket, std::move(fds));
       case Request::Kind::kPause:
+        if (in_pod()) {
+          (void)SendReply(socket, Reply::Kind::kFailed, 0,
+                          "a container of a pod cannot be paused alone, its sandbox can");
+          return;
+        }
         paused_ = true;
         StopAll(sandbox_.sentry.pid);
         (void)SendReply(socket, Reply::Kind::kDone, 0);
@@ -285,7 +314,7 @@ class Monitor {
   bool Start() {
     if (started_ || finished_ || !born_) return false;
     started_ = true;
-    return SendCommand(sandbox_.sentry.control.get(), {.kind = Command::Kind::kStart}).ok();
+    return Tell({.kind = Command::Kind::kStart}).ok();
   }
 
   void Exec(Client& client, std::vector<UniqueFd> fds) {
@@ -293,17 +322,49 @@ class Monitor {
       (void)SendReply(client.socket.get(), Reply::Kind::kFailed, 0, "container is not running");
       return;
     }
-    client.exec_id = ++last_exec_id_;
     std::vector<int> numbers;
     for (const UniqueFd& fd : fds) numbers.push_back(fd.get());
-    (void)SendCommand(sandbox_.sentry.control.get(),
-                      {.kind = Command::Kind::kExec, .id = client.exec_id}, numbers);
+    const Status told = Tell({.kind = Command::Kind::kExec, .id = last_exec_id_ + 1}, numbers);
+    if (!told.ok()) return Answer(client.socket.get(), told);
+    client.exec_id = ++last_exec_id_;
+  }
+
+  // One that stands still would not answer.
+  void List(Client& client, std::vector<UniqueFd> fds) {
+    Status told = Errno(EAGAIN);
+    if (running_ && !finished_ && !paused_ && client.exec_id == 0 && fds.size() == 1) {
+      const int numbers[] = {fds[0].get()};
+      told = Tell({.kind = Command::Kind::kListProcesses, .id = last_exec_id_ + 1}, numbers);
+    }
+    if (!told.ok()) return Answer(client.socket.get(), told);
+    client.exec_id = ++last_exec_id_;
+  }
+
+  // A container of the pod whose sandbox this is; its monitor hears of it from the sentry itself.
+  void AddContainer(int socket, std::vector<UniqueFd> fds) {
+    if (!running_ || finished_ || in_pod()) return Answer(socket, Errno(ESRCH));
+    std::vector<int> numbers;
+    for (const UniqueFd& fd : fds) numbers.push_back(fd.get());
+    Answer(socket, Tell({.kind = Command::Kind::kAddContainer}, numbers));
+  }
+
+  // Whether the sentry is that of a pod, and no child.
+  bool in_pod() const { return !start_.config.container->sandbox_directory.empty(); }
+
+  // EAGAIN when the sentry takes nothing: it stands still, and so much is waiting already.
+  Status Tell(const Command& command, std::span<const int> fds = {}) {
+    return SendCommand(sandbox_.sentry.control.get(), command, fds);
+  }
+
+  static void Answer(int socket, const Status& status) {
+    if (status.ok()) return (void)SendReply(socket, Reply::Kind::kDone, 0);
+    (void)SendReply(socket, Reply::Kind::kFailed, 0,
+                    status.error() == Errno(EAGAIN) ? "the sandbox does not take commands now"
+                                                    : "container not running");
   }
 
   void SignalExec(Client& client, Command::Kind kind, int sig) {
-    if (client.exec_id == 0) return;
-    (void)SendCommand(sandbox_.sentry.control.get(),
-                      {.kind = kind, .signal = sig, .id = client.exec_id});
+    if (client.exec_id != 0) (void)Tell({.kind = kind, .signal = sig, .id = client.exec_id});
   }
 
   void Reap() {
@@ -352,7 +413,8 @@ class Monitor {
   std::vector<std::unique_ptr<Client>> clients_;
   uint32_t last_exec_id_ = 0;
   bool born_ = false;
-  bool started_ = false;
+  bool started_ = false;  // Was told to run.
+  bool running_ = false;  // Runs: hooks inside have ended.
   bool paused_ = false;
   bool finished_ = false;
   int wait_status_ = 0;

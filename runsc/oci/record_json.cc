@@ -95,34 +95,26 @@ Record RecordFromJson(std::string_view text) {
   return record;
 }
 
-std::string StateJson(const Record& record, Phase phase, StateFor whom) {
-  const bool hook = whom == StateFor::kHook;
+std::string StateJson(const Record& record, Phase phase) {
+  // runc prints pid 0 for a process that is gone; in the specification it is then optional.
   Json json = {{"ociVersion", record.oci_version.empty() ? "1.2.0" : record.oci_version},
-               {"id", record.id}};
-  // runc prints 0 for a process that is gone; in the specification it is then optional.
-  const pid_t pid = phase == Phase::kStopped ? 0 : record.monitor.pid;
-  if (hook) {
-    json["status"] = NameOf(phase);
-    json["pid"] = pid;
-    json["bundle"] = record.bundle;
-  } else {
-    json["pid"] = pid;
-    json["status"] = NameOf(phase);
-    json["bundle"] = record.bundle;
-    json["rootfs"] = record.rootfs;
-    json["created"] = record.created;
-  }
+               {"id", record.id},
+               {"pid", phase == Phase::kStopped ? 0 : record.monitor.pid},
+               {"status", NameOf(phase)},
+               {"bundle", record.bundle},
+               {"rootfs", record.rootfs},
+               {"created", record.created}};
   if (!record.annotations.empty()) {
     for (const auto& [key, value] : record.annotations) json["annotations"][key] = value;
   }
-  if (!hook) json["owner"] = record.owner;
-  return Dump(json, hook ? -1 : 2);
+  json["owner"] = record.owner;
+  return Dump(json, 2);
 }
 
-absl::Status WriteFileAtomically(const std::string& path, const std::string& text) {
+absl::Status WriteFileAtomically(const std::string& path, const std::string& text, mode_t mode) {
   const std::string temporary = absl::StrCat(path, ".tmp");
   const UniqueFd fd(
-      open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
+      open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode));
   if (!fd.valid()) return HostError(temporary);
   size_t done = 0;
   while (done < text.size()) {

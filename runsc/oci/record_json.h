@@ -15,8 +15,9 @@ std::string RecordToJson(const Record& record);
 Record RecordFromJson(std::string_view text);
 
 // By way of a file beside it and rename(2): a reader finds the old or the new content,
-// and a full disk leaves the old.
-absl::Status WriteFileAtomically(const std::string& path, const std::string& text);
+// and a full disk leaves the old. `mode` is subject to the umask.
+absl::Status WriteFileAtomically(const std::string& path, const std::string& text,
+                                 mode_t mode = 0600);
 
 }  // namespace runsc::oci
 

@@ -1,13 +1,19 @@
 #include "runsc/oci/side_commands.h"
 
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <optional>
+#include <set>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "runsc/commands/default_spec.h"
 #include "runsc/commands/docker_config.h"
 #include "runsc/commands/events.h"
@@ -15,8 +21,10 @@
 #include "runsc/commands/ps.h"
 #include "runsc/commands/update.h"
 #include "runsc/help.h"
+#include "runsc/oci/channel.h"
 #include "runsc/oci/commands.h"
 #include "runsc/oci/groups.h"
+#include "runsc/spec/parse.h"
 
 namespace runsc::oci {
 
@@ -30,6 +38,7 @@ absl::StatusOr<int> Done(const absl::Status& status) {
 }
 
 struct Running {
+  std::string directory;
   Record record;
   cgroup::Manager group;
 };
@@ -42,7 +51,7 @@ absl::StatusOr<Running> FindRunning(const Config& config, const std::string& id)
   if (phase == Phase::kStopped || phase == Phase::kCreating) {
     return absl::FailedPreconditionError("container not running");
   }
-  return Running{std::move(record), GroupOf(entry->directory())};
+  return Running{entry->directory(), std::move(record), GroupOf(entry->directory())};
 }
 
 absl::StatusOr<int> RunSpec(Config&, RawArguments arguments) {
@@ -64,7 +73,12 @@ absl::StatusOr<int> RunUpdate(Config& config, RawArguments arguments) {
   if (!request.ok()) return request.status();
   const absl::StatusOr<Running> found = FindRunning(config, request->id);
   if (!found.ok()) return found.status();
-  return Done(found->group.Set(request->resources));
+  if (absl::Status s = found->group.Set(request->resources); !s.ok()) return s;
+  const auto& tasks = request->resources.pids_limit;
+  if (!tasks.has_value()) return 0;
+  // The host's number has room for the sandbox's own; it is the sentry that keeps the limit.
+  const auto most = static_cast<uint32_t>(std::clamp<int64_t>(*tasks, 0, INT32_MAX));
+  return Done(Ask(found->directory, {.kind = Request::Kind::kLimitTasks, .value = most}));
 }
 
 absl::StatusOr<int> RunEvents(Config& config, RawArguments arguments) {
@@ -77,11 +91,46 @@ absl::StatusOr<int> RunEvents(Config& config, RawArguments arguments) {
   return Done(FollowEvents(*request, found->group.placement(), exited.get(), running));
 }
 
+// The stubs of its processes but the first one's, by their numbers in the sentry's pid namespace.
+// Nothing when the sentry does not answer.
+std::optional<std::set<uint32_t>> AskForStubs(const std::string& directory) {
+  const absl::StatusOr<UniqueFd> connection = ConnectIn(directory);
+  const UniqueFd list(memfd_create("processes", MFD_CLOEXEC));
+  if (!connection.ok() || !list.valid()) return std::nullopt;
+  const int fds[] = {list.get()};
+  if (!SendRequest(connection->get(), {.kind = Request::Kind::kList}, fds).ok())
+    return std::nullopt;
+  const Result<Reply> reply = ReceiveReply(connection->get());
+  if (!reply.ok() || reply->kind != Reply::Kind::kDone || reply->status < 0) return std::nullopt;
+  std::vector<uint32_t> numbers(static_cast<size_t>(reply->status));
+  const size_t bytes = numbers.size() * sizeof(uint32_t);
+  if (pread(list.get(), numbers.data(), bytes, 0) != static_cast<ssize_t>(bytes)) {
+    return std::nullopt;
+  }
+  return std::set<uint32_t>(numbers.begin(), numbers.end());
+}
+
+// proc_pid_status(5): the number of `pid` in its own namespace.
+uint32_t InnermostPid(pid_t pid) {
+  const auto text = spec::ReadFile(absl::StrCat("/proc/", pid, "/status"));
+  uint32_t number = 0;
+  if (!text.ok()) return 0;
+  for (absl::string_view line : absl::StrSplit(*text, '\n')) {
+    if (!absl::ConsumePrefix(&line, "NSpid:")) continue;
+    const std::vector<std::string> words = absl::StrSplit(line, '\t', absl::SkipEmpty());
+    if (words.empty() || !absl::SimpleAtoi(words.back(), &number)) return 0;
+  }
+  return number;
+}
+
 // Everything in its group but what the sandbox is made of: the monitor stands for the first
-// process.
+// process, and of the stubs not all are the program's already.
 std::vector<pid_t> ProcessesOf(const Running& running) {
   const Record& record = running.record;
   std::vector<pid_t> pids = running.group.Processes();
+  if (const auto stubs = AskForStubs(running.directory); stubs.has_value()) {
+    std::erase_if(pids, [&stubs](pid_t pid) { return !stubs->contains(InnermostPid(pid)); });
+  }
   std::erase_if(pids, [&record](pid_t pid) {
     return pid == record.sentry.pid || pid == record.gofer.pid || pid == record.network.pid ||
            pid == record.monitor.pid;

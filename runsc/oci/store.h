@@ -86,10 +86,8 @@ class Store {
 // "invalid container id format" and the like.
 absl::Status CheckId(const std::string& id);
 
-// The state as hooks get it (runtime-spec) and as `state` and `list` print it (runc: with root and
-// owner).
-enum class StateFor : uint8_t { kHook, kState };
-std::string StateJson(const Record& record, Phase phase, StateFor whom);
+// The state as `state` and `list` print it: the runtime-spec's, and runc's root and owner.
+std::string StateJson(const Record& record, Phase phase);
 
 }  // namespace runsc::oci
 

@@ -70,6 +70,7 @@ absl::Status SendConsole(const std::string& path, int master) {
 }
 
 Relay::Relay(UniqueFd master) : master_(std::move(master)) {
+  fcntl(master_.get(), F_SETFL, fcntl(master_.get(), F_GETFL) | O_NONBLOCK);
   termios modes{};
   if (tcgetattr(STDIN_FILENO, &modes) != 0) return;
   modes_ = modes;
@@ -90,10 +91,25 @@ void Relay::OnInput() {
     // What is not a terminal has an end, which ^D says to the line.
     input_open_ = false;
     constexpr char kEndOfTransmission = 4;
-    WriteAll(master_.get(), &kEndOfTransmission, 1);
-    return;
+    pending_ = kEndOfTransmission;
+  } else {
+    pending_.assign(buffer, static_cast<size_t>(count));
   }
-  if (!WriteAll(master_.get(), buffer, static_cast<size_t>(count))) input_open_ = false;
+  OnWritable();
+}
+
+void Relay::OnWritable() {
+  while (!pending_.empty()) {
+    const ssize_t written = write(master_.get(), pending_.data(), pending_.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0 && errno == EAGAIN) return;
+    if (written <= 0) {
+      input_open_ = false;
+      pending_.clear();
+      return;
+    }
+    pending_.erase(0, static_cast<size_t>(written));
+  }
 }
 
 bool Relay::OnOutput() {

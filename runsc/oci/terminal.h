@@ -33,18 +33,23 @@ class Relay {
   Relay(const Relay&) = delete;
   Relay& operator=(const Relay&) = delete;
 
-  // What to poll for POLLIN: -1 once there is nothing more to come.
-  int input() const { return input_open_ ? 0 : -1; }
+  // What to poll for POLLIN: -1 once there is nothing more to come, and while what came has not
+  // been taken.
+  int input() const { return input_open_ && pending_.empty() ? 0 : -1; }
   int master() const { return master_.get(); }
+  // Whether to poll the master for POLLOUT: a program that does not read fills its line.
+  bool has_pending() const { return !pending_.empty(); }
   void OnInput();
+  void OnWritable();
   // False when the other side has closed it.
   bool OnOutput();
   // SIGWINCH: the size goes to the master.
   void OnResize();
 
  private:
-  UniqueFd master_;
+  UniqueFd master_;  // Does not block: who waits for it does not hand signals on.
   bool input_open_ = true;
+  std::string pending_;           // Of the input.
   std::optional<termios> modes_;  // The caller's, to be restored.
 };
 

@@ -1,5 +1,6 @@
 #include "runsc/oci/tree.h"
 
+#include <sched.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -18,6 +19,8 @@
 #include "runsc/oci/sysctl.h"
 #include "sentry/fs/dev/devices.h"
 #include "sentry/fs/goferfs/goferfs.h"
+#include "sentry/fs/mount.h"
+#include "sentry/fs/overlay/overlay.h"
 #include "sentry/fs/pipe/fifo.h"
 #include "sentry/fs/proc/proc.h"
 #include "sentry/fs/sys/sys.h"
@@ -74,7 +77,10 @@ class TreeBuilder {
 
   absl::StatusOr<Path> Build() {
     terminals_ = sentry::Devpts::Create(kernel_, {.gid = 5, .mode = 0620, .ptmx_mode = 0666});
-    vfs_.set_special_openers(sentry::OpenFifo, sentry::DeviceOpener(terminals_));
+    // Where it shares the sandbox's kernel they are set, to be changed by nobody.
+    if ((container_.joins & CLONE_NEWPID) == 0) {
+      vfs_.set_special_openers(sentry::OpenFifo, sentry::DeviceOpener(terminals_));
+    }
     absl::StatusOr<Path> root = MountRootTree(vfs_, files_, config_);
     if (!root.ok()) return root;
     root_ = *root;
@@ -86,6 +92,12 @@ class TreeBuilder {
     if (absl::Status s = MakeDevices(); !s.ok()) return s;
     if (absl::Status s = MakeWorkingDirectory(); !s.ok()) return s;
     if (absl::Status s = RestrictPaths(); !s.ok()) return s;
+    // As with runc, which has made it private before.
+    const uint64_t propagation = container_.spec.linux_.rootfs_propagation;
+    if (propagation != 0) {
+      const Status set = SetPropagation(*root_.mount, propagation);
+      if (!set.ok()) return Failed("linux.rootfsPropagation", set.error());
+    }
     if (container_.spec.root->readonly) {
       root_.mount->set_flags(root_.mount->flags() | MS_RDONLY);
     }
@@ -146,8 +158,33 @@ class TreeBuilder {
     // A host's file is never a device or gains anybody's rights inside.
     if (number != 0) flags |= MS_NODEV;
     const char* type = number != 0 ? "hostfs" : mount.type.c_str();
+    if (mount.tmpcopyup) {
+      if (absl::Status s = CopyUp(what, *at, *root); !s.ok()) return s;
+    }
     const auto joined = vfs_.MountAt(*at, *root, type, mount.source, flags);
-    return joined.ok() ? absl::OkStatus() : Failed(what, joined.error());
+    if (!joined.ok()) return Failed(what, joined.error());
+    for (const uint64_t propagation : mount.propagation) {
+      const Status set = SetPropagation(**joined, propagation);
+      if (!set.ok()) return Failed(what, set.error());
+    }
+    return absl::OkStatus();
+  }
+
+  // What the image has there shows in the new filesystem, which is runc's word for it.
+  absl::Status CopyUp(const std::string& what, const Path& at, Ref<Inode>& root) {
+    auto both = Took(what, sentry::Overlay::Create(at.dentry->inode_ref(), std::move(root)));
+    if (!both.ok()) return both.status();
+    root = *std::move(both);
+    return absl::OkStatus();
+  }
+
+  // `flags`: MS_PRIVATE and its like, with MS_REC or without.
+  Status SetPropagation(sentry::Mount& mount, uint64_t flags) {
+    const Ref<sentry::MountNamespace> mounts = vfs_.NamespaceOf(mount);
+    if (!mounts) return Errno(EINVAL);
+    const Path at{Ref<sentry::Mount>::Share(mount), mount.root()};
+    return vfs_.SetPropagation(*mounts, at, sentry::Propagation(flags & ~uint64_t{MS_REC}),
+                               (flags & MS_REC) != 0);
   }
 
   absl::Status WriteSysctls() {

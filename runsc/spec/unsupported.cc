@@ -33,6 +33,12 @@ bool Has(const Spec& spec, bool (*test)(const Mount&)) {
   return std::any_of(spec.mounts.begin(), spec.mounts.end(), test);
 }
 
+// What the host mounts in there later does not arrive, and nothing goes the other way.
+bool WantsTheHostsMounts(const Mount& mount) {
+  const auto shares = [](uint64_t flags) { return (flags & (MS_SHARED | MS_SLAVE)) != 0; };
+  return mount.IsBind() && std::any_of(mount.propagation.begin(), mount.propagation.end(), shares);
+}
+
 bool HasPath(const Linux& linux_, NamespaceType type) {
   const Namespace* found = linux_.Find(type);
   return found != nullptr && !found->path.empty();
@@ -52,6 +58,10 @@ absl::Status CheckMounts(const Spec& spec) {
   return Check({
       {Has(spec, [](const Mount& m) { return m.idmapped; }), "mounts",
        "id-mapped mounts are not supported"},
+      {Has(spec, WantsTheHostsMounts), "mounts",
+       "mounts are not shared with the host: of a bind mount there is no propagation but private"},
+      {Has(spec, [](const Mount& m) { return m.tmpcopyup && m.type != "tmpfs"; }), "mounts",
+       "the option tmpcopyup is for tmpfs alone"},
       {Has(spec, [](const Mount& m) { return (m.flags & MS_REMOUNT) != 0; }), "mounts",
        "the option remount is not supported"},
       {Has(spec, [](const Mount& m) { return (m.flags & MS_MANDLOCK) != 0; }), "mounts",

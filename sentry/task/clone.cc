@@ -12,7 +12,6 @@
 #include "sentry/ipc/exit.h"
 #include "sentry/task/namespaces.h"
 #include "sentry/task/task_builder.h"
-#include "sentry/task/task_limit.h"
 #include "sentry/time/process_timers.h"
 
 #ifndef CLONE_CLEAR_SIGHAND
@@ -28,8 +27,6 @@ namespace {
 // Those of which there is one.
 constexpr uint64_t kOnlyNamespaces = CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWCGROUP;
 constexpr int kCapSysAdmin = 21;
-// More tasks than these the sandbox does not hold, whatever RLIMIT_NPROC says.
-std::atomic<size_t> g_most_tasks = 32768;
 
 // copy_process()'s rules, in its order.
 Status CheckFlags(const CloneArgs& args, const Credentials& creds) {
@@ -147,6 +144,7 @@ Ref<ThreadGroup> TaskBuilder::NewGroup(Task& parent, const CloneArgs& args) {
   group->thp_disabled = from.thp_disabled;
   group->mce_policy = from.mce_policy;
   group->oom_score_adj = from.oom_score_adj;
+  group->container = from.container;
   group->coredump_filter = from.coredump_filter;
   group->uid = from.uid;
   return group;
@@ -176,10 +174,6 @@ void InheritScheduling(const Task& parent, Task& child) {
 
 }  // namespace
 
-void LimitTasks(size_t most) {
-  g_most_tasks.store(std::min(most, g_most_tasks.load()), std::memory_order_relaxed);
-}
-
 Result<Ref<Task>> TaskBuilder::NewTask(Task& parent, const CloneArgs& args) {
   Kernel& kernel = parent.kernel();
   absl::MutexLock lock(&kernel.mu());
@@ -187,7 +181,7 @@ Result<Ref<Task>> TaskBuilder::NewTask(Task& parent, const CloneArgs& args) {
   uint64_t of_user = 0;
   for (const auto& [id, task] : kernel.tasks_) of_user += task->creds_.uid == parent.creds_.uid;
   const bool privileged = parent.creds_.HasCapability(21) || parent.creds_.HasCapability(24);
-  if (kernel.tasks_.size() >= g_most_tasks.load(std::memory_order_relaxed) ||
+  if (kernel.tasks_.size() >= kernel.most_tasks_.load(std::memory_order_relaxed) ||
       (!privileged && parent.creds_.uid != 0 &&
        of_user >= parent.group().limits[RLIMIT_NPROC].rlim_cur)) {
     return Errno(EAGAIN);

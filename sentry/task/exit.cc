@@ -191,6 +191,15 @@ void Kernel::UnlinkTaskLocked(Task& task, AfterUnlock& after) {
   }
 }
 
+// zap_pid_ns_processes()
+void Kernel::KillOthersLocked(AfterUnlock& after) {
+  std::vector<ThreadGroup*> left;
+  for (const auto& [id, group] : groups_) {
+    if (!group->zombie) left.push_back(group.get());
+  }
+  for (ThreadGroup* group : left) BeginGroupExitLocked(*group, SIGKILL, after);
+}
+
 void Kernel::GroupDiedLocked(ThreadGroup& group, AfterUnlock& after) {
   group.zombie = true;
   group.exiting = true;
@@ -205,7 +214,9 @@ void Kernel::GroupDiedLocked(ThreadGroup& group, AfterUnlock& after) {
   group.exit_events.Notify(POLLIN);
   if (init_.get() == &group) {
     ended_ = true;
-    platform_.Stop();
+    if (!options_.on_end) return platform_.Stop();
+    KillOthersLocked(after);
+    after.Call([this, status = group.exit_status] { options_.on_end(status); });
     return;
   }
   if (group.parent == nullptr) {

@@ -55,6 +55,7 @@ Result<Ref<Task>> TaskBuilder::NewInitTask(Kernel& kernel, const Kernel::InitPro
   }
   group->uid = init.creds.uid;
   group->oom_score_adj = init.oom_score_adj;
+  group->container = init.container;
   group->unkillable = init.unkillable;
   group->on_exit = init.on_exit;
   timespec now{};

@@ -1,5 +1,6 @@
 #include "sentry/task/kernel.h"
 
+#include <sched.h>
 #include <sys/resource.h>
 #include <time.h>
 
@@ -18,6 +19,8 @@ namespace {
 
 // pid_max of 64-bit Linux; numbers below kFirstPid are not used again after the first round.
 constexpr Pid kPidMax = 4194304, kFirstPid = 300;
+// More tasks than these the sandbox does not hold, whatever RLIMIT_NPROC says.
+constexpr size_t kMostTasks = 32768;
 
 // The address space of tasks that have exited.
 class NoMemory final : public platform::AddressSpace {
@@ -40,7 +43,8 @@ Kernel::Kernel(platform::Platform& platform, SyscallDispatcher& dispatcher, Opti
           MakeRef<UtsNamespace>(
               Namespace::FirstIno(NamespaceKind::kUts),
               UtsNamespace::Names{.host = options_.hostname, .domain = options_.domainname}),
-          MakeRef<IpcNamespace>(Namespace::FirstIno(NamespaceKind::kIpc)), nullptr)) {}
+          MakeRef<IpcNamespace>(Namespace::FirstIno(NamespaceKind::kIpc)), nullptr)),
+      most_tasks_(kMostTasks) {}
 
 Kernel::~Kernel() {
   // Tasks that have ended may still lie in somebody's grave: they must not keep mounts of a Vfs
@@ -53,6 +57,14 @@ NetworkNamespace& Kernel::network() const { return namespaces_->network(); }
 
 void Kernel::set_network(Ref<NetworkNamespace> network) {
   namespaces_ = namespaces_->Enter(*network);
+}
+
+void Kernel::JoinNamespaces(const Kernel& other, uint64_t which) {
+  namespaces_ = namespaces_->Enter(*other.namespaces_, which & Namespaces::kFlags);
+}
+
+void Kernel::LimitTasks(size_t most) {
+  most_tasks_.store(most == 0 ? kMostTasks : std::min(most, kMostTasks), std::memory_order_relaxed);
 }
 
 Ref<Task> Kernel::FindTask(Pid tid) {
@@ -175,8 +187,10 @@ void Kernel::SignalForegroundOf(Terminal& terminal, ThreadGroup& process, int si
   if (foreground == 0 || !SendToProcessGroup(foreground, info).ok()) SendTo(process, info);
 }
 
-void Kernel::SignalAll(int sig) {
-  for (const Ref<ThreadGroup>& group : AllGroups()) SendTo(*group, MakeKernelSignalInfo(sig));
+void Kernel::SignalAll(int sig, uint32_t container) {
+  for (const Ref<ThreadGroup>& group : AllGroups()) {
+    if (group->container == container) SendTo(*group, MakeKernelSignalInfo(sig));
+  }
 }
 
 AfterUnlock::~AfterUnlock() {

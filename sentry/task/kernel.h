@@ -2,6 +2,7 @@
 #ifndef SENTRY_TASK_KERNEL_H_
 #define SENTRY_TASK_KERNEL_H_
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -30,16 +31,20 @@ class IpcNamespace;
 class Namespaces;
 class NetworkNamespace;
 
-// One per sandbox. Lock order, outermost first: Kernel::mu(), Vfs's, FdTable and FsContext, a
-// file's or inode's own, WaitQueue's, Sleeper's. mu() guards the process tree, signals and job
+// One per sandbox, or in a pod one for each container: each is a pid namespace. Lock order,
+// outermost first: Kernel::mu(), Vfs's, FdTable and FsContext, a file's or inode's own, WaitQueue's, Sleeper's. mu() guards the process tree, signals and job
 // control; nothing that may block or touch application memory runs under it.
 class Kernel {
  public:
   struct Options {
     std::string hostname = "sandbox";
     std::string domainname = "(none)";
-    std::map<std::string, std::string> sysctls;  // By path below /proc/sys: shown so from the start.
+    std::map<std::string, std::string>
+        sysctls;  // By path below /proc/sys: shown so from the start.
     bool strace = false;
+    // Called with no lock held when process 1 has exited, instead of Platform::Stop: of a container
+    // whose end is not the sandbox's. Everything else in it is killed.
+    std::function<void(int wait_status)> on_end;
   };
 
   Kernel(platform::Platform& platform, SyscallDispatcher& dispatcher, Options options);
@@ -56,6 +61,11 @@ class Kernel {
   IpcNamespace& ipc() const;
   NetworkNamespace& network() const;
   void set_network(Ref<NetworkNamespace> network);
+  // Takes part in those namespaces of `other` that `which` names (CLONE_NEW*). Before guests run.
+  void JoinNamespaces(const Kernel& other, uint64_t which);
+  // How many tasks there may be before clone(2) answers EAGAIN, as with pids.max of a control
+  // group. At any time; 0 leaves Linux's usual number.
+  void LimitTasks(size_t most);
 
   // A process without a parent inside: the first one, and those that a container's caller adds.
   struct InitProcess {
@@ -70,9 +80,10 @@ class Kernel {
     uint32_t umask = 022;
     std::vector<std::pair<int, rlimit>> limits;  // RLIMIT_*: instead of the usual ones.
     int oom_score_adj = 0;
+    uint32_t container = 0;  // ThreadGroup::container
     // Signals without a handler leave it alone, as they do process 1 of a pid namespace.
     bool unkillable = false;
-    Ref<SeccompFilters> seccomp;  // In force from its first call on.
+    Ref<SeccompFilters> seccomp;                   // In force from its first call on.
     std::function<void(int wait_status)> on_exit;  // Not for the first. Called with no lock held.
   };
   // Loads it; it does not run before StartProcess. The first is process 1. Fails like execve(2);
@@ -90,8 +101,8 @@ class Kernel {
   void SignalInit(int sig);
   // The same for a process that StartProcess started, and the terminal it began with.
   void SignalForegroundOf(Terminal& terminal, ThreadGroup& process, int sig);
-  // Every process.
-  void SignalAll(int sig);
+  // Every process of one container.
+  void SignalAll(int sig, uint32_t container);
 
   // The process tree. Everything ending in Locked wants mu().
   Ref<Task> FindTask(Pid tid);
@@ -181,6 +192,7 @@ class Kernel {
   void NotifyParentLocked(ThreadGroup& group, int code, int status, AfterUnlock& after)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // exit.cc
+  void KillOthersLocked(AfterUnlock& after) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void BeginGroupExitLocked(ThreadGroup& group, int wait_status, AfterUnlock& after)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void KillTaskLocked(Task& task, AfterUnlock& after) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -225,6 +237,7 @@ class Kernel {
   Ref<Terminal> console_ ABSL_GUARDED_BY(mu_);  // The one that init began with.
   Pid last_pid_ ABSL_GUARDED_BY(mu_) = 0;
   bool ended_ ABSL_GUARDED_BY(mu_) = false;  // Init has exited: nothing new starts.
+  std::atomic<size_t> most_tasks_;
 };
 
 // What must wait until Kernel::mu() is released: the ends of tasks, and last references. Declare it

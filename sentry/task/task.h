@@ -127,6 +127,8 @@ class Task final : public RefCounted, public platform::Guest {
 
   SignalStack signal_stack;          // Own.
   int seccomp_killed = 0;            // Own: its next call ends it, with this signal as the reason.
+  // Another thread's seccomp(2) has set it for this one, which then is its own before its next call.
+  std::atomic<bool> gains_no_new_privs{false};
   uint64_t clear_child_tid = 0;      // Own. The host does the clearing.
   std::atomic<uint64_t> robust_list{0};  // Own; get_robust_list(2) looks.
   bool futexes_released = false;     // It has ended. Guarded by PiFutexes' lock.

@@ -123,6 +123,7 @@ class ThreadGroup : public RefCounted {
   bool thp_disabled = false;          // PR_SET_THP_DISABLE.
   int mce_policy = 2;                 // PR_MCE_KILL_DEFAULT.
   int oom_score_adj = 0;
+  uint32_t container = 0;  // Which one of a pod, where several share a kernel. Inherited.
   uint32_t coredump_filter = 0x33;   // core(5). Told only: no core is written.
   // Bytes and calls of read(2), write(2) and their kin, for /proc/PID/io. Not guarded.
   struct IoCounts {

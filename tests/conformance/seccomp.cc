@@ -258,6 +258,37 @@ TEST(Seccomp, TsyncCoversOtherThreads) {
              0);
 }
 
+// What no_new_privs is to another thread before and after this one, with it or without, has
+// installed a filter for all. Without it that takes CAP_SYS_ADMIN.
+void ExpectNoNewPrivsAfterTsync(bool own) {
+  if (geteuid() != 0) GTEST_SKIP() << "this takes CAP_SYS_ADMIN";
+  const pid_t pid = fork();
+  if (pid == 0) {
+    std::atomic<int> step{0}, before{-1}, after{-1};
+    std::thread other([&] {
+      before = prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0);
+      step = 1;
+      step.notify_all();
+      step.wait(1);
+      after = prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0);
+    });
+    step.wait(0);
+    if (own && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) _exit(99);
+    const int error = Install(OnCall(SECCOMP_RET_ERRNO | EXDEV), SECCOMP_FILTER_FLAG_TSYNC);
+    step = 2;
+    step.notify_all();
+    other.join();
+    if (error != 0) _exit(100);
+    _exit(before == 0 && after == (own ? 1 : 0) ? 0 : 101);
+  }
+  int status = 0;
+  waitpid(pid, &status, 0);
+  ExpectExit(status, 0);
+}
+
+TEST(Seccomp, TsyncPassesNoNewPrivsOn) { ExpectNoNewPrivsAfterTsync(true); }
+TEST(Seccomp, TsyncWithoutNoNewPrivsPassesNoneOn) { ExpectNoNewPrivsAfterTsync(false); }
+
 TEST(Seccomp, WithoutPrivilegesNoNewPrivsIsNeeded) {
   ExpectExit(InChild([] {
                if (geteuid() == 0 && setresuid(65534, 65534, 65534) != 0) return 99;

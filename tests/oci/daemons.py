@@ -53,10 +53,13 @@ class Docker:
             ["unshare", "-mnpf", "--kill-child", "--mount-proc", "--propagation", "private", "sh",
              "-c", 'busybox ip link set lo up; exec dockerd --config-file "$1"', "sh", config],
             stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, start_new_session=True)
-        if not eventually(lambda: self.try_run("version").status == 0, 60):
+        try:
+            if not eventually(lambda: self.try_run("version").status == 0, 60):
+                raise Failure("dockerd does not come up")
+            self.import_image(subject.template)
+        except BaseException:
             self.close()
-            raise Failure("dockerd does not come up")
-        self.import_image(subject.template)
+            raise
 
     def storage_driver(self):
         return "overlay2" if "overlay" in open("/proc/filesystems").read() else "vfs"
@@ -124,16 +127,21 @@ def open_session(subject):
     global SESSION
     try:
         SESSION = Docker(subject)
-    except Skip as skip:
-        SESSION = skip
+    except (Skip, Failure, OSError, subprocess.SubprocessError) as why:
+        # The cases without dockerd go on.
+        SESSION = why
         return lambda: None
     return SESSION.close
 
 
+def docker_or_why():
+    if isinstance(SESSION, Exception):
+        raise SESSION
+
+
 def docker_case(function):
     def run(subject):
-        if isinstance(SESSION, Skip):
-            raise SESSION
+        docker_or_why()
         try:
             function(SESSION)
         finally:
@@ -447,8 +455,7 @@ def ctr(docker, subject, *args, limit=60):
 
 @case
 def ctr_run(subject):
-    if isinstance(SESSION, Skip):
-        raise SESSION
+    docker_or_why()
     if subject.flags:
         raise Skip("ctr gives the runtime no flags")
     flags = ["--rm", "--rootfs", "--runtime", "io.containerd.runc.v2", "--runc-binary",

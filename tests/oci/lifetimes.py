@@ -192,9 +192,15 @@ def run_leaves_no_container(runtime):
 
 @case
 def run_tells_the_signal(runtime):
-    runtime.bundle(script="kill -9 $$").run()
-    bundle = runtime.bundle(script="sh -c 'kill -9 $$'; exit $?")
-    bundle.run().expect(status=137)
+    # A process kills itself in vain where it is the first of its namespace.
+    runtime.bundle(script="kill -9 $$; echo alive").run().expect(status=0, out="alive\n")
+    runtime.bundle(script="sh -c 'kill -9 $$'; exit $?").run().expect(status=137)
+    bundle = runtime.bundle(script="echo ready; while :; do sleep 0.1; done").write()
+    process = harness.popen(runtime.command("run", "--bundle", bundle.path, bundle.id),
+                            stdin=subprocess.DEVNULL)
+    harness.await_line(process)
+    bundle.kill("KILL").expect(status=0)
+    harness.finish(process).expect(status=137)
 
 
 @case
@@ -225,7 +231,8 @@ def run_passes_signals_on(runtime):
 @case
 def output_is_complete(runtime):
     """Descriptors go straight to the program: a reader sees the end when the program ends."""
-    runtime.bundle(script="head -c 3000000 /dev/zero | tr '\\0' x").run()
+    outcome = runtime.bundle(script="head -c 3000000 /dev/zero | sed 's/\\x00/x/g'").run()
+    want_equal((outcome.status, len(outcome.out)), (0, 3000000), "status and size")
     outcome = runtime.bundle(script="seq 100000").run().expect(status=0)
     want_equal(len(outcome.out.split()), 100000, "lines")
 
@@ -261,6 +268,16 @@ def preserved_descriptors(runtime):
             os.close(saved)
             os.close(reader)
     bundle.await_text("through 3")
+
+
+@case
+def preserved_descriptors_must_be_open(runtime):
+    if runtime.name == "crun":
+        raise Skip("crun does not look")
+    bundle = runtime.bundle(script="true")
+    want(bundle.try_create("--preserve-fds", "20") != 0, "create succeeds")
+    want("preserved-fd" in bundle.text(), f"output {bundle.text()!r}")
+    want(bundle.call("state", bundle.id).status != 0, "the container exists")
 
 
 @case
@@ -458,6 +475,21 @@ def ps_lists_host_pids(runtime):
 
 
 @case
+def ps_lists_no_other_pids(runtime):
+    """One for each process of the program: nothing that the runtime needs for itself."""
+    if runtime.name == "crun":
+        raise Skip("Debian's crun lists nothing where control groups are disabled")
+    bundle = runtime.bundle(script="sleep 100 & sleep 100 & echo ready; wait")
+    bundle.set("linux.cgroupsPath", f"/oci-test/{bundle.id}").create().start()
+    bundle.await_text("ready")
+
+    def pids():
+        return json.loads(bundle.call("ps", "--format", "json", bundle.id).expect(status=0).out)
+    want(eventually(lambda: len(pids()) == 3, 10), f"pids {pids()} of three processes")
+    want(bundle.pid in pids(), f"pids {pids()} without {bundle.pid}")
+
+
+@case
 def list_formats(runtime):
     one = runtime.bundle(script=FOREVER).create()
     two = runtime.bundle(script=FOREVER).create().start()
@@ -535,6 +567,61 @@ def update_limits(runtime):
     bundle.call("update", "--pids-limit", "66", bundle.id).expect(status=0)
     with open(os.path.join(bundle.cgroup_of("pids"), "pids.max")) as f:
         want_limit(runtime, f.read(), 66)
+
+
+@case
+def update_of_pids_binds(runtime):
+    """The new limit holds for what runs, up and down."""
+    runtime.need_cgroups()
+    forks = ("(for i in $(seq 60); do sleep 100 & done; echo all) 2>/dev/null || echo refused; "
+             "kill $(jobs -p) 2>/dev/null; true")
+    bundle = runtime.bundle(script=f"while read x; do {forks}; wait; done")
+    bundle.set("linux.resources.pids", {"limit": 20})
+    bundle.set("linux.cgroupsPath", f"/oci-test/{bundle.id}")
+    reader, writer = os.pipe()
+    bundle.create(stdin=reader)
+    os.close(reader)
+    try:
+        # Before it runs, too.
+        bundle.call("update", "--pids-limit", "300", bundle.id).expect(status=0)
+        bundle.start()
+        os.write(writer, b"\n")
+        bundle.await_text("all\n")
+        bundle.call("update", "--pids-limit", "80", bundle.id).expect(status=0)
+        os.write(writer, b"\n")
+        bundle.await_text("refused\n")
+    finally:
+        os.close(writer)
+
+
+@case
+def devices_denied(runtime):
+    """A group that may open no device, as Docker asks for it in front of its list."""
+    runtime.need_cgroups()
+    bundle = runtime.bundle(script="echo ran; echo x >/dev/null && echo written")
+    bundle.set("linux.resources.devices", [{"allow": False, "access": "rwm"}])
+    bundle.set("linux.cgroupsPath", f"/oci-test/{bundle.id}").create().start()
+    want_equal(bundle.wait(), 0, "status")
+    want("ran\n" in bundle.text(), f"output {bundle.text()!r}")
+
+
+@case
+def exec_while_the_sandbox_stands_still(runtime):
+    """Commands to a stopped sentry fail or wait, none of them blocks the container for good."""
+    if not runtime.is_sandbox():
+        raise Skip("others have no sentry")
+    bundle = runtime.bundle(script=FOREVER).create().start()
+    bundle.await_text("ready")
+    bundle.call("pause", bundle.id).expect(status=0)
+    refused = 0
+    for _ in range(700):
+        if bundle.kill("WINCH").status != 0:
+            refused += 1
+            break
+    want(refused, "the sandbox takes signals without end while it stands still")
+    want_equal(bundle.status(), "paused", "status")
+    bundle.kill("KILL").expect(status=0)
+    want_equal(bundle.wait(), 137, "status")
 
 
 @case

@@ -1,0 +1,234 @@
+"""Pods: several containers in one sandbox, by the annotations of Kubernetes' runtimes."""
+import os
+import signal
+
+from lifetimes import FOREVER
+from runtime import Skip, eventually, want, want_equal
+
+CASES = []
+PREFIX = "io.kubernetes.cri."
+
+
+def case(function):
+    def run(runtime):
+        if not runtime.is_sandbox():
+            raise Skip("others have no sandbox")
+        function(runtime)
+    run.__name__ = function.__name__
+    CASES.append(run)
+    return run
+
+
+def sandbox(runtime, annotations=None, script=FOREVER):
+    """The container that a pod begins with, running."""
+    bundle = runtime.bundle(script=script)
+    bundle.set("hostname", "the-pod").set("linux.cgroupsPath", f"/oci-test/{bundle.id}")
+    bundle.set("annotations", {PREFIX + "container-type": "sandbox",
+                               PREFIX + "sandbox-id": bundle.id, **(annotations or {})})
+    bundle.create().start()
+    bundle.await_text("ready")
+    return bundle
+
+
+def member(pod, script, shared=("network", "ipc", "uts"), own=("pid", "mount"), prefix=PREFIX):
+    """A bundle for a further container of it."""
+    bundle = pod.runtime.bundle(script=script)
+    files = {"network": "net"}
+    spaces = [{"type": t, "path": f"/proc/{pod.pid}/ns/{files.get(t, t)}"} for t in shared]
+    bundle.set("linux.namespaces", spaces + [{"type": t} for t in own])
+    bundle.set("linux.cgroupsPath", f"/oci-test/{bundle.id}")
+    names = ("container-type", "sandbox-id") if prefix == PREFIX else ("ContainerType", "SandboxID")
+    bundle.set("annotations", {prefix + names[0]: "container", prefix + names[1]: pod.id})
+    return bundle
+
+
+@case
+def pod_of_three(runtime):
+    """Own roots, own first processes, own exit statuses; one sandbox."""
+    pod = sandbox(runtime)
+    bundles = [member(pod, f"echo $$; hostname; cat /data/file; ls /data; exit {n}")
+               for n in (3, 4)]
+    for n, bundle in enumerate(bundles):
+        with open(os.path.join(bundle.rootfs, "data", f"only{n}"), "w"):
+            pass
+        bundle.create()
+        want_equal(bundle.status(), "created", "status")
+        want_equal(bundle.text(), "", "output before start")
+    for n, bundle in enumerate(bundles):
+        bundle.start()
+        want_equal(bundle.wait(), n + 3, "status")
+        want_equal(bundle.text(), f"1\nthe-pod\ncontent\nfile\nonly{n}\n", "output")
+        want_equal(bundle.status(), "stopped", "status")
+        bundle.delete().expect(status=0)
+    want_equal(pod.status(), "running", "the sandbox's status")
+    # As often as one likes.
+    for n in range(5):
+        again = member(pod, f"exit {n}").create().start()
+        want_equal(again.wait(), n, "status")
+
+
+@case
+def pod_of_cri_o(runtime):
+    pod = sandbox(runtime)
+    bundle = member(pod, "hostname; exit 6", prefix="io.kubernetes.cri-o.").create().start()
+    want_equal((bundle.wait(), bundle.text()), (6, "the-pod\n"), "status and output")
+
+
+@case
+def pod_shares_the_network(runtime):
+    pod = sandbox(runtime)
+    server = member(pod, "echo ready; while :; do echo hello | nc -l -p 7000; done").create().start()
+    server.await_text("ready")
+    client = member(pod, "for i in $(seq 100); do nc 127.0.0.1 7000 </dev/null && exit; sleep 0.1; "
+                         "done; exit 9").create().start()
+    want_equal((client.wait(), client.text().split()[-1:]), (0, ["hello"]), "status and output")
+    outcome = member(pod, "true", own=("pid", "mount", "network"), shared=())
+    want(outcome.try_create() != 0, "a network of its own is accepted")
+    want("network" in outcome.text(), f"output {outcome.text()!r}")
+
+
+@case
+def pod_ipc(runtime):
+    """A queue of one is seen by those that share the namespace, and by nobody else."""
+    pod = sandbox(runtime)
+    show = "ls /dev/mqueue; echo listed"
+    maker = member(pod, "touch /dev/mqueue/q; echo made; sleep 1000")
+    maker.mount("/dev/mqueue", "mqueue", "mqueue").create().start()
+    maker.await_text("made")
+    for shared, own, seen in ((("network", "ipc"), ("pid", "mount"), "q\nlisted\n"),
+                              (("network",), ("ipc", "pid", "mount"), "listed\n")):
+        one = member(pod, show, shared, own).mount("/dev/mqueue", "mqueue", "mqueue")
+        one.create().start()
+        want_equal((one.wait(), one.text()), (0, seen), f"status and output with {shared}")
+
+
+@case
+def pod_pids(runtime):
+    """A pid namespace each, or the sandbox's by its path."""
+    pod = sandbox(runtime)
+    own = member(pod, "ls -d /proc/[0-9]* | wc -l; cat /proc/1/cmdline | tr '\\0' ' ' | "
+                      "grep -c cmdline").create().start()
+    want_equal(own.wait(), 0, "status")
+    want(int(own.text().split()[0]) <= 4 and own.text().split()[1] == "1", f"sees {own.text()!r}")
+    shared = member(pod, "test $$ != 1 && grep -c ready /proc/1/cmdline; kill -0 1 && echo sent; "
+                         "exit 5", ("network", "ipc", "uts", "pid"), ("mount",)).create().start()
+    want_equal((shared.wait(), shared.text()), (5, "1\nsent\n"), "status and output")
+    want_equal(pod.status(), "running", "the sandbox's status")
+
+
+@case
+def pod_shared_pids_end_with_their_container(runtime):
+    pod = sandbox(runtime)
+    spaces = ("network", "ipc", "uts", "pid"), ("mount",)
+    one = member(pod, "sleep 1234 & echo ready; wait", *spaces).create().start()
+    one.await_text("ready")
+    show = ["sh", "-c", "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' ' | grep -c '1[2]34'"]
+    want_equal(pod.exec(*show).out, "1\n", "processes")
+    one.delete("--force").expect(status=0)
+    want(eventually(lambda: pod.exec(*show).out == "0\n", 10), "they are still there")
+    want_equal(pod.status(), "running", "the sandbox's status")
+
+
+@case
+def pod_exec_and_kill(runtime):
+    pod = sandbox(runtime)
+    one, two = (member(pod, FOREVER).create().start() for _ in range(2))
+    for n, bundle in enumerate((one, two)):
+        bundle.await_text("ready")
+        bundle.exec("sh", "-c", f"echo {n} >/tmp/mine; cat /tmp/mine; exit {n + 7}").expect(
+            status=n + 7, out=f"{n}\n")
+    one.kill("TERM").expect(status=0)
+    want_equal(one.wait(), 0, "status")
+    two.exec("cat", "/tmp/mine").expect(status=0, out="1\n")
+    want(one.exec("true").status != 0, "exec into the dead one succeeds")
+    two.kill("KILL", "--all").expect(status=0)
+    want_equal(two.wait(), 137, "status")
+    pod.exec("echo", "alive").expect(status=0, out="alive\n")
+
+
+@case
+def pod_hooks_and_mounts(runtime):
+    """What a container has elsewhere it has in a pod."""
+    pod = sandbox(runtime)
+    bundle = member(pod, "cat /mnt/a /tmp/hooked; echo x 2>/dev/null >/proc/sys/kernel/hostname || "
+                         "echo masked; ulimit -n; id -u; touch /x 2>/dev/null || echo readonly")
+    os.mkdir(bundle.host_path("shared"))
+    bundle.host_path("shared/a", "one\n")
+    bundle.mount("/mnt", "bind", bundle.host_path("shared"), "rbind", "ro")
+    bundle.set("linux.readonlyPaths", ["/proc/sys"]).set("root.readonly", True)
+    bundle.mount("/tmp", "tmpfs", "tmpfs")
+    bundle.set("process.rlimits", [{"type": "RLIMIT_NOFILE", "soft": 77, "hard": 99}])
+    bundle.set("hooks", {"startContainer": [{"path": "/bin/sh", "env": ["PATH=/bin"],
+                                             "args": ["sh", "-c", "echo two >/tmp/hooked"]}]})
+    bundle.create().start()
+    want_equal((bundle.wait(), bundle.text()), (0, "one\ntwo\nmasked\n77\n0\nreadonly\n"),
+               "status and output")
+
+
+@case
+def pod_ends_with_its_sandbox(runtime):
+    pod = sandbox(runtime)
+    running = member(pod, FOREVER).create().start()
+    running.await_text("ready")
+    created = member(pod, FOREVER).create()
+    pod.kill("KILL").expect(status=0)
+    want_equal(pod.wait(), 137, "status of the sandbox")
+    want_equal(running.wait(), 137, "status of a running container")
+    want(created.wait() != 0, "status of a created container")
+    late = member(pod, "true")
+    want(late.try_create() != 0, "a container is added to a sandbox that has ended")
+    want("sandbox" in late.text(), f"output {late.text()!r}")
+
+
+@case
+def pod_death_of_a_monitor(runtime):
+    """kill -9 of what stands for one container ends that one alone."""
+    pod = sandbox(runtime)
+    spaces = ("network", "ipc", "uts", "pid"), ("mount",)
+    for arguments in ((), spaces):
+        one = member(pod, "sleep 4321; true", *arguments).create().start()
+        created = member(pod, FOREVER, *arguments).create()
+        for bundle in (one, created):
+            os.kill(bundle.pid, signal.SIGKILL)
+            want_equal(bundle.wait(), 137, "status")
+            want_equal(bundle.status(), "stopped", "status")
+            bundle.delete("--force").expect(status=0)
+        pod.exec("echo", "alive").expect(status=0, out="alive\n")
+
+
+@case
+def pod_limits(runtime):
+    """The annotations of the sandbox limit the pod, and bind what runs in it."""
+    runtime.need_cgroups()
+    pod = sandbox(runtime, {PREFIX + "sandbox-memory": str(64 << 20),
+                            PREFIX + "sandbox-cpu-quota": "50000",
+                            PREFIX + "sandbox-cpu-period": "100000",
+                            PREFIX + "sandbox-cpu-shares": "512"})
+    for controller, v1, v2, value in (
+            ("memory", "memory.limit_in_bytes", "memory.max", str(64 << 20)),
+            ("cpu", "cpu.cfs_quota_us", "cpu.max", "50000")):
+        folder = pod.cgroup_of(controller)
+        file = os.path.join(folder, v1)
+        with open(file if os.path.exists(file) else os.path.join(folder, v2)) as f:
+            want_equal(f.read().split()[0], value, file)
+    eater = member(pod, "head -c 300m /dev/zero | tail | wc -c").create().start()
+    eater.wait()
+    want("314572800" not in eater.text(), "300 MiB fit into a pod of 64")
+
+
+@case
+def pod_refusals(runtime):
+    pod = sandbox(runtime)
+    foreign = member(pod, "true")
+    foreign.config["linux"]["namespaces"][1]["path"] = "/proc/1/ns/ipc"
+    want(foreign.try_create() != 0 and "ipc" in foreign.text(), f"output {foreign.text()!r}")
+    nobody = member(pod, "true")
+    nobody.config["annotations"][PREFIX + "sandbox-id"] = "nobody"
+    want(nobody.try_create() != 0 and "nobody" in nobody.text(), f"output {nobody.text()!r}")
+    missing = member(pod, "true").set("process.args", ["/no/such/program"])
+    want(missing.try_create() != 0, "a missing program is accepted")
+    want("no such file" in missing.text(), f"output {missing.text()!r}")
+    one = member(pod, FOREVER).create().start()
+    paused = one.call("pause", one.id)
+    want(paused.status != 0 and "sandbox" in paused.err, f"pause: {paused.err!r}")
+    want_equal((one.status(), pod.status()), ("running", "running"), "statuses")
