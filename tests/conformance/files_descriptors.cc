@@ -73,9 +73,12 @@ bool HasNoType(int fd) {
   return fstat(fd, &st) == 0 && (st.st_mode & S_IFMT) == 0;
 }
 
+// One byte, and not the first: /dev/null is everybody's.
 long Lock(int fd, int command, short type) {
   struct flock lock = {};
   lock.l_type = type;
+  lock.l_start = int64_t{getpid()} << 20;
+  lock.l_len = 1;
   return fcntl(fd, command, &lock);
 }
 
