@@ -20,6 +20,7 @@
 #include <atomic>
 #include <cstdio>
 #include <cstring>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
@@ -327,11 +328,14 @@ Status Zygote::Finish() {
   if (poll(&answer, 1, 5000) != 1 || recv(control_.get(), &byte, 1, MSG_PEEK) != 1)
     return Errno(EIO);
   theirs_.reset();
+  DropReport();
   return kOk;
 }
 
-Zygote::~Zygote() {
-  if (report_ != nullptr) munmap(report_, sizeof(Report));
+Zygote::~Zygote() { DropReport(); }
+
+void Zygote::DropReport() {
+  if (report_ != nullptr) munmap(std::exchange(report_, nullptr), sizeof(Report));
 }
 
 void Zygote::Kill() { kill(pid_, SIGKILL); }

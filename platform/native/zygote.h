@@ -77,6 +77,7 @@ class Zygote {
   pid_t own_pid_ = -1;  // Of the process that asks.
   uint64_t vdso_ = 0;
   UniqueFd listener_;
+  void DropReport();
   Report* report_ = nullptr;  // Until Finish: a page shared with the zygote.
   UniqueFd theirs_;           // Likewise, its end of the socket.
   static constexpr size_t kRequestSize = 32;

@@ -151,6 +151,8 @@ void Systrap::EnterBlocking() {
     StopPolling(*worker->polled);
   }
   if (worker == nullptr || worker->leads == nullptr) return;
+  // The next leader's callers have not waited for their turn, and this call may take for ever.
+  worker->leads->listener.AnswerHere(true);
   bool spawn = false;
   {
     absl::MutexLock lock(&mu_);
