@@ -152,7 +152,7 @@ absl::StatusOr<Ref<Inode>> OpenTree(sentry::GoferClient& files, const Config& co
   const std::string what = index == 0 ? config.root : absl::StrCat("export ", index);
   // Under an overlay nobody is to see changes from outside; without one, changes go both ways.
   const bool shared = !overlay && (index != 0 || config.oci.shared_root.value_or(true));
-  const auto lower = GoferFs::Create(files, index, {.shared = shared, .frozen = overlay});
+  const auto lower = GoferFs::Create(files, index, {.shared = shared});
   if (!lower.ok()) return Failed(what, lower.error());
   if (!overlay) return *lower;
   const Result<sentry::Attributes> attributes = (*lower)->GetAttributes();

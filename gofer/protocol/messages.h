@@ -35,9 +35,7 @@ inline constexpr size_t kMaxForgets = kPayloadSize / sizeof(NodeId);
 inline constexpr uint32_t kNoOwner = UINT32_MAX;  // Leave uid or gid as the host sets it.
 
 enum class Op : uint32_t {
-  // node, names -> walk_error, payload: count * WalkedNode. With the flag kWalkSiblings all names
-  // are
-  // the node's own: there is an answer for each, without an id where there is none to be had.
+  // node, names -> walk_error, payload: count * WalkedNode.
   kWalk = 1,
   // node -> attr.
   kGetAttr,
@@ -142,7 +140,6 @@ constexpr size_t DirectoryRecordSize(bool has_attr, size_t name_size) {
   return (sizeof(DirectoryRecord) + (has_attr ? sizeof(Attr) : 0) + name_size + 7) & ~size_t{7};
 }
 
-inline constexpr uint32_t kWalkSiblings = 1;
 inline constexpr uint32_t kReadDirAttributes = 1;
 
 enum SetAttrField : uint32_t {

@@ -122,19 +122,7 @@ Result<WalkedNode> FileService::AddChild(const Node& parent, const char* name) {
   return walked;
 }
 
-Status FileService::WalkSiblings(Operation& op) {
-  WalkedNode walked[kMaxWalk];
-  for (uint32_t i = 0; i < op.request.name_count; ++i) {
-    const Result<WalkedNode> child = AddChild(*op.node, op.names[i]);
-    if (child.ok()) walked[i] = *child;
-  }
-  op.response.count = op.request.name_count;
-  Put(op.out, op.response, walked, op.response.count * sizeof(WalkedNode));
-  return kOk;
-}
-
 Status FileService::Walk(Operation& op) {
-  if ((op.request.flags & kWalkSiblings) != 0) return WalkSiblings(op);
   WalkedNode walked[kMaxWalk];
   uint32_t count = 0;
   const Node* parent = op.node;

@@ -70,7 +70,6 @@ class FileService {
 
   // file_service.cc
   Status Walk(Operation& op);
-  Status WalkSiblings(Operation& op);
   Status GetAttr(Operation& op);
   Status Open(Operation& op);
   Status ReadLink(Operation& op);

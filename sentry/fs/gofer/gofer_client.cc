@@ -102,18 +102,6 @@ Result<GoferClient::WalkResult> GoferClient::Walk(NodeId parent,
   return result;
 }
 
-Result<std::vector<GoferClient::WalkedNode>> GoferClient::WalkSiblings(
-    NodeId parent, std::span<const std::string_view> names) {
-  if (names.empty() || names.size() > gofer::kMaxWalk) return Errno(EINVAL);
-  Call call(*this, Op::kWalk, parent);
-  call.request().flags = gofer::kWalkSiblings;
-  for (std::string_view name : names) TRY(call.AddName(name));
-  TRY(call.Run());
-  std::vector<WalkedNode> nodes(std::min<size_t>(call.response().count, names.size()));
-  for (size_t i = 0; i < nodes.size(); ++i) nodes[i] = TRY(call.Object<WalkedNode>(i));
-  return nodes;
-}
-
 Result<GoferClient::WalkedNode> GoferClient::Lookup(NodeId parent, std::string_view name) {
   Call call(*this, Op::kWalk, parent);
   TRY(call.AddName(name));

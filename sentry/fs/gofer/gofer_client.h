@@ -97,9 +97,6 @@ class GoferClient {
 
   // Up to kMaxWalk names. Fails only if `parent` is no directory or the gofer does not answer.
   Result<WalkResult> Walk(NodeId parent, std::span<const std::string_view> names);
-  // Up to kMaxWalk names of `parent`, in their order; without an id where there is none to be had.
-  Result<std::vector<WalkedNode>> WalkSiblings(NodeId parent,
-                                               std::span<const std::string_view> names);
   // A walk of one name: ENOENT if there is none.
   Result<WalkedNode> Lookup(NodeId parent, std::string_view name);
   Result<Attr> GetAttr(NodeId node);

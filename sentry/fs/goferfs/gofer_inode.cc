@@ -22,7 +22,7 @@ gofer::Time ToGofer(const timespec& time) {
 Result<Ref<Inode>> GoferFs::Create(GoferClient& client, uint32_t index, const Options& options) {
   const gofer::NodeId root = gofer::RootNode(index);
   const gofer::Attr attr = TRY(client.GetAttr(root));
-  return MakeRef<GoferTree>(client, options)->Intern({.id = root, .attr = attr});
+  return MakeRef<GoferTree>(client, options.shared)->Intern({.id = root, .attr = attr});
 }
 
 GoferTree::Key GoferTree::KeyOf(const GoferInode* inode) {

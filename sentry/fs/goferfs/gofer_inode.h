@@ -6,7 +6,6 @@
 #include <memory>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
@@ -22,15 +21,10 @@ class GoferInode;
 // What the inodes of one export share; they hold it. Thread-safe.
 class GoferTree : public RefCounted {
  public:
-  GoferTree(GoferClient& client, const GoferFsOptions& options)
-      : client_(client), shared_(options.shared), frozen_(options.frozen) {}
+  GoferTree(GoferClient& client, bool shared) : client_(client), shared_(shared) {}
 
   GoferClient& client() const { return client_; }
   bool shared() const { return shared_; }
-  bool frozen() const { return frozen_; }
-  // Names and nodes that directories know ahead of need, all together.
-  std::atomic<int64_t>& names_ahead() { return names_ahead_; }
-  std::atomic<int64_t>& nodes_ahead() { return nodes_ahead_; }
   // The inode of a node, of which the id becomes the inode's: one for each host file, whatever
   // names it has.
   Ref<GoferInode> Intern(const gofer::WalkedNode& node) ABSL_LOCKS_EXCLUDED(mu_);
@@ -44,9 +38,6 @@ class GoferTree : public RefCounted {
 
   GoferClient& client_;
   const bool shared_;
-  const bool frozen_;
-  std::atomic<int64_t> names_ahead_{0};
-  std::atomic<int64_t> nodes_ahead_{0};
   absl::Mutex mu_;
   // By device and inode number of the host, which the inodes know themselves.
   using Key = std::pair<uint64_t, uint64_t>;
@@ -168,34 +159,6 @@ class GoferDirectory final : public GoferInode {
   Status Rename(std::string_view name, Inode& new_parent, std::string_view new_name,
                 uint32_t flags) override;
   Result<Ref<File>> Open(OpenFlags flags) override;
-  ~GoferDirectory() override { ForgetAhead(); }
-
-  static constexpr size_t kMaxAhead = 32'768;         // Names of a directory.
-  static constexpr int64_t kMaxAheadOfTree = 65'536;  // Names of all directories.
-  // Each is a descriptor of the gofer.
-  static constexpr size_t kMaxNodesAhead = 64;
-  static constexpr int64_t kMaxNodesAheadOfTree = 1024;
-  bool frozen() const;
-  // Who lists a directory mostly looks at what is in it: after a listing (`names`, in its order) of
-  // a tree in which nothing changes, lookups take the names that follow along.
-  void SetAhead(std::vector<std::string> names) ABSL_LOCKS_EXCLUDED(ahead_mu_);
-
- private:
-  struct Ahead {
-    std::vector<std::string> names;
-    size_t next = 0;                                            // Before, all names were walked to.
-    absl::flat_hash_set<std::string> walked;                    // Of those from `next` on.
-    absl::flat_hash_map<std::string, gofer::WalkedNode> nodes;  // Nobody has asked for them yet.
-    int lookups = 0;
-  };
-  // The node of `name`, if it is known or comes with others; without an id otherwise.
-  gofer::WalkedNode TakeAhead(std::string_view name) ABSL_LOCKS_EXCLUDED(ahead_mu_);
-  bool MayWalkAheadLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(ahead_mu_);
-  void WalkAheadLocked(std::string_view name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(ahead_mu_);
-  void ForgetAhead() ABSL_LOCKS_EXCLUDED(ahead_mu_);
-
-  absl::Mutex ahead_mu_;  // Held during calls of the gofer.
-  std::unique_ptr<Ahead> ahead_ ABSL_GUARDED_BY(ahead_mu_);
 };
 
 }  // namespace sentry

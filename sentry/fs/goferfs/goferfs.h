@@ -15,8 +15,6 @@ struct GoferFsOptions {
   // Exclusive: nobody else changes the tree, so names and attributes are cached for good. Shared:
   // the gofer is asked each time.
   bool shared = false;
-  // Nobody at all changes it (the lower tree of an overlay): names may be looked up ahead of need.
-  bool frozen = false;
 };
 
 class GoferFs {

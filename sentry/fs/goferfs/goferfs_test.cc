@@ -57,27 +57,6 @@ TEST_F(GoferFsTest, ShowsTheHost) {
   EXPECT_EQ(t->Stat("/f")->size, 6u);
 }
 
-TEST_F(GoferFsTest, AfterAListingNamesComeAlongWithLookups) {
-  for (int i = 0; i < 100; ++i) host.Write("n" + std::to_string(i), std::string(i, 'x'));
-  Mount({.frozen = true});
-  EXPECT_EQ(t->List("/").size(), 104u);
-  // Whatever the order, each is itself.
-  for (int i : {50, 7, 99, 0, 1, 2}) {
-    EXPECT_EQ(t->Stat("/n" + std::to_string(i))->size, static_cast<uint64_t>(i));
-  }
-  for (int i = 0; i < 100; ++i) std::filesystem::remove(host / ("n" + std::to_string(i)));
-  int known = 0;
-  for (int i = 0; i < 100; ++i) {
-    const auto found = t->Stat("/n" + std::to_string(i));
-    if (found.ok()) {
-      EXPECT_EQ(found->size, static_cast<uint64_t>(i));
-    }
-    known += found.ok();
-  }
-  EXPECT_GT(known, 20);
-  EXPECT_LT(known, 100);
-}
-
 TEST_F(GoferFsTest, WritesTheHost) {
   ASSERT_EQ(Code(t->Write("/d/new", "text")), 0);
   EXPECT_EQ(host.Read("d/new"), "text");
