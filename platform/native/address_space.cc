@@ -40,29 +40,29 @@ pid_t NativeAddressSpace::Target() const {
 
 thread_local CarriedBuffer* NativeAddressSpace::carried_ = nullptr;
 
-CarriedBuffer::CarriedBuffer(NativeAddressSpace& space, Direction direction, uint64_t address,
+CarriedBuffer::CarriedBuffer(NativeAddressSpace& space, const Place& in, const Place& out,
                              std::span<std::byte> data)
-    : space_(space), direction_(direction), address_(address), data_(data) {
+    : space_(space), in_(in), out_(out), data_(data) {
   NativeAddressSpace::carried_ = this;
 }
 
 CarriedBuffer::~CarriedBuffer() { NativeAddressSpace::carried_ = nullptr; }
 
-bool CarriedBuffer::Reads(uint64_t address, std::span<std::byte> dst) {
-  if (direction_ == Direction::kOut) {
-    Flush(address, dst.size());
-    return false;
+size_t CarriedBuffer::Reads(uint64_t address, std::span<std::byte> dst) {
+  const uint64_t offset = address - in_.address;  // Large if it lies in front.
+  if (written_ == 0 && offset < in_.size) {
+    const size_t size = std::min<uint64_t>(dst.size(), in_.size - offset);
+    std::memcpy(dst.data(), data_.data() + offset, size);
+    if (size == dst.size() || (in_.text && std::memchr(dst.data(), 0, size) != nullptr))
+      return size;
   }
-  const uint64_t offset = address - address_;  // Large if it lies in front.
-  if (offset > data_.size() || dst.size() > data_.size() - offset) return false;
-  std::memcpy(dst.data(), data_.data() + offset, dst.size());
-  return true;
+  Flush(address, dst.size());
+  return 0;
 }
 
 bool CarriedBuffer::Writes(uint64_t address, std::span<const std::byte> src) {
-  if (direction_ == Direction::kIn) return false;
-  const uint64_t offset = address - address_;
-  if (offset > written_ || src.size() > data_.size() - offset) {
+  const uint64_t offset = address - out_.address;
+  if (offset > written_ || src.empty() || offset > out_.size || src.size() > out_.size - offset) {
     Flush(address, src.size());
     return false;
   }
@@ -72,13 +72,13 @@ bool CarriedBuffer::Writes(uint64_t address, std::span<const std::byte> src) {
 }
 
 void CarriedBuffer::Flush(uint64_t address, size_t size) {
-  if (address >= address_ + written_ || address_ >= address + size) return;
-  space_.WriteMemory(address_, data_.first(std::exchange(written_, 0)));
+  if (address >= out_.address + written_ || out_.address >= address + size) return;
+  space_.WriteMemory(out_.address, data_.first(std::exchange(written_, 0)));
 }
 
 size_t NativeAddressSpace::Read(uint64_t addr, std::span<std::byte> dst) {
-  if (carried_ != nullptr && &carried_->space_ == this && carried_->Reads(addr, dst)) {
-    return dst.size();
+  if (carried_ != nullptr && &carried_->space_ == this && !dst.empty()) {
+    if (const size_t size = carried_->Reads(addr, dst); size != 0) return size;
   }
   const pid_t tid = Target();
   if (tid == 0 || dst.empty()) return 0;

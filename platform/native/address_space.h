@@ -21,28 +21,37 @@ struct Slot {
 
 class NativeAddressSpace;
 
-// A piece of guest memory that a call has brought along, or takes back with its answer: what the
-// thread that handles the call reads or writes there goes to `data` while this lives.
+// Guest memory that a call has brought along, and that it takes back with its answer: what the
+// thread that handles the call reads from one place, and writes to the other, goes to `data` while
+// this lives. What was brought along is read before anything is written.
 class CarriedBuffer {
  public:
-  enum class Direction : uint8_t { kIn, kOut };
-  CarriedBuffer(NativeAddressSpace& space, Direction direction, uint64_t address,
+  // Of the application's memory.
+  struct Place {
+    uint64_t address = 0;
+    uint64_t size = 0;
+    bool text = false;  // Whoever reads beyond it looks for its NUL.
+  };
+  // Requires: `data` holds either place.
+  CarriedBuffer(NativeAddressSpace& space, const Place& in, const Place& out,
                 std::span<std::byte> data);
   CarriedBuffer(const CarriedBuffer&) = delete;
   ~CarriedBuffer();
-  // How many bytes are to be copied to the address.
-  size_t written() const { return written_; }
+  // What is to be copied to the application's memory.
+  Place written() const { return {out_.address, written_}; }
 
  private:
   friend class NativeAddressSpace;
-  bool Reads(uint64_t address, std::span<std::byte> dst);
+  // Bytes that were there; less than asked for, behind which there may be more memory, when a
+  // string ends there. 0: to be read elsewhere.
+  size_t Reads(uint64_t address, std::span<std::byte> dst);
   bool Writes(uint64_t address, std::span<const std::byte> src);
   // Not in the way that was foreseen: what has been written goes to the memory first.
   void Flush(uint64_t address, size_t size);
 
   NativeAddressSpace& space_;
-  const Direction direction_;
-  const uint64_t address_;
+  const Place in_;
+  const Place out_;
   const std::span<std::byte> data_;
   size_t written_ = 0;
 };

@@ -10,11 +10,13 @@
 //   up to `posted`, and from `slow` on    the call has not been made, flags are untouched; a number
 //                                         that the record does not know is in %rax, and from
 //                                         `numbered` on in the mailbox
-//   from `carry` to `out`                 flags, %rdi and %rdx are in the mailbox; its state tells
+//   from `carry` to `out`                 flags, %rdi, %rsi and %rdx are in the mailbox; its state
+//                                         tells
 //   at `any_done`                         the call is answered, %r11 is its record
 //   at `out`                              the call has been made, %r11 is where it returns to
 //
-// Small reads and writes take their data along (MAILBOX_DATA). Where the memory is not there, or not
+// Small reads and writes take their data along (MAILBOX_DATA), and calls with paths the path; what comes
+// back goes where the answer says. Where the memory is not there, or not
 // writable, the call is made in the ordinary way, which knows what to answer: a fault between `carry`
 // and `out` is never the application's.
 
@@ -137,10 +139,10 @@ sandbox_stub_fast_carry:
     movq $0, MAILBOX_CARRIED(%rcx)
     movq MAILBOX_NUMBER(%rcx), %rax
     cmpq $18, %rax
-    ja .Lpost
+    ja .Lcarry_path
     movl $CARRY_CALLS, %r11d
     btl %eax, %r11d
-    jnc .Lpost
+    jnc .Lcarry_path
     leaq -1(%rdx), %r11
     cmpq $(MAILBOX_DATA_SIZE - 1), %r11
     ja .Lpost
@@ -156,6 +158,44 @@ sandbox_stub_fast_carry:
     COPY from=0, from_base=%rsi, to=MAILBOX_DATA, to_base=%rcx
     movq MAILBOX_ARGS(%rcx), %rdi
     movq $CARRY_IN, MAILBOX_CARRIED(%rcx)
+    jmp .Lpost
+.Lcarry_entries:
+    cmpl $217, %eax             // getdents64
+    jne .Lpost
+    movl $MAILBOX_DATA_SIZE, %r11d
+    cmpq %r11, %rdx
+    cmovbq %rdx, %r11
+    subq $1, %r11
+    jb .Lpost
+    lock orb $0, (%rsi)
+    lock orb $0, (%rsi, %r11)
+    movq $CARRY_OUT, MAILBOX_CARRIED(%rcx)
+    jmp .Lpost
+.Lcarry_path:
+    btq %rax, SITE_TABLE + SITE_PATH_FIRST
+    jc .Lpath
+    btq %rax, SITE_TABLE + SITE_PATH_SECOND
+    jnc .Lcarry_entries
+    movq %rsi, %rdi
+.Lpath:
+    cmpq $4095, %rdi            // NULL means something to some, and is a fault to the others.
+    jbe .Lno_path
+    xorl %r11d, %r11d
+.Lpath_byte:
+    movb (%rdi, %r11), %al
+    movb %al, MAILBOX_DATA(%rcx, %r11)
+    incq %r11
+    testb %al, %al
+    jz .Lpath_ends
+    cmpq $CARRY_PATH_SIZE, %r11
+    jb .Lpath_byte
+    jmp .Lno_path
+.Lpath_ends:
+    shlq $CARRY_SIZE_SHIFT, %r11
+    orq $CARRY_PATH, %r11
+    movq %r11, MAILBOX_CARRIED(%rcx)
+.Lno_path:
+    movq MAILBOX_ARGS(%rcx), %rdi
 .Lpost:
     movq MAILBOX_PATIENCE(%rcx), %rax
     movq $MAILBOX_POSTED, MAILBOX_STATE(%rcx)
@@ -189,8 +229,10 @@ sandbox_stub_fast_posted:
     cmpq $0, MAILBOX_CARRIED(%rcx)
     je .Lnothing_carried
     movq MAILBOX_CARRIED(%rcx), %rdx
+    movq MAILBOX_TO(%rcx), %rsi
     COPY from=MAILBOX_DATA, from_base=%rcx, to=0, to_base=%rsi
     movq MAILBOX_ARGS(%rcx), %rdi
+    movq MAILBOX_ARGS+8(%rcx), %rsi
     movq MAILBOX_ARGS+16(%rcx), %rdx
     movq $0, MAILBOX_CARRIED(%rcx)
 .Lnothing_carried:

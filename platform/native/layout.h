@@ -56,7 +56,7 @@
 #define SITE_TABLE 0x050f0000
 #define SITE_TABLE_SIZE 0x10000
 #define SITE_RECORD_SIZE 64
-// The first nine are the head: where the code of records goes on, and a byte for each call number,
+// The first eleven are the head: where the code of records goes on, and a byte for each call number,
 // what to do where the number is not known before: 0 to make the call, 1 to ask the sentry through
 // the mailbox, n + 2 to look for the mailbox's known answer n first.
 #define SITE_HEADER_CALL 0   // Asks the sentry through the mailbox.
@@ -64,7 +64,10 @@
 #define SITE_HEADER_ANY 16   // The number is in %eax.
 #define SITE_CALLS 64
 #define SITE_CALLS_BITS 9    // As many numbers, see kMaxSyscalls.
-#define SITE_FIRST 9
+// Then a bit for each number: the first, or the second, argument is a path that the call takes along.
+#define SITE_PATH_FIRST 576
+#define SITE_PATH_SECOND 640
+#define SITE_FIRST 11
 // The others (struct SiteRecord):
 #define SITE_CODE 8     // What the site jumps to.
 #define SITE_RETURN 32  // The instruction behind the call.
@@ -82,10 +85,14 @@
 #define MAILBOX_ARGS 104
 #define MAILBOX_VALUE 152
 // What a call carries in MAILBOX_DATA: when it is posted one of CARRY_*, in an answer the number of
-// bytes to be copied to where the call reads to.
+// bytes to be copied to the address in MAILBOX_TO.
 #define MAILBOX_CARRIED 160
-#define CARRY_OUT 1  // read, pread64: the memory that it reads to is there.
-#define CARRY_IN 2   // write, pwrite64: its data.
+#define MAILBOX_TO 168
+#define CARRY_OUT 1   // read, pread64, getdents64: the memory that it reads to is there.
+#define CARRY_IN 2    // write, pwrite64: its data.
+#define CARRY_PATH 4  // A path, whose size with its NUL is above.
+#define CARRY_SIZE_SHIFT 8
+#define CARRY_PATH_SIZE 1024  // The longest.
 #define CARRY_CALLS ((1 << 0) | (1 << 1) | (1 << 17) | (1 << 18))
 #define MAILBOX_PATIENCE 8  // How often to look for an answer before a call is withdrawn.
 #define CONTEXT_R8 0  // In struct MachineContext.

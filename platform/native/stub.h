@@ -113,6 +113,7 @@ struct alignas(64) Mailbox {
   uint64_t args[6];
   uint64_t value;
   uint64_t carried;
+  uint64_t to;
   alignas(256) std::atomic<uint64_t> local[32];
 };
 static_assert(
@@ -120,7 +121,8 @@ static_assert(
     offsetof(Mailbox, nr) == MAILBOX_NUMBER && offsetof(Mailbox, after) == MAILBOX_RETURN &&
     offsetof(Mailbox, flags) == MAILBOX_FLAGS && offsetof(Mailbox, record) == MAILBOX_RECORD &&
     offsetof(Mailbox, args) == MAILBOX_ARGS && offsetof(Mailbox, value) == MAILBOX_VALUE &&
-    offsetof(Mailbox, carried) == MAILBOX_CARRIED && offsetof(Mailbox, local) == MAILBOX_LOCAL && sizeof(Mailbox) <= STUB_MAILBOX_SIZE);
+    offsetof(Mailbox, carried) == MAILBOX_CARRIED && offsetof(Mailbox, to) == MAILBOX_TO &&
+    offsetof(Mailbox, local) == MAILBOX_LOCAL && sizeof(Mailbox) <= STUB_MAILBOX_SIZE);
 
 static_assert(sizeof(Mailbox) <= MAILBOX_CONTEXT);
 

@@ -251,9 +251,10 @@ class Systrap final : public Platform {
   bool TryMailbox(const Polled& polled) ABSL_LOCKS_EXCLUDED(mu_);
   bool TakeMail(const Polled& polled, native::Mailbox& box) ABSL_LOCKS_EXCLUDED(mu_);
   void ServeMail(HostThread& thread, native::Mailbox& box) ABSL_LOCKS_EXCLUDED(mu_);
-  // `carried`: so many bytes of the mailbox's data go with the answer.
+  // `carried`: where so many bytes of the mailbox's data go with the answer.
   void FinishMail(HostThread& thread, native::Mailbox& box, const SyscallArgs& call,
-                  const Verdict& verdict, size_t carried) ABSL_LOCKS_EXCLUDED(mu_);
+                  const Verdict& verdict, const native::CarriedBuffer::Place& carried)
+      ABSL_LOCKS_EXCLUDED(mu_);
 
   const std::vector<std::unique_ptr<Channel>> channels_;  // At least one.
   const Layout layout_;

@@ -282,10 +282,11 @@ CarriedBack UnwindFastPath(Registers& regs, const Sites& sites, native::MailboxP
   const uint64_t state = box.state.exchange(0, std::memory_order_acq_rel);
   regs.eflags = RestoreFlags(regs.eflags, box.flags);
   regs.rdi = box.args[0];
+  regs.rsi = box.args[1];
   regs.rdx = box.args[2];
   MailAnswer result{.value = static_cast<int64_t>(box.value),
                     .refused = (state & MAILBOX_REFUSED) != 0,
-                    .carried = box.carried};
+                    .carried = {box.to, box.carried}};
   if (answer.has_value()) result = *answer;
   if ((!answer.has_value() && (state & MAILBOX_DONE) == 0) || result.refused) {
     BeforeCall(regs, after, nr);
@@ -293,8 +294,10 @@ CarriedBack UnwindFastPath(Registers& regs, const Sites& sites, native::MailboxP
   }
   regs.rip = after;
   regs.rax = static_cast<uint64_t>(result.value);
-  return {.address = box.args[1],
-          .size = result.carried <= sizeof(page->data) ? result.carried : 0};
+  if (result.carried.size > sizeof(page->data)) return {};
+  return {.address = result.carried.address,
+          .size = result.carried.size,
+          .in_part = nr == SYS_read || nr == SYS_pread64};
 }
 
 }  // namespace platform::systrap

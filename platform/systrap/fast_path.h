@@ -18,6 +18,7 @@
 #include "base/unique_fd.h"
 #include "platform/api/disposition.h"
 #include "platform/api/platform.h"
+#include "platform/native/address_space.h"
 #include "platform/native/stub.h"
 #include "platform/systrap/site_form.h"
 
@@ -131,12 +132,13 @@ void UpdateLocal(native::Mailbox& box, uint64_t nr, int64_t value);
 struct MailAnswer {
   int64_t value = 0;
   bool refused = false;
-  size_t carried = 0;  // Bytes of the mailbox's data that go with it.
+  native::CarriedBuffer::Place carried;  // Bytes of the mailbox's data that go with it.
 };
 // Data in the mailbox that an unwound call has read, and where it belongs.
 struct CarriedBack {
   uint64_t address = 0;
   size_t size = 0;
+  bool in_part = false;  // Where not all of it finds room, the call tells how much did.
 };
 // Puts a thread that was interrupted in the fast path in front of its call or behind it. What is
 // returned is still to be copied.

@@ -1,11 +1,13 @@
 #include "platform/systrap/fast_path.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 
 #include <cstring>
 
 #include "platform/native/fp_state.h"
+#include "platform/systrap/carried.h"
 
 namespace platform::systrap {
 namespace {
@@ -88,6 +90,7 @@ TEST_F(Unwind, AnAnsweredCallIsFinished) {
 }
 
 TEST_F(Unwind, ACallThatTakesItsDataAlongHasNotBeenMade) {
+  box_.args[1] = 0x6000;
   box_.args[2] = 100;
   for (const uint64_t ip : {Fast(sandbox_stub_fast_carry), Fast(sandbox_stub_fast_posted) - 1}) {
     box_.carried = CARRY_OUT;
@@ -97,13 +100,15 @@ TEST_F(Unwind, ACallThatTakesItsDataAlongHasNotBeenMade) {
     EXPECT_EQ(regs.rip, kAfter - 2);
     EXPECT_EQ(regs.rax, uint64_t{SYS_lseek});
     EXPECT_EQ(regs.rdi, 3u);
+    EXPECT_EQ(regs.rsi, 0x6000u);
     EXPECT_EQ(regs.rdx, 100u);
   }
 }
 
 TEST_F(Unwind, WhatACallHasReadIsStillToBeCopied) {
   box_.state = MAILBOX_DONE;
-  box_.args[1] = 0x7000;
+  box_.args[1] = 0x6000;
+  box_.to = 0x7000;
   box_.carried = 50;
   Registers regs = At(Fast(sandbox_stub_fast_posted, 5));
   const CarriedBack back = UnwindFastPath(regs, *sites_, &page_, std::nullopt);
@@ -116,7 +121,7 @@ TEST_F(Unwind, WhatACallHasReadIsStillToBeCopied) {
   regs = At(Fast(sandbox_stub_fast_posted, 5));
   EXPECT_EQ(UnwindFastPath(regs, *sites_, &page_, std::nullopt).size, 0u);
   regs = At(Fast(sandbox_stub_fast_posted, 5));
-  EXPECT_EQ(UnwindFastPath(regs, *sites_, &page_, MailAnswer{.carried = 7}).size, 7u);
+  EXPECT_EQ(UnwindFastPath(regs, *sites_, &page_, MailAnswer{.carried = {0x7000, 7}}).size, 7u);
 }
 
 TEST_F(Unwind, AnAnswerThatWasNotToldIsToldNow) {
@@ -255,6 +260,28 @@ TEST(Sites, TableAndWatchListAreBounded) {
   while (sites->Find(kAfter + known) != nullptr) ++known;
   EXPECT_LE(known, 10000u);
   EXPECT_NE(sites->Find(kAfter), nullptr);
+}
+
+TEST(Carried, PathsAndPlaces) {
+  const auto first = PathCalls(0), second = PathCalls(1);
+  const auto has = [](const auto& bits, uint64_t nr) { return (bits[nr / 8] >> nr % 8 & 1) != 0; };
+  EXPECT_TRUE(has(first, SYS_stat) && !has(second, SYS_stat));
+  EXPECT_TRUE(!has(first, SYS_openat) && has(second, SYS_openat));
+  EXPECT_FALSE(has(first, SYS_fstat) || has(second, SYS_fstat));
+
+  const SyscallArgs call{.nr = SYS_newfstatat, .args = {1, 0x1000, 0x2000, 0}};
+  const CarriedPlaces places = CarriedBy(call, CARRY_PATH | 6 << CARRY_SIZE_SHIFT);
+  EXPECT_EQ(places.in.address, 0x1000u);
+  EXPECT_EQ(places.in.size, 6u);
+  EXPECT_EQ(places.out.address, 0x2000u);
+  EXPECT_EQ(places.out.size, sizeof(struct stat));
+  // Nobody believes what does not fit.
+  EXPECT_EQ(CarriedBy(call, CARRY_PATH | (CARRY_PATH_SIZE + 1) << CARRY_SIZE_SHIFT).in.size, 0u);
+  EXPECT_EQ(CarriedBy(call, CARRY_IN).in.size, 0u);
+  const SyscallArgs large{.nr = SYS_read, .args = {1, 0x1000, MAILBOX_DATA_SIZE + 1}};
+  EXPECT_EQ(CarriedBy(large, CARRY_OUT).out.size, 0u);
+  const SyscallArgs listing{.nr = SYS_getdents64, .args = {1, 0x1000, 32768}};
+  EXPECT_EQ(CarriedBy(listing, CARRY_OUT).out.size, uint64_t{MAILBOX_DATA_SIZE});
 }
 
 TEST(Local, ChangesOfIdsAreForgotten) {

@@ -309,7 +309,8 @@ void Systrap::CopyCarried(HostThread& thread, Registers& regs, const CarriedBack
   const size_t written = thread.process->space->Write(back.address, data);
   // Somebody has taken the memory away meanwhile.
   if (written < back.size) {
-    regs.rax = written > 0 ? written : static_cast<uint64_t>(-int64_t{EFAULT});
+    const bool in_part = back.in_part && written > 0;
+    regs.rax = in_part ? written : static_cast<uint64_t>(-int64_t{EFAULT});
   }
 }
 

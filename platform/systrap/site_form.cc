@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "platform/systrap/carried.h"
 #include "platform/systrap/instruction.h"
 
 namespace platform::systrap {
@@ -208,13 +209,16 @@ std::array<uint8_t, native::kFirstSite * SITE_RECORD_SIZE> MakeTableHead(
                            StubAddress(sandbox_stub_fast_local, STUB_CODE),
                            StubAddress(sandbox_stub_fast_any, STUB_CODE)};
   static_assert(SITE_HEADER_CALL == 0 && SITE_HEADER_LOCAL == 8 && SITE_HEADER_ANY == 16);
-  static_assert(SITE_CALLS + kMaxSyscalls <= sizeof(head));
   std::memcpy(head.data(), next, sizeof(next));
   for (uint64_t nr = 0; nr < kMaxSyscalls; ++nr) {
     if (!IsMailable(dispositions, nr)) continue;
     const auto local = LocalIndex(nr);
     head[SITE_CALLS + nr] = static_cast<uint8_t>(local.has_value() ? 2 + *local : 1);
   }
+  static_assert(SITE_CALLS + kMaxSyscalls == SITE_PATH_FIRST);
+  static_assert(SITE_PATH_SECOND + kMaxSyscalls / 8 == sizeof(head));
+  std::ranges::copy(PathCalls(0), head.begin() + SITE_PATH_FIRST);
+  std::ranges::copy(PathCalls(1), head.begin() + SITE_PATH_SECOND);
   return head;
 }
 

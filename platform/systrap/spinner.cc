@@ -10,6 +10,7 @@
 #include <x86intrin.h>
 
 #include "base/log.h"
+#include "platform/systrap/carried.h"
 #include "platform/systrap/core.h"
 
 namespace platform::systrap {
@@ -26,10 +27,12 @@ constexpr int64_t kEagerIdleNs = 2'000'000;
 constexpr int64_t kGapNs = 30'000;
 constexpr int64_t kMostLostNs = 300'000;
 constexpr int64_t kMostLostPart = 8;
-// A spell that answered fewer calls than this was a mistake.
+// A spell that answered fewer calls than this was a mistake, unless they came this fast until one
+// of them had to wait.
 constexpr uint64_t kWorthwhile = 128;
+constexpr int64_t kOftenNs = 20'000;
 constexpr int64_t kFirstPauseNs = 4'000'000;
-constexpr int64_t kLongestPauseNs = 512'000'000;
+constexpr int64_t kLongestPauseNs = 64'000'000;
 constexpr size_t kMostPolled = 16;
 
 SyscallArgs ToArgs(const Mailbox& box) {
@@ -38,22 +41,6 @@ SyscallArgs ToArgs(const Mailbox& box) {
   SyscallArgs call{.nr = shared.nr, .ip = shared.after};
   for (int i = 0; i < 6; ++i) call.args[i] = shared.args[i];
   return call;
-}
-
-// Whether the data of a call is in the mailbox, or goes there.
-std::optional<native::CarriedBuffer::Direction> Carries(const SyscallArgs& call,
-                                                        const Mailbox& box) {
-  using Direction = native::CarriedBuffer::Direction;
-  const volatile uint64_t& shared = box.carried;
-  const uint64_t carried = shared;
-  if (call.args[2] == 0 || call.args[2] > MAILBOX_DATA_SIZE) return std::nullopt;
-  if (carried == CARRY_OUT && (call.nr == SYS_read || call.nr == SYS_pread64)) {
-    return Direction::kOut;
-  }
-  if (carried == CARRY_IN && (call.nr == SYS_write || call.nr == SYS_pwrite64)) {
-    return Direction::kIn;
-  }
-  return std::nullopt;
 }
 
 bool OneCpu() {
@@ -210,10 +197,12 @@ void Systrap::Spin(Worker& worker, const cpu_set_t& allowed) {
   worker.polled = nullptr;
   absl::MutexLock lock(&mu_);
   spinning_ = false;
-  const bool good = eager_ || (served >= kWorthwhile && !crowded &&
+  const int64_t spent = MonotonicNs() - start;
+  const bool often = worker.blocked && static_cast<int64_t>(served) * kOftenNs > spent;
+  const bool good = eager_ || ((served >= kWorthwhile || often) && !crowded &&
                                !spin_no_more_.load(std::memory_order_relaxed));
   LOG_DEBUG("spinner: %d calls in %d us, %d us lost%s%s", static_cast<int>(served),
-            static_cast<int>((MonotonicNs() - start) / 1000), static_cast<int>(lost / 1000),
+            static_cast<int>(spent / 1000), static_cast<int>(lost / 1000),
             worker.blocked ? ", a handler waited" : "", good ? "" : ", not worth it");
   spin_pause_ = good ? 0 : std::clamp(2 * spin_pause_, kFirstPauseNs, kLongestPauseNs);
   if (spin_not_before_ != INT64_MAX) spin_not_before_ = MonotonicNs() + spin_pause_;
@@ -276,23 +265,23 @@ void Systrap::ServeMail(HostThread& thread, Mailbox& box) {
   thread.answer.reset();
   thread.approved.reset();
   const SyscallArgs call = ToArgs(box);
-  const auto direction = Carries(call, box);
+  const volatile uint64_t& posted = box.carried;
+  const CarriedPlaces places = CarriedBy(call, posted);
   const Ref<Sites> sites = thread.process->sites;  // So that the page is not another's meanwhile.
   std::optional<native::CarriedBuffer> carried;
-  if (direction.has_value()) {
-    carried.emplace(*thread.process->space, *direction, call.args[1],
-                    std::span(thread.mailbox->data).first(call.args[2]));
+  if (places.in.size != 0 || places.out.size != 0) {
+    carried.emplace(*thread.process->space, places.in, places.out, thread.mailbox->data);
   }
   // Only a stub that has been tampered with posts anything else.
   const Verdict verdict = IsMailable(dispositions_, call.nr) ? thread.guest->OnSyscall(call)
                                                              : Verdict{.value = -ENOSYS};
-  const size_t written = carried.has_value() ? carried->written() : 0;
+  const auto written = carried.has_value() ? carried->written() : native::CarriedBuffer::Place();
   carried.reset();
   FinishMail(thread, box, call, verdict, written);
 }
 
 void Systrap::FinishMail(HostThread& thread, Mailbox& box, const SyscallArgs& call,
-                         const Verdict& verdict, size_t carried) {
+                         const Verdict& verdict, const native::CarriedBuffer::Place& carried) {
   absl::MutexLock lock(&mu_);
   thread.in_mail = false;
   if (thread.ended) return;
@@ -323,7 +312,8 @@ void Systrap::FinishMail(HostThread& thread, Mailbox& box, const SyscallArgs& ca
     state |= MAILBOX_INTERRUPT;
   }
   box.value = static_cast<uint64_t>(answer.value);
-  box.carried = answer.carried;
+  box.to = answer.carried.address;
+  box.carried = answer.carried.size;
   box.state.store(state, std::memory_order_release);
 }
 
