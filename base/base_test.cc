@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/log.h"
+#include "base/lru_cache.h"
 #include "base/ref.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
@@ -91,6 +92,26 @@ TEST_F(LogTest, EscapesJson) {
   LOG_INFO("a \"b\"\n");
   EXPECT_THAT(Drain(), testing::StartsWith(
                            "{\"level\":\"info\",\"msg\":\"a \\\"b\\\"\\u000a\",\"time\":\"2"));
+}
+
+TEST(LruCache, KeepsWhatWasUsedLast) {
+  LruCache<int, std::shared_ptr<int>> cache(100);
+  for (int i = 0; i < 10; ++i) cache.Insert(i, std::make_shared<int>(i), 10);
+  EXPECT_EQ(cache.cost(), 100u);
+  ASSERT_NE(cache.Find(0), nullptr);  // Used, so that 1 is next.
+  cache.Insert(10, std::make_shared<int>(10), 10);
+  EXPECT_EQ(cache.cost(), 100u);
+  EXPECT_EQ(cache.Find(1), nullptr);
+  EXPECT_EQ(*cache.Find(0), 0);
+  EXPECT_EQ(*cache.Take(10), 10);
+  EXPECT_EQ(cache.Take(10), nullptr);
+  cache.Insert(2, std::make_shared<int>(22), 30);  // Instead of the first one.
+  EXPECT_EQ(*cache.Find(2), 22);
+  EXPECT_LE(cache.cost(), 100u);
+  cache.Insert(11, std::make_shared<int>(11), 51);
+  EXPECT_EQ(cache.Find(11), nullptr);
+  cache.Clear();
+  EXPECT_EQ(cache.cost(), 0u);
 }
 
 }  // namespace

@@ -14,7 +14,7 @@ namespace {
 // Reads and writes go to the host's file directly.
 class GoferFile final : public SeekableFile {
  public:
-  GoferFile(Ref<GoferRegular> inode, OpenFlags flags, UniqueFd host)
+  GoferFile(Ref<GoferRegular> inode, OpenFlags flags, Ref<HostDescriptor> host)
       : SeekableFile(inode, flags), regular_(*inode), host_(std::move(host)) {}
 
   Result<size_t> ReadAt(IoDst& dst, int64_t offset) override;
@@ -39,7 +39,7 @@ class GoferFile final : public SeekableFile {
   Result<size_t> Append(IoSrc& src, int64_t& end) override;
 
  private:
-  int fd() const { return host_.get(); }
+  int fd() const { return host_->get(); }
   Status Changed(int result) {
     if (result != 0) return Errno::Last();
     regular_.InvalidateAttributes();
@@ -53,8 +53,8 @@ class GoferFile final : public SeekableFile {
   }
   Result<size_t> Store(IoSrc& src, int64_t offset);
 
-  GoferRegular& regular_;  // Held as inode().
-  const UniqueFd host_;
+  GoferRegular& regular_;           // Held as inode().
+  const Ref<HostDescriptor> host_;  // Others may use it as well.
 };
 
 Result<size_t> GoferFile::ReadAt(IoDst& dst, int64_t offset) {
@@ -129,21 +129,30 @@ Result<int64_t> GoferFile::Seek(int64_t offset, int whence) {
 
 }  // namespace
 
-Result<Ref<File>> GoferRegular::Open(OpenFlags flags) {
-  UniqueFd host(created_fd().exchange(-1));
+Result<UniqueFd> GoferRegular::OpenOnHost(OpenFlags flags) {
+  UniqueFd created(created_fd().exchange(-1));
   // What a file without write permission is mapped from must not be writable.
-  const bool fits = host.valid() && (flags.raw() & O_ACCMODE) == O_RDWR;
-  if (!fits) {
-    const int access = flags.writable() ? static_cast<int>(flags.raw() & O_ACCMODE) : O_RDONLY;
-    // Mapping a file that may be written needs reading, too.
-    Result<UniqueFd> opened = Errno(EACCES);
-    // For the owner only.
-    if (flags.has(O_NOATIME)) opened = client().Open(node(), access | O_NOATIME);
-    if (!opened.ok() && access == O_WRONLY) opened = client().Open(node(), O_RDWR);
-    if (!opened.ok()) opened = client().Open(node(), access);
-    // The mode given at creation may forbid it; the creator goes on all the same.
-    if (!opened.ok() && !host.valid()) return opened.error();
-    if (opened.ok()) host = *std::move(opened);
+  if (created.valid() && (flags.raw() & O_ACCMODE) == O_RDWR) return created;
+  const int access = flags.writable() ? static_cast<int>(flags.raw() & O_ACCMODE) : O_RDONLY;
+  // Mapping a file that may be written needs reading, too.
+  Result<UniqueFd> opened = Errno(EACCES);
+  // For the owner only.
+  if (flags.has(O_NOATIME)) opened = client().Open(node(), access | O_NOATIME);
+  if (!opened.ok() && access == O_WRONLY) opened = client().Open(node(), O_RDWR);
+  if (!opened.ok()) opened = client().Open(node(), access);
+  // The mode given at creation may forbid it; the creator goes on all the same.
+  if (!opened.ok() && created.valid()) return created;
+  return opened;
+}
+
+Result<Ref<File>> GoferRegular::Open(OpenFlags flags) {
+  // The overlay's: reading what does not change, and leaving no trace.
+  const bool keeps = !tree().shared() && !flags.writable() && flags.has(O_NOATIME);
+  Ref<HostDescriptor> host;
+  if (keeps) host = tree().open_files().Find(this);
+  if (!host) {
+    host = MakeRef<HostDescriptor>(TRY(OpenOnHost(flags)));
+    if (keeps) tree().open_files().Insert(this, host, 1);
   }
   return MakeRef<GoferFile>(Ref<GoferRegular>::Share(*this), flags, std::move(host));
 }

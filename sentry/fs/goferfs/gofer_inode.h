@@ -10,6 +10,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/synchronization/mutex.h"
+#include "base/lru_cache.h"
 #include "base/unique_fd.h"
 #include "sentry/fs/file.h"
 #include "sentry/fs/goferfs/goferfs.h"
@@ -17,6 +18,18 @@
 namespace sentry {
 
 class GoferInode;
+
+// A descriptor of the host, whose position means nothing.
+class HostDescriptor final : public RefCounted {
+ public:
+  explicit HostDescriptor(UniqueFd fd) : fd_(std::move(fd)) {}
+  int get() const { return fd_.get(); }
+
+ private:
+  const UniqueFd fd_;
+};
+// By inode, which takes it out when it goes; at a cost of one each.
+using OpenFiles = LruCache<const GoferInode*, Ref<HostDescriptor>>;
 
 // What the inodes of one export share; they hold it. Thread-safe.
 class GoferTree : public RefCounted {
@@ -30,8 +43,13 @@ class GoferTree : public RefCounted {
   Ref<GoferInode> Intern(const gofer::WalkedNode& node) ABSL_LOCKS_EXCLUDED(mu_);
   // Called by the inode's destructor.
   void Drop(const GoferInode& inode) ABSL_LOCKS_EXCLUDED(mu_);
+  // Of an exclusive tree: what the files opened last for reading were opened by, so that opening
+  // one again asks nobody.
+  OpenFiles& open_files() { return open_files_; }
 
  private:
+  static constexpr size_t kMostOpenFiles = 256;
+
   Ref<GoferInode> MakeLocked(const gofer::WalkedNode& node) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Devices of the host get numbers of the sandbox.
   uint32_t DevLocked(uint64_t host_dev) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -59,6 +77,7 @@ class GoferTree : public RefCounted {
   };
   absl::flat_hash_set<GoferInode*, Hash, Equal> inodes_ ABSL_GUARDED_BY(mu_);  // Not held.
   absl::flat_hash_map<uint64_t, uint32_t> devs_ ABSL_GUARDED_BY(mu_);
+  OpenFiles open_files_{kMostOpenFiles};
 };
 
 // Any type; the base class is used for fifos, sockets and devices, which are shown only.
@@ -124,13 +143,19 @@ class GoferRegular final : public GoferInode {
  public:
   using GoferInode::GoferInode;
   Result<Ref<File>> Open(OpenFlags flags) override;
-  ~GoferRegular() override { KeepCreated({}); }
+  ~GoferRegular() override {
+    KeepCreated({});
+    tree().open_files().Take(this);
+  }
   // The descriptor that came with the file's creation, for the open that follows.
   void KeepCreated(UniqueFd fd) { UniqueFd(created_fd().exchange(fd.release())); }
   // Serialises writes to the end.
   absl::Mutex& append_mu() { return append_mu_; }
 
  private:
+  // Opened by the gofer with the access that `flags` ask for, or more if the file is written.
+  Result<UniqueFd> OpenOnHost(OpenFlags flags);
+
   absl::Mutex append_mu_;
 };
 

@@ -29,7 +29,7 @@ class OverlayDirectoryFile final : public DirectoryFile {
 
  protected:
   void OnSeekLocked(int64_t position) override ABSL_EXCLUSIVE_LOCKS_REQUIRED(position_mu_) {
-    if (position == 0) listed_ = false;
+    if (position == 0) lower_ = nullptr;
   }
 
  private:
@@ -51,17 +51,16 @@ class OverlayDirectoryFile final : public DirectoryFile {
   Result<bool> AddLowerLocked(const std::function<bool(const DirEntry&)>& add)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(position_mu_) {
     if (position_ >= kChangedBegin) return true;
-    if (!listed_) lower_ = TRY(directory_.ListLower());
-    listed_ = true;
-    while (static_cast<uint64_t>(position_ - kLowerBegin) < lower_.size()) {
-      DirEntry& entry = lower_[static_cast<size_t>(position_ - kLowerBegin)];
+    if (lower_ == nullptr) lower_ = TRY(directory_.ListLower());
+    DirEntry entry;
+    while (static_cast<uint64_t>(position_ - kLowerBegin) < lower_->size()) {
+      lower_->Get(static_cast<size_t>(position_ - kLowerBegin), entry);
       entry.next = position_ + 1;
       if (!directory_.Overrides(entry.name) && !add(entry)) return false;
       ++position_;
     }
     position_ = kChangedBegin;
-    lower_ = {};
-    listed_ = false;
+    lower_ = nullptr;
     return true;
   }
 
@@ -78,9 +77,8 @@ class OverlayDirectoryFile final : public DirectoryFile {
     }
   }
 
-  OverlayDirectory& directory_;  // Held as inode().
-  bool listed_ ABSL_GUARDED_BY(position_mu_) = false;
-  std::vector<DirEntry> lower_ ABSL_GUARDED_BY(position_mu_);
+  OverlayDirectory& directory_;                                         // Held as inode().
+  std::shared_ptr<const Listing> lower_ ABSL_GUARDED_BY(position_mu_);  // While it is handed out.
 };
 
 }  // namespace
@@ -89,6 +87,7 @@ OverlayDirectory::~OverlayDirectory() {
   std::vector<Ref<Inode>> children;
   TakeChildren(children);
   ReleaseTrees(std::move(children));
+  tree().listings().Take(this);
   if (tree().IsRoot(*this)) tree().UnpinAll();
 }
 
@@ -101,15 +100,20 @@ Result<Ref<File>> OverlayDirectory::Open(OpenFlags flags) {
   return MakeRef<OverlayDirectoryFile>(Ref<OverlayDirectory>::Share(*this), flags);
 }
 
-Result<std::vector<DirEntry>> OverlayDirectory::ListLower() {
-  std::vector<DirEntry> list;
-  if (lower() == nullptr) return list;
+Result<std::shared_ptr<const Listing>> OverlayDirectory::ListLower() {
+  std::shared_ptr<const Listing> known = tree().listings().Find(this);
+  if (known != nullptr) return known;
+  auto list = std::make_shared<Listing>();
+  if (lower() == nullptr) return std::shared_ptr<const Listing>(std::move(list));
   const Ref<File> file = TRY(lower()->Open(OpenFlags(O_RDONLY | O_DIRECTORY)));
   TRY(file->ReadDir([&list](const DirEntry& entry) {
-    if (entry.name != "." && entry.name != "..") list.push_back(entry);
+    if (entry.name != "." && entry.name != "..") list->Add(entry);
     return true;
   }));
-  return list;
+  list->Finish();
+  std::shared_ptr<const Listing> result = std::move(list);
+  if (lower()->CachesLookups()) tree().listings().Insert(this, result, result->bytes());
+  return result;
 }
 
 bool OverlayDirectory::Overrides(std::string_view name) {
@@ -261,7 +265,10 @@ Status OverlayDirectory::Rmdir(std::string_view name) {
 }
 
 Status OverlayDirectory::CloseIfEmpty() {
-  for (const DirEntry& entry : TRY(ListLower())) {
+  const std::shared_ptr<const Listing> lower = TRY(ListLower());
+  DirEntry entry;
+  for (size_t i = 0; i < lower->size(); ++i) {
+    lower->Get(i, entry);
     if (!Overrides(entry.name)) return Errno(ENOTEMPTY);
   }
   absl::MutexLock lock(&entries_mu_);

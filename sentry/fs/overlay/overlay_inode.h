@@ -16,6 +16,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/synchronization/mutex.h"
 #include "sentry/fs/file.h"
+#include "sentry/fs/overlay/listing.h"
 #include "sentry/fs/overlay/overlay.h"
 #include "sentry/fs/tmpfs/directory_entries.h"
 
@@ -43,6 +44,8 @@ class OverlayTree : public RefCounted {
   void UnpinAll() ABSL_LOCKS_EXCLUDED(mu_);
   // Called by the inode's destructor.
   void Drop(const OverlayInode& inode) ABSL_LOCKS_EXCLUDED(mu_);
+  // Of lower directories, by the overlay's.
+  ListingCache& listings() { return listings_; }
 
  private:
   const Ref<Inode> upper_;
@@ -70,6 +73,7 @@ class OverlayTree : public RefCounted {
   };
   absl::flat_hash_set<OverlayInode*, Hash, Equal> by_lower_ ABSL_GUARDED_BY(mu_);  // Not held.
   absl::flat_hash_map<const OverlayInode*, Ref<OverlayInode>> pinned_ ABSL_GUARDED_BY(mu_);
+  ListingCache listings_{kMostListedBytes};
 };
 
 // Any type; the base class is used for symlinks, fifos, sockets and devices.
@@ -159,7 +163,7 @@ class OverlayDirectory final : public OverlayInode {
   void TakeChildren(std::vector<Ref<Inode>>& children) override;
 
   // For listings. Names of the lower directory, changed ones among them:
-  Result<std::vector<DirEntry>> ListLower();
+  Result<std::shared_ptr<const Listing>> ListLower();
   bool Overrides(std::string_view name) ABSL_LOCKS_EXCLUDED(entries_mu_);
   // Up to `count` names that are not the lower directory's, by cookie.
   std::vector<DirEntry> ListChanged(int64_t cookie, size_t count) ABSL_LOCKS_EXCLUDED(entries_mu_);

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include "sentry/fs/overlay/listing.h"
 #include "sentry/fs/tmpfs/tmpfs.h"
 #include "sentry/fs/vfs/vfs_test_util.h"
 
@@ -186,6 +187,22 @@ TEST_F(OverlayTest, CopiesHolesAsHoles) {
   EXPECT_LE(t.Stat("/sparse")->blocks, 16u);
   ASSERT_EQ(*copy->Seek(0, SEEK_DATA), 1 << 20);
   EXPECT_EQ(*t.ReadFrom(*copy, 6), "middle");
+}
+
+TEST(Listing, IsWhatWasAdded) {
+  Listing listing;
+  listing.Add({.name = "a", .ino = 1, .type = 8, .next = 0});
+  listing.Add({.name = std::string(255, 'n'), .ino = UINT64_MAX, .type = 4, .next = 0});
+  listing.Finish();
+  ASSERT_EQ(listing.size(), 2u);
+  DirEntry entry;
+  listing.Get(1, entry);
+  EXPECT_EQ(entry.name, std::string(255, 'n'));
+  EXPECT_EQ(entry.ino, UINT64_MAX);
+  EXPECT_EQ(entry.type, 4);
+  listing.Get(0, entry);
+  EXPECT_EQ(entry.name, "a");
+  EXPECT_LT(listing.bytes(), 700u);
 }
 
 }  // namespace
