@@ -35,13 +35,13 @@ inline constexpr size_t kMaxForgets = kPayloadSize / sizeof(NodeId);
 inline constexpr uint32_t kNoOwner = UINT32_MAX;  // Leave uid or gid as the host sets it.
 
 enum class Op : uint32_t {
-  // node, names -> walk_error, payload: count * WalkedNode.
+  // node, names, flags (kWalkByName) -> walk_error, payload: count * WalkedNode.
   kWalk = 1,
   // node -> attr.
   kGetAttr,
   // node, flags (open(2)) -> the descriptor on the socket.
   kOpen,
-  // node (a directory, or the stream of an earlier answer), offset, flags (kReadDirAttributes)
+  // node (a directory, or the stream of an earlier answer), offset, flags (kReadDir*)
   // -> payload: count * DirectoryRecord; offset to go on from; node: the stream to go on with, or
   // kNone at the end.
   kReadDir,
@@ -124,23 +124,35 @@ struct StatFs {
   uint64_t flags = 0;
 };
 
-// Followed by the attributes if they were asked for, then by the name without a NUL, then by
-// padding up to a multiple of eight.
+// Followed by the attributes if they were asked for, or by a WalkedNode, then by the name without a
+// NUL, then by padding up to a multiple of eight.
 struct DirectoryRecord {
   uint64_t ino = 0;
   uint64_t offset = 0;  // Where to go on after this entry.
   uint8_t type = 0;     // DT_*.
   uint8_t name_size = 0;
   uint8_t has_attr = 0;  // An entry that vanished meanwhile comes without.
-  uint8_t reserved[5] = {};
+  uint8_t has_node = 0;  // The attributes are in a WalkedNode.
+  uint8_t reserved[4] = {};
 };
 static_assert(sizeof(DirectoryRecord) == 24);
 
-constexpr size_t DirectoryRecordSize(bool has_attr, size_t name_size) {
-  return (sizeof(DirectoryRecord) + (has_attr ? sizeof(Attr) : 0) + name_size + 7) & ~size_t{7};
+// What stands between a record and its name.
+constexpr size_t DirectoryRecordExtra(bool has_attr, bool has_node) {
+  return has_node ? sizeof(WalkedNode) : has_attr ? sizeof(Attr) : 0;
+}
+constexpr size_t DirectoryRecordSize(size_t extra, size_t name_size) {
+  return (sizeof(DirectoryRecord) + extra + name_size + 7) & ~size_t{7};
 }
 
 inline constexpr uint32_t kReadDirAttributes = 1;
+// Each entry but "." and ".." is walked to as well, by name (kWalkByName). EINVAL in an export that
+// can be written to.
+inline constexpr uint32_t kReadDirNodes = 2;
+// The names stay what they are, as far as the client is concerned: the gofer may close the nodes'
+// descriptors and open them again by name. ESTALE if that is another file meanwhile. Has no effect
+// in an export that can be written to.
+inline constexpr uint32_t kWalkByName = 1;
 
 enum SetAttrField : uint32_t {
   kSetMode = 1,

@@ -87,7 +87,7 @@ Status FileService::Dispatch(const Request& request, std::span<char> in, std::sp
     op.value = {in.data(), in.size()};
     return ForgetMany(op);
   }
-  op.node = TRY(nodes_.Get(request.node));
+  op.node = TRY(Reach(request.node));
   // A stream is only good for reading on.
   if (op.node->type == kStream && request.op != Op::kReadDir) return Errno(EBADF);
   // Of a filestore the sentry gets new files and nothing else.
@@ -113,12 +113,38 @@ Status FileService::ParseNames(const Row& row, std::span<char> in, Operation& op
   return kOk;
 }
 
-Result<WalkedNode> FileService::AddChild(const Node& parent, const char* name) {
+Result<Node*> FileService::Reach(NodeId id) {
+  constexpr int kMostSteps = 8192;  // Descriptors for such depths are hardly to be had.
+  nodes_.set_busy(id);
+  Node* const node = TRY(nodes_.Get(id));
+  node->used = 1;
+  for (int steps = 0; node->fd < 0; ++steps) {
+    // The one nearest to the root that has no descriptor.
+    Node* missing = node;
+    Node* parent = TRY(nodes_.Get(node->parent));
+    while (parent->fd < 0 && ++steps < kMostSteps) {
+      missing = parent;
+      parent = TRY(nodes_.Get(parent->parent));
+    }
+    if (steps >= kMostSteps) return Errno(ENFILE);
+    Result<UniqueFd> fd = OpenPath(parent->fd, nodes_.NameOf(*missing));
+    if (!fd.ok()) return fd.error() == Errno(ENOENT) ? Errno(ESTALE) : fd.error();
+    const Attr attr = TRY(Stat(fd->get()));
+    if (attr.ino != missing->ino || (attr.mode & S_IFMT) != missing->type) return Errno(ESTALE);
+    missing->used = 1;
+    TRY(nodes_.SetFd(*missing, *std::move(fd)));
+  }
+  return node;
+}
+
+Result<WalkedNode> FileService::AddChild(const Node& parent, const char* name, NodeId parent_id) {
   // Adding a node does not move the parent: the table is fixed.
   UniqueFd fd = TRY(OpenPath(parent.fd, name));
   WalkedNode walked;
   walked.attr = TRY(Stat(fd.get()));
-  walked.id = TRY(nodes_.Add(std::move(fd), parent.export_index, walked.attr.mode & S_IFMT));
+  const Origin origin{.parent = parent_id, .ino = walked.attr.ino, .name = name};
+  walked.id = TRY(nodes_.Add(std::move(fd), parent.export_index, walked.attr.mode & S_IFMT,
+                             parent_id != NodeId::kNone ? &origin : nullptr));
   return walked;
 }
 
@@ -126,19 +152,24 @@ Status FileService::Walk(Operation& op) {
   WalkedNode walked[kMaxWalk];
   uint32_t count = 0;
   const Node* parent = op.node;
+  const bool by_name = (op.request.flags & kWalkByName) != 0 && KeepsNames(*parent);
+  NodeId parent_id = op.request.node;
   Status stop = kOk;
   while (count < op.request.name_count) {
     if (!S_ISDIR(parent->type)) {
       if (!S_ISLNK(parent->type)) stop = Errno(ENOTDIR);
       break;
     }
-    const Result<WalkedNode> child = AddChild(*parent, op.names[count]);
+    const Result<WalkedNode> child =
+        AddChild(*parent, op.names[count], by_name ? parent_id : NodeId::kNone);
     if (!child.ok()) {
       stop = child.error();
       break;
     }
     walked[count++] = *child;
-    parent = *nodes_.Get(child->id);
+    parent_id = child->id;
+    parent = *nodes_.Get(parent_id);
+    nodes_.set_busy(parent_id);
   }
   // Out of descriptors: all or nothing, so that the client can make room and try again.
   const int error = stop.ok() ? 0 : stop.error().code();

@@ -58,11 +58,18 @@ class FileService {
                   Response& response, UniqueFd& fd);
   static Status ParseNames(const Row& row, std::span<char> in, Operation& op);
   bool Writable(const Node& node) const { return writable_[node.export_index]; }
+  // Where nothing changes but by the host's doing.
+  bool KeepsNames(const Node& node) const { return !Writable(node); }
   bool IsFilestore(const Node& node) const { return filestore_[node.export_index]; }
   // The directory `node2` of an operation on two nodes: both in one writable export.
   Result<Node*> SecondDirectory(const Operation& op) const;
-  // Adds a node for the file `name` in the operation's directory.
-  Result<WalkedNode> AddChild(const Node& parent, const char* name);
+  // The node of an operation, with a descriptor: by its name, if it has lost its own. ESTALE when
+  // that is another file.
+  Result<Node*> Reach(NodeId id);
+  // Adds a node for the file `name` in a directory; to be found by name again if `parent_id` is
+  // given.
+  Result<WalkedNode> AddChild(const Node& parent, const char* name,
+                              NodeId parent_id = NodeId::kNone);
   // Adds a node for an open file.
   Result<WalkedNode> AddOpened(const Node& parent, int fd);
   // Gives a new file its owner and answers with its node; removes it again on failure.

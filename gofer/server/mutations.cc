@@ -143,7 +143,7 @@ Status FileService::Symlink(Operation& op) {
 }
 
 Result<Node*> FileService::SecondDirectory(const Operation& op) const {
-  Node* node = TRY(nodes_.Get(op.request.node2));
+  Node* node = TRY(nodes_.Get(op.request.node2));  // In an export without names.
   if (!S_ISDIR(node->type)) return Errno(ENOTDIR);
   // Also what keeps a read-only file from appearing in a writable tree.
   if (node->export_index != op.node->export_index) return Errno(EXDEV);

@@ -29,14 +29,21 @@ constexpr size_t kHostBuffer = 16 * 1024;
 // Writes records into the payload.
 class RecordWriter {
  public:
-  RecordWriter(std::span<std::byte> out, int directory, bool with_attr)
-      : out_(out), directory_(directory), with_attr_(with_attr) {}
+  // With `nodes`, entries become nodes of that table, below `parent`.
+  RecordWriter(std::span<std::byte> out, int directory, bool with_attr, NodeTable* nodes,
+               uint16_t export_index, NodeId parent)
+      : out_(out),
+        directory_(directory),
+        extra_(DirectoryRecordExtra(with_attr, nodes != nullptr)),
+        nodes_(nodes),
+        export_index_(export_index),
+        parent_(parent) {}
 
   // How many bytes of host entries surely fit: a record is larger than the smallest host entry by
   // no more than this factor.
   size_t HostBytesThatFit() const {
     constexpr size_t kSmallest = 24;
-    const size_t factor = DirectoryRecordSize(with_attr_, kSmallest - kHostNameAt) / kSmallest + 1;
+    const size_t factor = DirectoryRecordSize(extra_, kSmallest - kHostNameAt) / kSmallest + 1;
     return std::min(kHostBuffer, (out_.size() - size_) / factor);
   }
 
@@ -46,18 +53,26 @@ class RecordWriter {
                            .offset = static_cast<uint64_t>(entry.offset),
                            .type = entry.type,
                            .name_size = static_cast<uint8_t>(name_size)};
+    WalkedNode walked;
     Result<Attr> attr = Errno(ENOENT);
-    if (with_attr_ && !IsDotDot(entry.name)) attr = StatAt(directory_, entry.name);
+    if (extra_ != 0 && !IsDotDot(entry.name)) attr = StatAt(directory_, entry.name);
+    if (attr.ok()) walked.attr = *attr;
+    if (attr.ok() && nodes_ != nullptr && !IsDot(entry.name)) {
+      const Origin origin{.parent = parent_, .ino = attr->ino, .name = {entry.name, name_size}};
+      const uint16_t type = attr->mode & S_IFMT;
+      const Result<NodeId> id = nodes_->Add(UniqueFd(), export_index_, type, &origin);
+      if (id.ok()) walked.id = *id;
+    }
+    record.has_node = walked.id != NodeId::kNone;
     record.has_attr = attr.ok();
+    const size_t extra = DirectoryRecordExtra(record.has_attr, record.has_node);
     std::byte* at = out_.data() + size_;
     memcpy(at, &record, sizeof(record));
     at += sizeof(record);
-    if (attr.ok()) {
-      memcpy(at, &*attr, sizeof(Attr));
-      at += sizeof(Attr);
-    }
-    memcpy(at, entry.name, name_size);
-    size_ += DirectoryRecordSize(attr.ok(), name_size);
+    if (record.has_node) memcpy(at, &walked, sizeof(walked));
+    if (extra == sizeof(Attr)) memcpy(at, &walked.attr, sizeof(Attr));
+    memcpy(at + extra, entry.name, name_size);
+    size_ += DirectoryRecordSize(extra, name_size);
     ++count_;
   }
 
@@ -67,10 +82,14 @@ class RecordWriter {
  private:
   // The root's lies outside.
   static bool IsDotDot(const char* name) { return strcmp(name, "..") == 0; }
+  static bool IsDot(const char* name) { return strcmp(name, ".") == 0; }
 
   const std::span<std::byte> out_;
   const int directory_;
-  const bool with_attr_;
+  const size_t extra_;
+  NodeTable* const nodes_;
+  const uint16_t export_index_;
+  const NodeId parent_;
   size_t size_ = 0;
   uint32_t count_ = 0;
 };
@@ -81,6 +100,8 @@ class RecordWriter {
 // one leaves a stream behind, since on some file systems (overlayfs, older tmpfs) an offset means
 // nothing to another open file.
 Status FileService::ReadDir(Operation& op) {
+  const bool with_nodes = (op.request.flags & kReadDirNodes) != 0;
+  if (with_nodes && !KeepsNames(*op.node)) return Errno(EINVAL);
   UniqueFd opened;
   int directory = op.node->fd;
   uint64_t position = op.node->position;
@@ -94,7 +115,9 @@ Status FileService::ReadDir(Operation& op) {
     TRY(Checked(lseek(directory, static_cast<off_t>(op.request.offset), SEEK_SET)));
     position = op.request.offset;
   }
-  RecordWriter writer(op.out, directory, (op.request.flags & kReadDirAttributes) != 0);
+  RecordWriter writer(op.out, directory, (op.request.flags & kReadDirAttributes) != 0,
+                      with_nodes ? &nodes_ : nullptr, op.node->export_index,
+                      op.node->type == kStream ? op.node->directory : op.request.node);
   alignas(HostEntry) char buffer[kHostBuffer];
   bool at_end = false;
   for (;;) {
@@ -130,7 +153,9 @@ Status FileService::FinishReadDir(Operation& op, UniqueFd opened, uint64_t posit
   }
   if (at_end) return kOk;
   op.response.node = TRY(nodes_.Add(std::move(opened), op.node->export_index, kStream));
-  (*nodes_.Get(op.response.node))->position = position;
+  Node& stream = **nodes_.Get(op.response.node);
+  stream.position = position;
+  stream.directory = op.request.node;
   return kOk;
 }
 

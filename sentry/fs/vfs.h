@@ -198,6 +198,8 @@ class Vfs {
   static bool OutOfFiles(Errno e) { return e == Errno(ENFILE) || e == Errno(EMFILE); }
   // Drops a part of the cached names. False if nothing could go.
   bool ReleaseNames();
+  // Takes a name out of the cache, so that it is looked up again.
+  void Drop(Dentry& dentry) ABSL_LOCKS_EXCLUDED(internal::tree_mu);
   Ref<Dentry> FindCached(const Dentry& directory, std::string_view name);
   // Enters a child that has just been found or made; `inode` empty for a negative one.
   Result<Ref<Dentry>> Remember(const Ref<Dentry>& directory, std::string_view name,

@@ -102,8 +102,9 @@ Result<GoferClient::WalkResult> GoferClient::Walk(NodeId parent,
   return result;
 }
 
-Result<GoferClient::WalkedNode> GoferClient::Lookup(NodeId parent, std::string_view name) {
+Result<GoferClient::WalkedNode> GoferClient::Lookup(NodeId parent, std::string_view name, By by) {
   Call call(*this, Op::kWalk, parent);
+  call.request().flags = static_cast<uint32_t>(by);
   TRY(call.AddName(name));
   TRY(call.Run());
   if (call.response().walk_error != 0) return Errno(call.response().walk_error);
@@ -139,19 +140,19 @@ Status GoferClient::ReadDir(DirectoryCursor& cursor, Attributes attributes,
     gofer::DirectoryRecord record;
     if (rest.size() < sizeof(record)) return Errno(EIO);
     memcpy(&record, rest.data(), sizeof(record));
-    const size_t size = gofer::DirectoryRecordSize(record.has_attr != 0, record.name_size);
+    const size_t extra = gofer::DirectoryRecordExtra(record.has_attr != 0, record.has_node != 0);
+    const size_t size = gofer::DirectoryRecordSize(extra, record.name_size);
     if (rest.size() < size) return Errno(EIO);
-    Attr attr;
-    size_t at = sizeof(record);
-    if (record.has_attr != 0) {
-      memcpy(&attr, rest.data() + at, sizeof(attr));
-      at += sizeof(attr);
-    }
-    visit({.name = rest.substr(at, record.name_size),
+    WalkedNode walked;
+    const char* const at = rest.data() + sizeof(record);
+    if (extra == sizeof(walked)) memcpy(&walked, at, sizeof(walked));
+    if (extra == sizeof(Attr)) memcpy(&walked.attr, at, sizeof(Attr));
+    visit({.name = rest.substr(sizeof(record) + extra, record.name_size),
            .ino = record.ino,
            .offset = record.offset,
            .type = record.type,
-           .attr = record.has_attr != 0 ? &attr : nullptr});
+           .attr = extra != 0 ? &walked.attr : nullptr,
+           .node = walked.id});
     rest.remove_prefix(size);
   }
   return kOk;

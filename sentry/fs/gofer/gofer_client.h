@@ -56,8 +56,9 @@ struct GoferDirectoryEntry {
   uint64_t ino = 0;
   uint64_t offset = 0;  // The `offset` of a cursor that continues behind this entry.
   uint8_t type = 0;     // DT_*.
-  const gofer::Attr* attr =
-      nullptr;  // Null if not asked for or already gone. Valid during the visit.
+  // Null if not asked for or already gone. Valid during the visit.
+  const gofer::Attr* attr = nullptr;
+  gofer::NodeId node = gofer::NodeId::kNone;  // The visitor's, if it was asked for and is there.
 };
 // Where a listing stands. Set `offset` (0, or that of an entry) and clear `at_end` to seek.
 struct GoferDirectoryCursor {
@@ -84,7 +85,15 @@ class GoferClient {
   using SetAttrRequest = GoferSetAttr;
   using DirectoryEntry = GoferDirectoryEntry;
   using DirectoryCursor = GoferDirectoryCursor;
-  enum class Attributes : uint32_t { kNo = 0, kYes = gofer::kReadDirAttributes };
+  // kNodes: as well as nodes, as if walked to by name; EINVAL in an export that can be written to.
+  enum class Attributes : uint32_t {
+    kNo = 0,
+    kYes = gofer::kReadDirAttributes,
+    kNodes = gofer::kReadDirAttributes | gofer::kReadDirNodes,
+  };
+  // Whether a node of a read-only export stands for the file, or for its name: that saves
+  // descriptors, and answers ESTALE when the host has put another file there.
+  enum class By : uint32_t { kFile = 0, kName = gofer::kWalkByName };
   enum class UnlinkKind : uint8_t { kFile, kDirectory };
   using DirectoryVisitor = absl::FunctionRef<void(const DirectoryEntry&)>;
 
@@ -98,7 +107,7 @@ class GoferClient {
   // Up to kMaxWalk names. Fails only if `parent` is no directory or the gofer does not answer.
   Result<WalkResult> Walk(NodeId parent, std::span<const std::string_view> names);
   // A walk of one name: ENOENT if there is none.
-  Result<WalkedNode> Lookup(NodeId parent, std::string_view name);
+  Result<WalkedNode> Lookup(NodeId parent, std::string_view name, By by = By::kFile);
   Result<Attr> GetAttr(NodeId node);
   // Regular files only: a descriptor of a directory would lead out of the root (`..`), so
   // directories are EISDIR; other types are ENXIO. `flags` as in open(2), reduced to access mode,

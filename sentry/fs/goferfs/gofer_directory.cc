@@ -26,13 +26,7 @@ class GoferDirectoryFile final : public DirectoryFile {
         ahead_.pop_front();
       }
       if (cursor_.at_end) return kOk;
-      TRY(directory_.client().ReadDir(
-          cursor_, GoferClient::Attributes::kNo, [this](const GoferDirectoryEntry& entry) {
-            ahead_.push_back({.name = std::string(entry.name),
-                              .ino = entry.ino,
-                              .type = entry.type,
-                              .next = static_cast<int64_t>(entry.offset)});
-          }));
+      TRY(ReadMore());
     }
   }
 
@@ -44,6 +38,19 @@ class GoferDirectoryFile final : public DirectoryFile {
   }
 
  private:
+  // Fills `ahead_`.
+  Status ReadMore() {
+    GoferTree& tree = directory_.tree();
+    const bool first = cursor_.offset == 0 && !tree.shared();
+    auto look_ahead = std::make_shared<LookAhead>(tree);
+    const bool nodes = first && tree.habit().looks();
+    Status status = look_ahead->ReadDir(cursor_, nodes, ahead_);
+    // Only where names stay what they are.
+    if (!status.ok() && nodes) status = look_ahead->ReadDir(cursor_, false, ahead_);
+    if (first) tree.look_aheads().Insert(&directory_, std::move(look_ahead), 1);
+    return status;
+  }
+
   GoferDirectory& directory_;    // Held as inode().
   GoferDirectoryCursor cursor_;  // Guarded by position_mu_.
   std::deque<DirEntry> ahead_;   // Likewise: a batch, as far as it is not handed out.
@@ -64,7 +71,15 @@ Result<Ref<File>> GoferDirectory::Open(OpenFlags flags) {
 }
 
 Result<Ref<Inode>> GoferDirectory::Lookup(std::string_view name) {
-  return tree().Intern(TRY(client().Lookup(node(), name)));
+  if (tree().shared()) return tree().Intern(TRY(client().Lookup(node(), name)));
+  const std::shared_ptr<LookAhead> ahead = tree().look_aheads().Find(this);
+  if (ahead != nullptr) {
+    if (Ref<GoferInode> inode = ahead->Take(name)) return inode;
+  }
+  Ref<GoferInode> inode = tree().Intern(TRY(client().Lookup(node(), name, GoferClient::By::kName)));
+  // Directories are looked up by who walks a tree without looking at files.
+  if (ahead != nullptr && inode->type() != S_IFDIR) ahead->Missed(node());
+  return inode;
 }
 
 Result<Ref<Inode>> GoferDirectory::Create(std::string_view name, const NewNode& node) {

@@ -14,6 +14,7 @@
 #include "base/unique_fd.h"
 #include "sentry/fs/file.h"
 #include "sentry/fs/goferfs/goferfs.h"
+#include "sentry/fs/goferfs/look_ahead.h"
 
 namespace sentry {
 
@@ -46,6 +47,8 @@ class GoferTree : public RefCounted {
   // Of an exclusive tree: what the files opened last for reading were opened by, so that opening
   // one again asks nobody.
   OpenFiles& open_files() { return open_files_; }
+  LookAheads& look_aheads() { return look_aheads_; }
+  ListingHabit& habit() { return habit_; }
 
  private:
   static constexpr size_t kMostOpenFiles = 256;
@@ -78,6 +81,8 @@ class GoferTree : public RefCounted {
   absl::flat_hash_set<GoferInode*, Hash, Equal> inodes_ ABSL_GUARDED_BY(mu_);  // Not held.
   absl::flat_hash_map<uint64_t, uint32_t> devs_ ABSL_GUARDED_BY(mu_);
   OpenFiles open_files_{kMostOpenFiles};
+  ListingHabit habit_;
+  LookAheads look_aheads_{kMostLookAheads};
 };
 
 // Any type; the base class is used for fifos, sockets and devices, which are shown only.
@@ -111,8 +116,9 @@ class GoferInode : public Inode {
   // Attributes change without us from now on: the file is mapped for writing.
   void DistrustAttributes() { volatile_.store(true, std::memory_order_relaxed); }
 
- protected:
   GoferTree& tree() const { return *tree_; }
+
+ protected:
   // Of a regular file: the descriptor that came with its creation, for the open that follows.
   std::atomic<int>& created_fd() { return created_fd_; }
 
@@ -173,6 +179,7 @@ class GoferSymlink final : public GoferInode {
 class GoferDirectory final : public GoferInode {
  public:
   using GoferInode::GoferInode;
+  ~GoferDirectory() override { tree().look_aheads().Take(this); }
   Result<Ref<Inode>> Lookup(std::string_view name) override;
   Result<Ref<Inode>> Create(std::string_view name, const NewNode& node) override;
   Result<Ref<Inode>> Mkdir(std::string_view name, const NewNode& node) override;

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -121,6 +123,92 @@ TEST_F(GoferFsTest, LiesBelowAnOverlay) {
   printf("bytes: dentry %zu, gofer regular %zu directory %zu, overlay regular %zu directory %zu\n",
          sizeof(Dentry), sizeof(GoferRegular), sizeof(GoferDirectory), sizeof(OverlayRegular),
          sizeof(OverlayDirectory));
+}
+
+// A tree that nobody inside can change: nodes are found by name, and listings bring attributes.
+class ReadOnlyTest : public testing::Test {
+ protected:
+  static constexpr int kDirectories = 6, kFiles = 150;
+  static std::string FileName(int directory, int file) {
+    return "d" + std::to_string(directory) + "/file-" + std::to_string(file);
+  }
+  ReadOnlyTest() {
+    for (int d = 0; d < kDirectories; ++d) {
+      std::filesystem::create_directory(host / ("d" + std::to_string(d)));
+      for (int f = 0; f < kFiles; ++f) {
+        host.Write(FileName(d, f), std::string(static_cast<size_t>(f), 'x'));
+      }
+    }
+    // Descriptors for a part of the files only.
+    getrlimit(RLIMIT_NOFILE, &before);
+    rlimit few = before;
+    few.rlim_cur = 400;
+    setrlimit(RLIMIT_NOFILE, &few);
+    server.emplace(std::vector<gofer::TestExport>{{host.path(), false}});
+    client = Connect(std::move(server->client_socket), std::move(server->client_ring), hooks);
+    t.emplace(*GoferFs::Create(*client, 0, {}));
+    t->ctx.creds.fsuid = getuid();
+    t->ctx.creds.fsgid = getgid();
+  }
+  ~ReadOnlyTest() override {
+    t.reset();
+    client.reset();
+    server.reset();
+    setrlimit(RLIMIT_NOFILE, &before);
+  }
+  void Compare(int d, int f) {
+    struct stat st;
+    ASSERT_EQ(lstat((host / FileName(d, f)).c_str(), &st), 0);
+    const Result<Attributes> seen = t->Stat("/" + FileName(d, f));
+    ASSERT_TRUE(seen.ok()) << seen.error().code();
+    EXPECT_EQ(seen->ino, st.st_ino);
+    EXPECT_EQ(seen->size, static_cast<uint64_t>(st.st_size));
+    EXPECT_EQ(seen->mode, st.st_mode);
+    EXPECT_EQ(seen->mtime.tv_nsec, st.st_mtim.tv_nsec);
+  }
+
+  TempDirectory host;
+  rlimit before{};
+  CountingHooks hooks;
+  std::optional<gofer::TestServer> server;
+  std::unique_ptr<GoferClient> client;
+  std::optional<TestVfs> t;
+};
+
+TEST_F(ReadOnlyTest, ListingsBringWhatLooksFind) {
+  for (int round = 0; round < 3; ++round) {
+    for (int d = 0; d < kDirectories; ++d) {
+      EXPECT_EQ(t->List("/d" + std::to_string(d)).size(), size_t{kFiles});
+      for (int f = 0; f < kFiles; ++f) Compare(d, f);
+      EXPECT_EQ(t->Errors("/d0/none"), ENOENT);
+    }
+    t->vfs.ShrinkCaches();
+  }
+}
+
+TEST_F(ReadOnlyTest, MoreNamesThanDescriptors) {
+  for (int round = 0; round < 2; ++round) {
+    for (int d = 0; d < kDirectories; ++d) {
+      for (int f = 0; f < kFiles; ++f) Compare(d, f);
+    }
+    EXPECT_GE(t->vfs.cached_names(), size_t{kDirectories * kFiles});
+    for (int f = 0; f < kFiles; f += 10) {
+      EXPECT_EQ(t->Read("/" + FileName(f % kDirectories, f)),
+                std::string(static_cast<size_t>(f), 'x'));
+    }
+  }
+}
+
+TEST_F(ReadOnlyTest, AnotherFileOfTheNameIsFoundByOpen) {
+  for (int d = 0; d < kDirectories; ++d) {
+    t->List("/d" + std::to_string(d));
+    for (int f = 0; f < 5; ++f) Compare(d, f);
+  }
+  const std::string name = FileName(kDirectories - 1, 7);
+  Compare(kDirectories - 1, 7);  // Known by its listing only.
+  host.Write("other", "another file");
+  std::filesystem::rename(host / "other", host / name);
+  EXPECT_EQ(t->Read("/" + name), "another file");
 }
 
 }  // namespace

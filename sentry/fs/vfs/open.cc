@@ -78,9 +78,14 @@ Result<Ref<File>> Vfs::Open(const WalkContext& ctx, std::string_view path, OpenF
   }
   if (request.flags.has(O_CREAT)) return OpenCreating(ctx, path, request);
   const WalkOptions options{.follow_last = !flags.has(O_NOFOLLOW), .resolve = resolve};
-  const Path found = TRY(Walk(ctx, path, options));
+  Path found = TRY(Walk(ctx, path, options));
   if (request.flags.has(O_DIRECTORY) && !found.dentry->is_directory()) return Errno(ENOTDIR);
   if (request.flags.has(O_TMPFILE)) return OpenTemporary(ctx, found, request);
+  Result<Ref<File>> file = OpenFound(ctx, found, request.flags, false);
+  if (file.ok() || file.error() != Errno(ESTALE)) return file;
+  // The host has put another file there: Linux asks once more, too.
+  Drop(*found.dentry);
+  found = TRY(Walk(ctx, path, options));
   return OpenFound(ctx, found, request.flags, false);
 }
 

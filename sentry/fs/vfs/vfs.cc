@@ -112,6 +112,15 @@ void Vfs::Forget(Dentry& dentry) {
   names_->Insert(*negative, evicted);
 }
 
+void Vfs::Drop(Dentry& dentry) {
+  Ref<Dentry> removed;
+  absl::WriterMutexLock lock(&internal::tree_mu);
+  if (dentry.hashed_ && dentry.children_ == 0 && dentry.mounts_ == 0) {
+    dentry.deleted_ = true;
+    removed = names_->Remove(dentry);
+  }
+}
+
 void Vfs::MoveNames(Dentry& from, const Ref<Dentry>& new_parent, std::string_view new_name,
                     Dentry* replaced, uint32_t flags) {
   Ref<Dentry> kept[3];
