@@ -275,7 +275,7 @@ inline constexpr AbiRow kRows[] = {
     Removed(215, "epoll_wait_old"),
     Full(216, "remap_file_pages", kApprove),
     Full(217, "getdents64"),
-    Full(218, "set_tid_address", kContext),
+    Full(218, "set_tid_address"),
     Full(219, "restart_syscall"),
     Full(220, "semtimedop"),
     Partial(221, "fadvise64", "advice is ignored"),

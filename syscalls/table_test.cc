@@ -41,8 +41,8 @@ TEST(Table, OnlyTheseAreDirect) {
 TEST(Table, CallsThatChangeRegistersHaveContext) {
   EXPECT_THAT(With(Disposition::kContext),
               ElementsAre(SYS_rt_sigreturn, SYS_shmat, SYS_clone, SYS_fork, SYS_vfork, SYS_execve,
-                          SYS_shmdt, SYS_sigaltstack, SYS_mlockall, SYS_set_tid_address,
-                          SYS_execveat, SYS_clone3, SYS_process_madvise));
+                          SYS_shmdt, SYS_sigaltstack, SYS_mlockall, SYS_execveat, SYS_clone3,
+                          SYS_process_madvise));
 }
 
 TEST(Table, DispositionsDeriveFromTheRowsAtCompileTime) {

@@ -4,10 +4,15 @@
 
 namespace syscalls {
 
-Result<int64_t> SetTidAddress(Task& task, Context& context, uint64_t address) {
-  (void)TRY(context.HostCall({.nr = SYS_set_tid_address, .args = {address}}));
+Control SetTidAddress(Task& task, uint64_t address) {
   task.clear_child_tid = address;
-  return task.tid();
+  task.clear_child_tid_due = true;
+  if (!task.mm().ever_shared()) return Control::Return(task.tid());
+  task.deferred_call = [](Task& self, Context& context) {
+    const Status told = self.TellClearChildTid(context);
+    return told.ok() ? Control::Return(self.tid()).verdict : Control::Fail(told.error()).verdict;
+  };
+  return Control::Fail(sentry::kRestartNoIntr);
 }
 
 // The host thread's own: its kernel keeps the area up to date, and restarts what it interrupts

@@ -8,8 +8,9 @@
 
 namespace syscalls {
 
-// Disposition context: the host clears the word and wakes its waiters when the thread ends.
-Result<int64_t> SetTidAddress(Task& task, Context& context, uint64_t address);
+// The host clears the word and wakes its waiters when the thread ends, if anybody shares the memory
+// by then. Who is alone with it, as every program at its start, tells the host when that changes.
+Control SetTidAddress(Task& task, uint64_t address);
 Control Rseq(Task& task);
 Control Membarrier(Task& task);
 

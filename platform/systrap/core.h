@@ -7,6 +7,7 @@
 #include <sched.h>
 
 #include <deque>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -16,6 +17,7 @@
 #include "absl/synchronization/mutex.h"
 #include "platform/api/platform.h"
 #include "platform/native/address_space.h"
+#include "platform/native/host_file.h"
 #include "platform/native/zygote.h"
 #include "platform/systrap/channel.h"
 #include "platform/systrap/fast_path.h"
@@ -38,8 +40,9 @@ struct HostProcess : RefCounted {
   uint64_t calls = 0;   // Since its execve.
   bool killed = false;  // By us: its threads get no call-backs any more.
   bool reaped = false;
-  std::set<int> descriptors;  // Injected and not closed yet.
-  std::set<int> released;     // Those of them that were closed by other means than close(2).
+  // Injected and not closed yet, and what they are, as long as that is certain.
+  std::map<int, std::optional<native::HostFileId>> descriptors;
+  std::set<int> released;  // Those of them that were closed by other means than close(2).
   std::set<size_t> slots;  // Of its threads, to be freed when it dies: others may share the memory.
   Ref<UsageLedger> ledger;  // Empty in an image.
   CpuTimes before;          // Of the host processes that it has replaced.
@@ -209,6 +212,9 @@ class Systrap final : public Platform {
   void FinishSyscall(HostThread& thread, const seccomp_notif& notification, const Verdict& verdict)
       ABSL_LOCKS_EXCLUDED(mu_);
   void FinishContext(HostThread& thread, class StubContext& context, const Verdict& verdict)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  // Puts a descriptor of ours in the place of one of the process's, unless it is there already.
+  Status Inject(HostThread& thread, uint64_t id, int host_fd, int guest_fd)
       ABSL_LOCKS_EXCLUDED(mu_);
   // Replaces the descriptors that have been released by one that holds nothing. `id` is a call of
   // the process that still waits for its answer.

@@ -244,14 +244,11 @@ void Systrap::FinishSyscall(HostThread& thread, const seccomp_notif& notificatio
     case Verdict::Kind::kContinue:
       DropReleased(*thread.process, notification.id);
       if (verdict.host_fd >= 0) {
-        const Status injected =
-            ListenerOf(thread).Inject(notification.id, verdict.host_fd, verdict.guest_fd);
+        const Status injected = Inject(thread, notification.id, verdict.host_fd, verdict.guest_fd);
         if (!injected.ok()) {
           ListenerOf(thread).Reply(notification.id, -injected.error().code());
           return;
         }
-        absl::MutexLock lock(&mu_);
-        thread.process->descriptors.insert(verdict.guest_fd);
       } else if (notification.data.nr == SYS_close) {
         absl::MutexLock lock(&mu_);
         thread.process->descriptors.erase(static_cast<int>(notification.data.args[0]));
@@ -275,12 +272,38 @@ void Systrap::FinishSyscall(HostThread& thread, const seccomp_notif& notificatio
   }
 }
 
+// Injecting costs as much as a whole notification: the thread is woken to install the descriptor.
+// What maps a library maps the same descriptor several times.
+Status Systrap::Inject(HostThread& thread, uint64_t id, int host_fd, int guest_fd) {
+  const std::optional<native::HostFileId> file = native::IdentifyHostFile(host_fd);
+  HostProcess& process = *thread.process;
+  bool alone = false;
+  {
+    absl::MutexLock lock(&mu_);
+    // Of several threads one may be about to close it, as it has been told to.
+    alone = process.slots.size() == 1;
+    const auto known = process.descriptors.find(guest_fd);
+    if (alone && file.has_value() && known != process.descriptors.end() && known->second == file) {
+      return kOk;
+    }
+  }
+  TRY(process.channel.listener.Inject(id, host_fd, guest_fd));
+  absl::MutexLock lock(&mu_);
+  process.descriptors[guest_fd] = alone ? file : std::nullopt;
+  return kOk;
+}
+
 void Systrap::DropReleased(HostProcess& process, uint64_t id) {
   std::set<int> released;
   {
     absl::MutexLock lock(&mu_);
     if (process.released.empty()) return;
     released.swap(process.released);
+    for (const int fd : released) {
+      if (const auto it = process.descriptors.find(fd); it != process.descriptors.end()) {
+        it->second.reset();
+      }
+    }
   }
   // The numbers stay in the set: the stub goes on to hold something there, which close(2) ends.
   for (const int fd : released) {

@@ -51,8 +51,8 @@ void StubThread::ReleaseDescriptors(uint32_t first, uint32_t last) {
   const int limit = static_cast<int>(std::min<uint32_t>(last, INT32_MAX));
   for (auto it =
            process.descriptors.lower_bound(static_cast<int>(std::min<uint32_t>(first, INT32_MAX)));
-       it != process.descriptors.end() && *it <= limit; ++it) {
-    process.released.insert(*it);
+       it != process.descriptors.end() && it->first <= limit; ++it) {
+    process.released.insert(it->first);
   }
 }
 

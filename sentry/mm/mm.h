@@ -3,6 +3,7 @@
 #ifndef SENTRY_MM_MM_H_
 #define SENTRY_MM_MM_H_
 
+#include <atomic>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -47,6 +48,10 @@ class Mm : public RefCounted {
   const Layout& layout() const { return layout_; }
   const Ref<File>& executable() const { return executable_; }  // /proc/PID/exe.
 
+  // Whether two tasks have ever had it at once.
+  bool ever_shared() const { return shared_.load(std::memory_order_relaxed); }
+  void SetShared() { shared_.store(true, std::memory_order_relaxed); }
+
   // Records that [addr, addr+length) maps `file` from `offset` on; replaces overlapping records.
   // What the application unmaps unasked is found when the record has grown: it holds at most about
   // twice what is mapped. Reads the host's mappings then, so no lock may be held.
@@ -89,6 +94,7 @@ class Mm : public RefCounted {
   UserMemory memory_;
   const Layout layout_;
   const Ref<File> executable_;
+  std::atomic<bool> shared_{false};
   MemoryPolicies policies_;
   mutable absl::Mutex mu_;  // Leaf.
   std::map<uint64_t, FileRange> ranges_ ABSL_GUARDED_BY(mu_);

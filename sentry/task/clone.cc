@@ -64,6 +64,10 @@ Result<Pid> TaskBuilder::Clone(Task& parent, platform::Context& context, const C
   const Ref<Task> child = TRY(NewTask(parent, args));
   Result<Pid> result = [&]() -> Result<Pid> {
     TRY(InheritResources(parent, *child, args));
+    if ((flags & CLONE_VM) != 0) {
+      parent.mm_->SetShared();
+      TRY(parent.TellClearChildTid(context));
+    }
     platform::CloneRequest request{.flags = flags, .tls = args.tls, .registers = context.regs};
     if ((flags & CLONE_CHILD_CLEARTID) != 0) request.child_tid = args.child_tid;
     request.registers.rax = 0;

@@ -203,6 +203,7 @@ void TaskBuilder::Commit(Task& task, LoadedProgram program, const Credentials& c
   }
   task.signal_stack = SignalStack{};
   task.clear_child_tid = 0;
+  task.clear_child_tid_due = false;
   task.robust_list = 0;
   task.restart_block = nullptr;
   {

@@ -377,6 +377,13 @@ platform::Verdict Task::OnInterrupt(platform::Context& context, bool restartable
   return Leave({}, &context);
 }
 
+Status Task::TellClearChildTid(platform::Context& context) {
+  if (!clear_child_tid_due) return kOk;
+  (void)TRY(context.HostCall({.nr = SYS_set_tid_address, .args = {clear_child_tid}}));
+  clear_child_tid_due = false;
+  return kOk;
+}
+
 void Task::RunDeferredCall(platform::Context& context) {
   const auto call = std::exchange(deferred_call, nullptr);
   const platform::Verdict verdict =

@@ -130,6 +130,8 @@ class Task final : public RefCounted, public platform::Guest {
   // Another thread's seccomp(2) has set it for this one, which then is its own before its next call.
   std::atomic<bool> gains_no_new_privs{false};
   uint64_t clear_child_tid = 0;      // Own. The host does the clearing.
+  bool clear_child_tid_due = false;  // Own. Only it does not know yet.
+  Status TellClearChildTid(platform::Context& context);
   std::atomic<uint64_t> robust_list{0};  // Own; get_robust_list(2) looks.
   bool futexes_released = false;     // It has ended. Guarded by PiFutexes' lock.
   std::string comm;                  // Guarded by Kernel::mu(); at most 15 bytes.
