@@ -27,10 +27,8 @@ constexpr int64_t kEagerIdleNs = 2'000'000;
 constexpr int64_t kGapNs = 30'000;
 constexpr int64_t kMostLostNs = 300'000;
 constexpr int64_t kMostLostPart = 8;
-// A spell that answered fewer calls than this was a mistake, unless they came this fast until one
-// of them had to wait.
-constexpr uint64_t kWorthwhile = 128;
-constexpr int64_t kOftenNs = 20'000;
+// A spell that answered fewer calls than this was a mistake.
+constexpr uint64_t kWorthwhile = 32;
 constexpr int64_t kFirstPauseNs = 4'000'000;
 constexpr int64_t kLongestPauseNs = 64'000'000;
 constexpr size_t kMostPolled = 16;
@@ -198,8 +196,7 @@ void Systrap::Spin(Worker& worker, const cpu_set_t& allowed) {
   absl::MutexLock lock(&mu_);
   spinning_ = false;
   const int64_t spent = MonotonicNs() - start;
-  const bool often = worker.blocked && static_cast<int64_t>(served) * kOftenNs > spent;
-  const bool good = eager_ || ((served >= kWorthwhile || often) && !crowded &&
+  const bool good = eager_ || (served >= kWorthwhile && !crowded &&
                                !spin_no_more_.load(std::memory_order_relaxed));
   LOG_DEBUG("spinner: %d calls in %d us, %d us lost%s%s", static_cast<int>(served),
             static_cast<int>(spent / 1000), static_cast<int>(lost / 1000),
