@@ -203,7 +203,8 @@ class ZygoteBody {
 
   // Everything but what is kept, as pairs of first and last in the slot. Their number.
   uint64_t ListClosedRanges() const {
-    std::array<int, 3> kept = {control_, options_.keep_fd, options_.proc_fd};
+    std::array<int, 5> kept = {control_, options_.keep_fd, options_.setup_fds[0],
+                               options_.setup_fds[1], options_.proc_fd};
     std::sort(kept.begin(), kept.end());
     auto* out = reinterpret_cast<uint64_t*>(SlotAddress(0));
     uint64_t count = 0;

@@ -5,6 +5,7 @@
 #include <linux/filter.h>
 #include <sys/types.h>
 
+#include <array>
 #include <memory>
 #include <span>
 #include <string>
@@ -42,7 +43,8 @@ class Zygote {
     bool notify = false;  // With a listener (seccomp_unotify(2)); stubs then report by themselves,
                           // otherwise they pause until they are traced.
     int keep_fd = -1;     // Stays open in the stubs, under the same number.
-    int proc_fd = -1;     // A procfs of this pid namespace, kept by the zygote only, for ReadProc.
+    std::array<int, 2> setup_fds = {-1, -1};  // Likewise; whoever fills a stub closes them.
+    int proc_fd = -1;  // A procfs of this pid namespace, kept by the zygote only, for ReadProc.
   };
   // Forks it. Call while the process has a single thread.
   static Result<std::unique_ptr<Zygote>> Create(const Options& options);

@@ -305,6 +305,7 @@ Status StubContext::Exec(Image& image) {
   thread_.slot = 0;
   thread_.last_reply.valid = false;
   platform_.Register(thread_);
+  thread_.mailbox = parked.mailbox;
   if (thread_.interrupt_pending) {
     thread_.interrupt_pending = false;
     platform_.InterruptLocked(thread_);

@@ -80,11 +80,14 @@ class StubImage final : public Image {
   struct Parked {
     Ref<HostProcess> process;
     uint64_t notification;
+    native::MailboxPage* mailbox;  // nullptr without one.
   };
   Result<Parked> Release();
 
  private:
   Status Park();
+  void AddFastPath();
+  std::vector<Ref<const ImageCache::Copy>> SubstituteCopies();
   Status RunBatch();
 
   Systrap& platform_;
@@ -95,6 +98,8 @@ class StubImage final : public Image {
   std::vector<std::pair<int, int>> descriptors_;  // Host, and its number in the stub.
   Errno error_{0};
   bool released_ = false;
+  bool filled_ = false;  // The first batch has gone.
+  native::MailboxPage* mailbox_ = nullptr;
 };
 
 }  // namespace platform::systrap

@@ -118,12 +118,18 @@ struct Polled {
   native::MailboxPage* page = nullptr;
 };
 
+// What patched calls need, made before there are stubs.
+struct FastPathMemory {
+  std::unique_ptr<MailboxPool> mailboxes;
+  std::unique_ptr<SiteTables> tables;
+};
+
 class Systrap final : public Platform {
  public:
   // `pool` is nullptr without patched calls.
   Systrap(std::vector<std::unique_ptr<Channel>> channels, Layout layout,
-          const DispositionTable& dispositions, std::unique_ptr<MailboxPool> pool, bool eager,
-          bool chaos);
+          const DispositionTable& dispositions, std::unique_ptr<FastPathMemory> fast_path,
+          bool eager, bool chaos);
   ~Systrap() override;
 
   // Platform.
@@ -139,7 +145,16 @@ class Systrap final : public Platform {
   absl::Mutex& mu() ABSL_LOCK_RETURNED(mu_) { return mu_; }
   // The one that answers questions about the host.
   native::Zygote& zygote() const { return *channels_.front()->zygote; }
-  MailboxPool* pool() const { return pool_.get(); }
+  MailboxPool* pool() const {
+    return fast_path_ == nullptr ? nullptr : fast_path_->mailboxes.get();
+  }
+  SiteTables& tables() const { return *fast_path_->tables; }  // Where there is a pool.
+  // Whether new programs get a mailbox from the start: somebody here has been busy.
+  bool warm() const { return warm_.load(std::memory_order_relaxed); }
+  // The descriptor of which an executable private mapping is made: that of a copy with patched
+  // calls where there is one, which `copy` then holds.
+  int MapExecutable(Sites& sites, int host_fd, uint64_t addr, uint64_t length, uint64_t offset,
+                    Ref<const ImageCache::Copy>& copy) ABSL_LOCKS_EXCLUDED(mu_);
 
   // Enters a thread and takes over a notification that came before it was known.
   void Register(HostThread& thread) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -152,6 +167,7 @@ class Systrap final : public Platform {
   void ResumeIfReadyLocked(HostThread& thread) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   // The sentry stops looking at a thread's mailbox; the thread forgets it.
+  void RequestPollingLocked(HostThread& thread) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void StopPollingLocked(HostThread& thread) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void DetachMailboxLocked(HostThread& thread) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
@@ -216,6 +232,9 @@ class Systrap final : public Platform {
   // Puts a descriptor of ours in the place of one of the process's, unless it is there already.
   Status Inject(HostThread& thread, uint64_t id, int host_fd, int guest_fd)
       ABSL_LOCKS_EXCLUDED(mu_);
+  // For a call that the host is to execute with a descriptor.
+  Status InjectFor(HostThread& thread, const seccomp_notif& notification, const Verdict& verdict)
+      ABSL_LOCKS_EXCLUDED(mu_);
   // Replaces the descriptors that have been released by one that holds nothing. `id` is a call of
   // the process that still waits for its answer.
   void DropReleased(HostProcess& process, uint64_t id) ABSL_LOCKS_EXCLUDED(mu_);
@@ -229,6 +248,8 @@ class Systrap final : public Platform {
   // its answer.
   void Observe(HostThread& thread, const SyscallArgs& call) ABSL_LOCKS_EXCLUDED(mu_);
   static void Count(HostThread& thread);
+  // What it calls from, for copies to come.
+  void Learn(HostThread& thread, const SyscallArgs& call) ABSL_LOCKS_EXCLUDED(mu_);
   void Patch(class StubContext& context, HostThread& thread, const Sites::Record& site)
       ABSL_LOCKS_EXCLUDED(mu_);
   // The base of %gs is the application's until a mailbox takes it, which the application does not
@@ -238,9 +259,8 @@ class Systrap final : public Platform {
   Status AttachMailbox(StubContext& context, HostThread& thread) ABSL_LOCKS_EXCLUDED(mu_);
   Status WriteSite(StubContext& context, HostThread& thread, const Sites::Record& site)
       ABSL_LOCKS_EXCLUDED(mu_);
-  // Its record in the table, which is mapped for the first one.
-  Status WriteRecord(StubContext& context, HostThread& thread, size_t index,
-                     const native::SiteRecord& record) ABSL_LOCKS_EXCLUDED(mu_);
+  // The table is mapped for the first site.
+  Status EnsureTable(StubContext& context, HostThread& thread) ABSL_LOCKS_EXCLUDED(mu_);
   // `maps`: its page is not there yet.
   static Status WriteStep(StubContext& context, native::NativeAddressSpace& space, uint64_t step,
                           std::span<const uint8_t> code, bool maps);
@@ -252,7 +272,6 @@ class Systrap final : public Platform {
   void Spin(Worker& worker, const cpu_set_t& allowed) ABSL_LOCKS_EXCLUDED(mu_);
   void Disturb(const std::vector<Polled>& set) ABSL_LOCKS_EXCLUDED(mu_);
   void StopPolling(std::vector<Polled>& set) ABSL_LOCKS_EXCLUDED(mu_);
-  void RequestPollingLocked(HostThread& thread) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // True when there was a call, or an event.
   bool TryMailbox(const Polled& polled) ABSL_LOCKS_EXCLUDED(mu_);
   bool TakeMail(const Polled& polled, native::Mailbox& box) ABSL_LOCKS_EXCLUDED(mu_);
@@ -265,7 +284,9 @@ class Systrap final : public Platform {
   const std::vector<std::unique_ptr<Channel>> channels_;  // At least one.
   const Layout layout_;
   const DispositionTable dispositions_;
-  const std::unique_ptr<MailboxPool> pool_;
+  const std::unique_ptr<FastPathMemory> fast_path_;
+  ImageCache images_;
+  std::atomic<bool> warm_{false};
   const bool self_interrupts_;  // Threads can store their extended state by themselves.
   const bool eager_;            // For tests: patches at the first call, and never tires of looking.
   const bool chaos_;            // For tests: interrupts whom it looks at, at random.

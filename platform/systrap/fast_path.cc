@@ -47,39 +47,15 @@ void BeforeCall(Registers& regs, uint64_t after, uint64_t nr) {
 }  // namespace
 
 Result<std::unique_ptr<MailboxPool>> MailboxPool::Create() {
-  constexpr size_t kSize = kMaxMailboxes * STUB_MAILBOX_SIZE;
-  UniqueFd fd(memfd_create("mailboxes", MFD_CLOEXEC | MFD_ALLOW_SEALING));
-  if (!fd.valid()) return Errno::Last();
-  if (ftruncate(fd.get(), kSize) != 0) return Errno::Last();
-  if (fcntl(fd.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
-    return Errno::Last();
-  }
-  void* pages = mmap(nullptr, kSize, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0);
-  if (pages == MAP_FAILED) return Errno::Last();
   return std::unique_ptr<MailboxPool>(
-      new MailboxPool(std::move(fd), static_cast<std::byte*>(pages)));
+      new MailboxPool(TRY(SharedPool::Create("mailboxes", STUB_MAILBOX_SIZE, kMaxMailboxes))));
 }
 
-MailboxPool::~MailboxPool() { munmap(pages_, kMaxMailboxes * STUB_MAILBOX_SIZE); }
-
-Result<size_t> MailboxPool::Allocate() {
-  absl::MutexLock lock(&mu_);
-  if (!free_.empty()) {
-    const size_t index = free_.back();
-    free_.pop_back();
-    return index;
-  }
-  if (used_ == kMaxMailboxes) return Errno(EAGAIN);
-  return used_++;
-}
-
-void MailboxPool::Free(size_t index) {
-  absl::MutexLock lock(&mu_);
-  free_.push_back(index);
-}
-
-native::MailboxPage& MailboxPool::at(size_t index) const {
-  return *reinterpret_cast<native::MailboxPage*>(pages_ + index * STUB_MAILBOX_SIZE);
+native::MailboxPage& MailboxPool::Clear(size_t index) {
+  native::MailboxPage& page = at(index);
+  std::memset(static_cast<void*>(&page), 0, offsetof(native::MailboxPage, data));
+  page.call.patience.store(Patience(), std::memory_order_relaxed);
+  return page;
 }
 
 uint64_t MailboxPool::Patience() {
@@ -103,7 +79,10 @@ Ref<Sites> Sites::Fork() const {
   auto copy = MakeRef<Sites>(pool_);
   copy->table = table;
   copy->sites_ = sites_;
+  copy->hopeless = hopeless;
   copy->records_ = records_;
+  copy->images_ = images_;
+  copy->noted_ = noted_;
   return copy;
 }
 
@@ -115,9 +94,46 @@ Sites::Site* Sites::Find(uint64_t after) {
 }
 
 size_t Sites::AddRecord(const Record& record) {
-  if (records_.size() >= native::kMaxSites) return 0;
-  records_.push_back(record);
-  return records_.size() - 1;
+  const size_t index = table->Add();
+  if (index != 0) records_[index] = record;
+  return index;
+}
+
+bool Sites::AddImage(MappedImage image) {
+  // What lay there is gone.
+  std::erase_if(images_, [&](const MappedImage& other) {
+    return other.start < image.end && image.start < other.end;
+  });
+  if (images_.size() >= kMostImages) images_.erase(images_.begin());
+  if (image.copy) {
+    const uint64_t base = image.start - image.offset;
+    for (const ImageCache::Site& site : image.copy->sites) {
+      const auto known = records_.find(site.record);
+      if (known != records_.end() && known->second.after != base + site.after) return false;
+    }
+    for (const ImageCache::Site& site : image.copy->sites) {
+      const uint64_t after = base + site.after;
+      records_[site.record] = {.after = after,
+                               .nr = site.nr,
+                               .displaced = static_cast<uint8_t>(site.form.displaced.size()),
+                               .any_number = !site.form.number_known};
+      table->Write(site.record, MakeRecord(site.form, site.record, after, site.nr));
+      if (Site* entry = Find(after); entry != nullptr) entry->state = State::kPatched;
+    }
+  }
+  images_.push_back(std::move(image));
+  return true;
+}
+
+const Sites::MappedImage* Sites::NewsFrom(uint64_t after) {
+  constexpr size_t kMostNoted = 1024;
+  const auto it = std::find_if(images_.begin(), images_.end(), [after](const MappedImage& image) {
+    return after > image.start && after <= image.end;
+  });
+  if (it == images_.end() || noted_.size() >= kMostNoted || !noted_.insert(after).second) {
+    return nullptr;
+  }
+  return &*it;
 }
 
 uint64_t Sites::FreeStep(const StepRange& range, size_t size,
@@ -128,7 +144,8 @@ uint64_t Sites::FreeStep(const StepRange& range, size_t size,
     const uint64_t last = std::min(page + kPage - size, end - 1);
     for (uint64_t step = (std::max(page, range.first) + kAlign - 1) & ~(kAlign - 1); step <= last;
          step += kAlign) {
-      const bool used = std::any_of(records_.begin(), records_.end(), [&](const Record& record) {
+      const bool used = std::any_of(records_.begin(), records_.end(), [&](const auto& entry) {
+        const Record& record = entry.second;
         return record.step != 0 && step < record.step + record.step_size &&
                record.step < step + size;
       });
@@ -146,20 +163,23 @@ uint64_t Sites::FreeStep(const StepRange& range, size_t size,
 }
 
 bool Sites::HasStepIn(uint64_t page) const {
-  return std::any_of(records_.begin(), records_.end(), [page](const Record& record) {
+  return std::any_of(records_.begin(), records_.end(), [page](const auto& entry) {
+    const Record& record = entry.second;
     return record.step != 0 && (record.step & ~uint64_t{4095}) == page;
   });
 }
 
 const Sites::Record* Sites::RecordAt(uint64_t address) const {
   if (!InTable(address)) {
-    const auto it = std::find_if(records_.begin(), records_.end(), [address](const Record& record) {
+    const auto it = std::find_if(records_.begin(), records_.end(), [address](const auto& entry) {
+      const Record& record = entry.second;
       return record.step != 0 && address >= record.step && address < record.step + record.step_size;
     });
-    return it == records_.end() ? nullptr : &*it;
+    return it == records_.end() ? nullptr : &it->second;
   }
   const size_t index = (address - SITE_TABLE) / SITE_RECORD_SIZE;
-  return index >= native::kFirstSite && index < records_.size() ? &records_[index] : nullptr;
+  const auto it = records_.find(index);
+  return it == records_.end() ? nullptr : &it->second;
 }
 
 std::optional<size_t> Sites::MailboxOf(size_t slot) const {

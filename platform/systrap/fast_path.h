@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/functional/function_ref.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
@@ -20,33 +21,35 @@
 #include "platform/api/platform.h"
 #include "platform/native/address_space.h"
 #include "platform/native/stub.h"
+#include "platform/systrap/image_cache.h"
+#include "platform/systrap/shared_pool.h"
 #include "platform/systrap/site_form.h"
+#include "platform/systrap/site_table.h"
 
 namespace platform::systrap {
 
-// The memory of all mailboxes, one page each: mapped here as a whole, and page by page in stubs.
-// Thread-safe.
+// The memory of all mailboxes. Thread-safe.
 class MailboxPool {
  public:
   // Before the sentry's own seccomp program is installed.
   static Result<std::unique_ptr<MailboxPool>> Create();
-  ~MailboxPool();
 
-  Result<size_t> Allocate() ABSL_LOCKS_EXCLUDED(mu_);
-  void Free(size_t index) ABSL_LOCKS_EXCLUDED(mu_);
-  native::MailboxPage& at(size_t index) const;
-  uint64_t offset(size_t index) const { return index * uint64_t{STUB_MAILBOX_SIZE}; }
-  int fd() const { return fd_.get(); }
+  Result<size_t> Allocate() { return pool_->Allocate(); }
+  void Free(size_t index) { pool_->Free(index); }
+  native::MailboxPage& at(size_t index) const {
+    return *reinterpret_cast<native::MailboxPage*>(pool_->at(index));
+  }
+  // The same, empty: for another thread.
+  native::MailboxPage& Clear(size_t index) ABSL_LOCKS_EXCLUDED(mu_);
+  uint64_t offset(size_t index) const { return pool_->offset(index); }
+  int fd() const { return pool_->fd(); }
   // How often a stub looks for an answer before it gives up, about 8 us.
   uint64_t Patience() ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
-  MailboxPool(UniqueFd fd, std::byte* pages) : fd_(std::move(fd)), pages_(pages) {}
-  const UniqueFd fd_;
-  std::byte* const pages_;
+  explicit MailboxPool(std::unique_ptr<SharedPool> pool) : pool_(std::move(pool)) {}
+  const std::unique_ptr<SharedPool> pool_;
   absl::Mutex mu_;  // Leaf.
-  std::vector<size_t> free_ ABSL_GUARDED_BY(mu_);
-  size_t used_ ABSL_GUARDED_BY(mu_) = 0;
   uint64_t patience_ ABSL_GUARDED_BY(mu_) = 0;
 };
 
@@ -68,7 +71,6 @@ class Sites : public RefCounted {
   // By the address behind the instruction; nullptr when too many are known already.
   Site* Find(uint64_t after);
 
-  // A record for a new site; 0 when the table is full.
   struct Record {
     uint64_t after = 0;
     uint64_t nr = 0;
@@ -79,6 +81,7 @@ class Sites : public RefCounted {
 
     uint64_t start() const { return after - kSyscallSize - displaced; }
   };
+  // For a new site; 0 when the table is full. There has to be one.
   size_t AddRecord(const Record& record);
   // Where in a range a step of `size` bytes may lie: beside others, if possible, and otherwise in a
   // page for which `is_free` says so; 0 if there is no room.
@@ -88,11 +91,24 @@ class Sites : public RefCounted {
   bool HasStepIn(uint64_t page) const;
   // It could not be made.
   void ForgetStep(size_t record) { records_[record].step = 0; }
+  // A file whose code is mapped, to learn from or patched already.
+  struct MappedImage {
+    Ref<ImageCache::File> file;
+    uint64_t start = 0, end = 0;
+    uint64_t offset = 0;  // In the file, of `start`.
+    Ref<const ImageCache::Copy> copy;
+  };
+  // Enters the sites of its copy, if it has one: there has to be a table. False when the same
+  // file's copy is in use at another address, whose records it would need.
+  bool AddImage(MappedImage image);
+  // The image of an address behind a call that has not been seen in it yet; nullptr if there is
+  // nothing to learn.
+  const MappedImage* NewsFrom(uint64_t after);
   // Of an address in a record or in a step; nullptr if there is none.
   const Record* RecordAt(uint64_t address) const;
 
-  enum class Table : uint8_t { kNone, kMapped, kImpossible };
-  Table table = Table::kNone;
+  Ref<SiteTable> table;   // Once it is mapped.
+  bool hopeless = false;  // It cannot be.
   // One thread at a time: the protections of a page are changed and restored.
   bool being_patched = false;
 
@@ -102,9 +118,12 @@ class Sites : public RefCounted {
 
  private:
   MailboxPool* const pool_;
+  static constexpr size_t kMostImages = 64;
   absl::flat_hash_map<uint64_t, Site> sites_;
-  std::vector<Record> records_{native::kFirstSite};  // The first are the table's head.
-  absl::flat_hash_map<size_t, size_t> mailboxes_;    // By slot.
+  absl::flat_hash_map<size_t, Record> records_;  // By their place in the table.
+  std::vector<MappedImage> images_;
+  absl::flat_hash_set<uint64_t> noted_;            // Calls that have been seen in them.
+  absl::flat_hash_map<size_t, size_t> mailboxes_;  // By slot.
 };
 
 // The extended state that a thread has stored in its mailbox, as it stands in a signal frame.

@@ -1,7 +1,9 @@
+#include <asm/prctl.h>
 #include <linux/prctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "platform/native/stub.h"
@@ -17,6 +19,8 @@ namespace {
 
 // Where injected descriptors go in a fresh stub, which has none of its own.
 constexpr int kFirstDescriptor = 3;
+// Left in a batch for what AddFastPath and the end of RunBatch add.
+constexpr size_t kReserved = 8;
 
 }  // namespace
 
@@ -53,7 +57,7 @@ Status StubImage::Park() {
 }
 
 void StubImage::Map(const Mapping& mapping) {
-  if (batch_.size() == native::kMaxBatch) {
+  if (batch_.size() + kReserved == native::kMaxBatch) {
     const Status flushed = RunBatch();
     if (!flushed.ok() && error_.code() == 0) error_ = flushed.error();
   }
@@ -87,20 +91,78 @@ bool StubImage::SetBreak(uint64_t start, uint64_t stack_top) {
   return set;
 }
 
+// A mailbox and the table of sites from the start, where that is likely to be of use.
+void StubImage::AddFastPath() {
+  if (std::exchange(filled_, true) || platform_.pool() == nullptr || !platform_.warm()) return;
+  const bool taken = std::any_of(batch_.begin(), batch_.end(), [](const BatchCall& call) {
+    return call.nr == SYS_mmap && call.args[0] < SITE_TABLE + SITE_TABLE_SIZE &&
+           call.args[0] + call.args[1] > SITE_TABLE;
+  });
+  if (taken) return;
+  Result<Ref<SiteTable>> table = platform_.tables().Make();
+  if (!table.ok()) return;
+  const Result<size_t> mailbox = platform_.pool()->Allocate();
+  if (!mailbox.ok()) return;
+  const uint64_t slot = SlotAddress(0);
+  const uint64_t address = slot + STUB_SLOT_MAILBOX;
+  batch_.push_back({.nr = SYS_mmap,
+                    .args = {SITE_TABLE, SITE_TABLE_SIZE, PROT_READ | PROT_EXEC,
+                             MAP_SHARED | MAP_FIXED_NOREPLACE,
+                             static_cast<uint64_t>(platform_.tables().fd()), (*table)->offset()}});
+  batch_.push_back({.nr = SYS_mmap,
+                    .args = {address, STUB_MAILBOX_SIZE, PROT_READ | PROT_WRITE,
+                             MAP_SHARED | MAP_FIXED, static_cast<uint64_t>(platform_.pool()->fd()),
+                             platform_.pool()->offset(*mailbox)}});
+  // A forked child must not share it.
+  batch_.push_back({.nr = SYS_madvise, .args = {address, STUB_MAILBOX_SIZE, MADV_DONTFORK}});
+  batch_.push_back({.nr = SYS_arch_prctl, .args = {ARCH_SET_GS, address}});
+  batch_.push_back({.nr = STUB_STORE_CALL, .args = {slot + STUB_SLOT_HAS_MAILBOX, 1, 2}});
+  mailbox_ = &platform_.pool()->Clear(*mailbox);
+  absl::MutexLock lock(&platform_.mu());
+  process_->sites->table = *std::move(table);
+  process_->sites->SetMailbox(0, *mailbox);
+}
+
+// Where copies of files with patched calls are to be mapped instead: they, until that is done.
+std::vector<Ref<const ImageCache::Copy>> StubImage::SubstituteCopies() {
+  std::vector<Ref<const ImageCache::Copy>> copies;
+  if (platform_.pool() == nullptr) return copies;
+  for (BatchCall& call : batch_) {
+    if (call.nr != SYS_mmap || (call.args[2] & PROT_EXEC) == 0 ||
+        (call.args[3] & (MAP_TYPE | MAP_ANONYMOUS)) != MAP_PRIVATE) {
+      continue;
+    }
+    const auto file =
+        std::find_if(descriptors_.begin(), descriptors_.end(), [&](const auto& descriptor) {
+          return static_cast<uint64_t>(descriptor.second) == call.args[4];
+        });
+    if (file == descriptors_.end()) continue;
+    Ref<const ImageCache::Copy> copy;
+    const int host_fd = platform_.MapExecutable(*process_->sites, file->first, call.args[0],
+                                                call.args[1], call.args[5], copy);
+    if (!copy) continue;
+    call.args[4] = kFirstDescriptor + descriptors_.size();
+    descriptors_.emplace_back(host_fd, static_cast<int>(call.args[4]));
+    copies.push_back(std::move(copy));
+  }
+  return copies;
+}
+
 Status StubImage::RunBatch() {
   if (batch_.empty()) return kOk;
   TRY(Park());
+  AddFastPath();
+  const auto copies = SubstituteCopies();
   for (const auto& [host, guest] : descriptors_) {
     TRY(process_->channel.listener.Inject(notification_, host, guest));
   }
-  for (const auto& [host, guest] : descriptors_) {
-    if (batch_.size() == native::kMaxBatch) break;  // Dropped below by close_range.
-    batch_.push_back({.nr = SYS_close, .args = {static_cast<uint64_t>(guest)}});
-  }
-  std::vector<std::byte> bytes(sizeof(BatchHeader) + batch_.size() * sizeof(BatchCall));
+  // Those of the zygote as well.
+  batch_.push_back({.nr = SYS_close_range, .args = {kFirstDescriptor, ~uint32_t{0}, 0}});
   const BatchHeader header{.count = batch_.size()};
-  std::memcpy(bytes.data(), &header, sizeof(header));
-  std::memcpy(bytes.data() + sizeof(header), batch_.data(), batch_.size() * sizeof(BatchCall));
+  const auto head = std::as_bytes(std::span(&header, 1));
+  const auto calls = std::as_bytes(std::span(batch_));
+  std::vector<std::byte> bytes(head.begin(), head.end());
+  bytes.insert(bytes.end(), calls.begin(), calls.end());
   batch_.clear();
   if (process_->space->Write(SlotAddress(0), bytes) != bytes.size()) return Errno(EIO);
   process_->channel.listener.Reply(notification_, STUB_COMMAND_BATCH);
@@ -130,7 +192,7 @@ Result<StubImage::Parked> StubImage::Release() {
   released_ = true;
   platform_.Unregister(*waiting_);
   waiting_->awaited = false;
-  return Parked{process_, notification_};
+  return Parked{process_, notification_, mailbox_};
 }
 
 Result<std::unique_ptr<Thread>> StubImage::Start(const Registers& registers, Guest& guest) {
@@ -144,6 +206,7 @@ Result<std::unique_ptr<Thread>> StubImage::Start(const Registers& registers, Gue
   thread->tid = process_->pid;
   thread->parked = parked.notification;
   thread->resume_command = STUB_COMMAND_LEAVE_SETUP;
+  thread->mailbox = parked.mailbox;
   platform_.StartChannel(process_->channel);
   absl::MutexLock lock(&platform_.mu());
   process_->family = platform_.NewFamilyLocked();

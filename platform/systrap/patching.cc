@@ -173,13 +173,41 @@ void Systrap::Count(HostThread& thread) {
   thread.calls = 0;
 }
 
+void Systrap::Learn(HostThread& thread, const SyscallArgs& call) {
+  absl::MutexLock lock(&mu_);
+  const Sites::MappedImage* image = thread.process->sites->NewsFrom(call.ip);
+  if (image != nullptr) images_.Note(*image->file, call.ip - image->start + image->offset, call.nr);
+}
+
+int Systrap::MapExecutable(Sites& sites, int host_fd, uint64_t addr, uint64_t length,
+                           uint64_t offset, Ref<const ImageCache::Copy>& copy) {
+  constexpr uint64_t kFarthest = uint64_t{1} << 47;
+  if (length == 0 || length > kFarthest || addr > kFarthest || offset > kFarthest) return host_fd;
+  Ref<ImageCache::File> file = images_.Find(host_fd);
+  if (!file) return host_fd;
+  bool has_table = false;
+  {
+    absl::MutexLock lock(&mu_);
+    has_table = static_cast<bool>(sites.table);
+  }
+  if (has_table) copy = images_.CopyFor(*file, host_fd, offset, length);
+  absl::MutexLock lock(&mu_);
+  Sites::MappedImage image{
+      .file = std::move(file), .start = addr, .end = addr + length, .offset = offset, .copy = copy};
+  if (!sites.AddImage(image)) {
+    image.copy = copy = nullptr;
+    sites.AddImage(std::move(image));
+  }
+  return copy ? copy->fd.get() : host_fd;
+}
+
 void Systrap::Observe(HostThread& thread, const SyscallArgs& call) {
   Count(thread);
-  if ((!thread.busy && !eager_) || !IsMailable(dispositions_, call.nr)) return;
+  if (!IsMailable(dispositions_, call.nr)) return;
+  Learn(thread, call);
+  if (!thread.busy && !eager_ && thread.mailbox == nullptr) return;
   absl::MutexLock lock(&mu_);
-  if (thread.uses_gs || thread.ended || thread.process->sites->table == Sites::Table::kImpossible) {
-    return;
-  }
+  if (thread.uses_gs || thread.ended || thread.process->sites->hopeless) return;
   Sites::Site* site = thread.process->sites->Find(call.ip);
   if (site == nullptr || site->state == Sites::State::kHopeless) return;
   if (site->state == Sites::State::kPatched && thread.mailbox != nullptr) {
@@ -191,6 +219,7 @@ void Systrap::Observe(HostThread& thread, const SyscallArgs& call) {
     }
     return;
   }
+  if (!thread.busy && !eager_) return;
   if (++site->calls < kHotSite && !eager_) return;
   thread.patch = Sites::Record{.after = call.ip, .nr = call.nr};
   InterruptLocked(thread);
@@ -244,12 +273,12 @@ Status Systrap::AttachMailbox(StubContext& context, HostThread& thread) {
     index = thread.process->sites->MailboxOf(thread.slot);
   }
   if (!index.has_value()) {
-    index = TRY(pool_->Allocate());
+    index = TRY(pool()->Allocate());
     const auto mapped = context.HostCall(
         {.nr = SYS_mmap,
          .args = {address, STUB_MAILBOX_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
-                  uint64_t{kMailboxFd}, pool_->offset(*index)},
-         .host_fd = pool_->fd(),
+                  uint64_t{kMailboxFd}, pool()->offset(*index)},
+         .host_fd = pool()->fd(),
          .guest_fd = kMailboxFd});
     // What could be mapped all the same is not given to another process.
     if (!mapped.ok()) return mapped.error();
@@ -258,14 +287,13 @@ Status Systrap::AttachMailbox(StubContext& context, HostThread& thread) {
   }
   // A forked child must not share it.
   TRY(context.HostCall({.nr = SYS_madvise, .args = {address, STUB_MAILBOX_SIZE, MADV_DONTFORK}}));
-  native::MailboxPage& page = pool_->at(*index);
-  std::memset(static_cast<void*>(&page), 0, offsetof(native::MailboxPage, data));
-  page.call.patience.store(pool_->Patience(), std::memory_order_relaxed);
+  native::MailboxPage& page = pool()->Clear(*index);
   const uint64_t yes = 1;
   if (!thread.process->space->WriteObject(SlotAddress(thread.slot) + STUB_SLOT_HAS_MAILBOX, yes)) {
     return Errno(EFAULT);
   }
   TRY(context.HostCall({.nr = SYS_arch_prctl, .args = {ARCH_SET_GS, address}}));
+  warm_.store(true, std::memory_order_relaxed);
   absl::MutexLock lock(&mu_);
   thread.mailbox = &page;
   return kOk;
@@ -288,6 +316,7 @@ Status Systrap::WriteSite(StubContext& context, HostThread& thread, const Sites:
   // Stores that others see whole lie in one cache line.
   if (!alone && (record.start() & 63) == 63) return Errno(ENOEXEC);
 
+  TRY(EnsureTable(context, thread));
   bool maps_step = false;
   size_t index = 0;
   {
@@ -302,9 +331,9 @@ Status Systrap::WriteSite(StubContext& context, HostThread& thread, const Sites:
       maps_step = !sites.HasStepIn(record.step & ~(kPage - 1));
     }
     index = sites.AddRecord(record);
+    if (index == 0) return Errno(ENOSPC);
+    sites.table->Write(index, MakeRecord(*form, index, site.after, site.nr));
   }
-  if (index == 0) return Errno(ENOSPC);
-  TRY(WriteRecord(context, thread, index, MakeRecord(*form, index, site.after, site.nr)));
   if (form->has_step()) {
     const Status stepped = WriteStep(context, space, record.step,
                                      StepCode(*form, site.after, index, record.step), maps_step);
@@ -322,29 +351,26 @@ Status Systrap::WriteSite(StubContext& context, HostThread& thread, const Sites:
   return space.Write(record.start(), bytes) == bytes.size() ? Status(kOk) : Status(Errno(EFAULT));
 }
 
-Status Systrap::WriteRecord(StubContext& context, HostThread& thread, size_t index,
-                            const native::SiteRecord& record) {
-  native::NativeAddressSpace& space = *thread.process->space;
-  bool fresh;
+Status Systrap::EnsureTable(StubContext& context, HostThread& thread) {
+  Sites& sites = *thread.process->sites;
   {
     absl::MutexLock lock(&mu_);
-    fresh = thread.process->sites->table == Sites::Table::kNone;
+    if (sites.table) return kOk;
   }
-  if (fresh) {
-    const auto mapped = context.HostCall(
-        {.nr = SYS_mmap,
-         .args = {SITE_TABLE, SITE_TABLE_SIZE, PROT_READ | PROT_EXEC,
-                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, ~uint64_t{0}, 0}});
-    absl::MutexLock lock(&mu_);
-    thread.process->sites->table = mapped.ok() ? Sites::Table::kMapped : Sites::Table::kImpossible;
-    if (!mapped.ok()) return mapped.error();
+  Ref<SiteTable> table = TRY(tables().Make());
+  const auto mapped = context.HostCall(
+      {.nr = SYS_mmap,
+       .args = {SITE_TABLE, SITE_TABLE_SIZE, PROT_READ | PROT_EXEC,
+                MAP_SHARED | MAP_FIXED_NOREPLACE, uint64_t{kMailboxFd}, table->offset()},
+       .host_fd = tables().fd(),
+       .guest_fd = kMailboxFd});
+  absl::MutexLock lock(&mu_);
+  if (!mapped.ok()) {
+    sites.hopeless = true;
+    return mapped.error();
   }
-  const uint64_t address = SITE_TABLE + index * SITE_RECORD_SIZE;
-  const Writable table(context, SITE_TABLE, address + SITE_RECORD_SIZE - SITE_TABLE);
-  if (!table.ok()) return Errno(EFAULT);
-  if (fresh && !space.WriteObject(SITE_TABLE, MakeTableHead(dispositions_))) return Errno(EFAULT);
-  const bool written = space.WriteObject(address, record);
-  return written ? Status(kOk) : Status(Errno(EFAULT));
+  sites.table = std::move(table);
+  return kOk;
 }
 
 Status Systrap::WriteStep(StubContext& context, native::NativeAddressSpace& space, uint64_t step,

@@ -1,6 +1,7 @@
 // From a notification to a call-back and back.
 #include <linux/futex.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -223,7 +224,7 @@ void Systrap::ServeSyscall(HostThread& thread, const seccomp_notif& notification
     return;
   }
   const Verdict verdict = thread.guest->OnSyscall(call);
-  if (pool_ != nullptr) {
+  if (pool() != nullptr) {
     if (verdict.kind == Verdict::Kind::kReturn && thread.mailbox != nullptr) {
       UpdateLocal(thread.mailbox->call, call.nr, verdict.value);
     }
@@ -244,7 +245,7 @@ void Systrap::FinishSyscall(HostThread& thread, const seccomp_notif& notificatio
     case Verdict::Kind::kContinue:
       DropReleased(*thread.process, notification.id);
       if (verdict.host_fd >= 0) {
-        const Status injected = Inject(thread, notification.id, verdict.host_fd, verdict.guest_fd);
+        const Status injected = InjectFor(thread, notification, verdict);
         if (!injected.ok()) {
           ListenerOf(thread).Reply(notification.id, -injected.error().code());
           return;
@@ -270,6 +271,20 @@ void Systrap::FinishSyscall(HostThread& thread, const seccomp_notif& notificatio
       return;
     }
   }
+}
+
+Status Systrap::InjectFor(HostThread& thread, const seccomp_notif& notification,
+                          const Verdict& verdict) {
+  const auto* args = notification.data.args;
+  Ref<const ImageCache::Copy> copy;
+  int host_fd = verdict.host_fd;
+  // Elsewhere the address is not known yet.
+  const bool code = notification.data.nr == SYS_mmap && (args[2] & PROT_EXEC) != 0 &&
+                    (args[3] & (MAP_TYPE | MAP_FIXED)) == (MAP_PRIVATE | MAP_FIXED);
+  if (code && pool() != nullptr) {
+    host_fd = MapExecutable(*thread.process->sites, host_fd, args[0], args[1], args[5], copy);
+  }
+  return Inject(thread, notification.id, host_fd, verdict.guest_fd);
 }
 
 // Injecting costs as much as a whole notification: the thread is woken to install the descriptor.
@@ -374,7 +389,7 @@ void Systrap::ServeEvent(HostThread& thread, std::optional<uint64_t> notificatio
     return;
   }
   std::optional<Sites::Record> patch;
-  if (pool_ != nullptr) {
+  if (pool() != nullptr) {
     Count(thread);
     const bool carrying = fault && IsCarrying(context.regs.rip);
     CarriedBack back;

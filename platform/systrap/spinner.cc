@@ -19,8 +19,8 @@ using native::Mailbox;
 
 namespace {
 
-constexpr int64_t kIdleNs = 100'000;
-constexpr int64_t kFirstIdleNs = 200'000;  // The call under way when it starts is a slow one.
+constexpr int64_t kIdleNs = 400'000;
+constexpr int64_t kFirstIdleNs = 400'000;  // The call under way when it starts is a slow one.
 constexpr int64_t kEagerIdleNs = 2'000'000;
 // Nothing in the loop takes as long: somebody else has been running on this core. A little of that
 // is the host's own business.
@@ -28,8 +28,8 @@ constexpr int64_t kGapNs = 30'000;
 constexpr int64_t kMostLostNs = 300'000;
 constexpr int64_t kMostLostPart = 8;
 // A spell that answered fewer calls than this was a mistake.
-constexpr uint64_t kWorthwhile = 32;
-constexpr int64_t kFirstPauseNs = 4'000'000;
+constexpr uint64_t kWorthwhile = 3;
+constexpr int64_t kFirstPauseNs = 1'000'000;
 constexpr int64_t kLongestPauseNs = 64'000'000;
 constexpr size_t kMostPolled = 16;
 

@@ -23,18 +23,27 @@ Result<std::unique_ptr<Platform>> CreateSystrap(const SystrapOptions& options) {
   if (getauxval(AT_MINSIGSTKSZ) + kReserve > STUB_SLOT_USED - STUB_SLOT_STACK) {
     return Errno(EINVAL);
   }
-  std::unique_ptr<MailboxPool> pool;
-  if (options.patch_calls_of != nullptr && CpuHasFastPath()) {
-    auto created = MailboxPool::Create();
-    if (created.ok()) pool = *std::move(created);
-  }
   static constexpr DispositionTable kNone{};
+  const DispositionTable& dispositions =
+      options.patch_calls_of != nullptr ? *options.patch_calls_of : kNone;
+  std::unique_ptr<FastPathMemory> fast_path;
+  if (options.patch_calls_of != nullptr && CpuHasFastPath()) {
+    auto mailboxes = MailboxPool::Create();
+    auto tables = SiteTables::Create(options.proc_fd, dispositions);
+    if (mailboxes.ok() && tables.ok()) {
+      fast_path = std::make_unique<FastPathMemory>(
+          FastPathMemory{*std::move(mailboxes), *std::move(tables)});
+    }
+  }
   std::vector<std::unique_ptr<native::Zygote>> zygotes;
   for (int i = 0; i < std::min(HostCpuCount(), kMostChannels); ++i) {
-    zygotes.push_back(TRY(
-        native::Zygote::Begin({.filter = std::span(options.filter.code).first(options.filter.size),
-                               .notify = true,
-                               .proc_fd = i == 0 ? options.proc_fd : -1})));
+    zygotes.push_back(TRY(native::Zygote::Begin(
+        {.filter = std::span(options.filter.code).first(options.filter.size),
+         .notify = true,
+         .setup_fds = fast_path == nullptr
+                          ? std::array{-1, -1}
+                          : std::array{fast_path->mailboxes->fd(), fast_path->tables->fd()},
+         .proc_fd = i == 0 ? options.proc_fd : -1})));
   }
   std::vector<std::unique_ptr<Channel>> channels;
   for (auto& zygote : zygotes) {
@@ -43,8 +52,7 @@ Result<std::unique_ptr<Platform>> CreateSystrap(const SystrapOptions& options) {
     TRY(channels.back()->listener.Prepare());
   }
   return std::unique_ptr<Platform>(std::make_unique<Systrap>(
-      std::move(channels), native::NativeLayout(),
-      options.patch_calls_of != nullptr ? *options.patch_calls_of : kNone, std::move(pool),
+      std::move(channels), native::NativeLayout(), dispositions, std::move(fast_path),
       options.patch_eagerly || options.patch_chaos, options.patch_chaos));
 }
 

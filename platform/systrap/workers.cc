@@ -29,13 +29,13 @@ constexpr uint64_t kManyCalls = 128, kMostLoad = 7;
 thread_local Systrap::Worker* Systrap::current_ = nullptr;
 
 Systrap::Systrap(std::vector<std::unique_ptr<Channel>> channels, Layout layout,
-                 const DispositionTable& dispositions, std::unique_ptr<MailboxPool> pool,
+                 const DispositionTable& dispositions, std::unique_ptr<FastPathMemory> fast_path,
                  bool eager, bool chaos)
     : channels_(std::move(channels)),
       layout_(layout),
       dispositions_(dispositions),
-      pool_(std::move(pool)),
-      self_interrupts_(pool_ != nullptr && CanStoreFpState()),
+      fast_path_(std::move(fast_path)),
+      self_interrupts_(fast_path_ != nullptr && CanStoreFpState()),
       eager_(eager),
       chaos_(chaos),
       nothing_(memfd_create("closed", MFD_CLOEXEC)) {}

@@ -83,8 +83,9 @@ class Annotator {
               .ino = file.ino,
               .name = StillNames(file) ? file.name : file.name + " (deleted)"};
     }
-    // Not recorded: what the kernel itself mapped, and shared anonymous memory.
-    if (!line.name.empty()) {
+    // Not recorded: what the kernel itself mapped, and shared anonymous memory; memfds are the
+    // platform's own.
+    if (!line.name.empty() && !line.name.starts_with("/memfd:")) {
       return {.offset = line.offset,
               .dev = makedev(line.dev_major, line.dev_minor),
               .ino = line.ino,

@@ -1,0 +1,65 @@
+// The tables through which patched sites jump (SITE_TABLE in native/layout.h).
+#ifndef PLATFORM_SYSTRAP_SITE_TABLE_H_
+#define PLATFORM_SYSTRAP_SITE_TABLE_H_
+
+#include <memory>
+
+#include "base/ref.h"
+#include "base/result.h"
+#include "base/unique_fd.h"
+#include "platform/api/disposition.h"
+#include "platform/native/stub.h"
+#include "platform/systrap/shared_pool.h"
+
+namespace platform::systrap {
+
+// Records from here on are a process's own; those in front of them mean the same site of the same
+// file in every process that maps its copy (ImageCache).
+inline constexpr size_t kFirstOwnSite = 768;
+static_assert(kFirstOwnSite > native::kFirstSite && kFirstOwnSite < native::kMaxSites);
+
+// The table of a program and of what it forks: written here, and mapped there from a descriptor
+// that can only be read, so that no protection makes it writable. What a process adds for itself
+// the others see as well, and do not use. Guarded by Systrap::mu().
+class SiteTable : public RefCounted {
+ public:
+  // SITE_TABLE_SIZE bytes at `memory`; `pool` gets the piece back, if there is one.
+  SiteTable(std::byte* memory, const DispositionTable& dispositions, SharedPool* pool = nullptr,
+            size_t piece = 0);
+  // When no host process has it mapped any more.
+  ~SiteTable() override;
+
+  uint64_t offset() const { return pool_ == nullptr ? 0 : pool_->offset(piece_); }
+  // A record of the process's own; 0 when there is no room.
+  size_t Add();
+  void Write(size_t index, const native::SiteRecord& record);
+
+ private:
+  std::byte* const memory_;
+  SharedPool* const pool_;
+  const size_t piece_;
+  size_t next_ = kFirstOwnSite;
+};
+
+// Makes them. Thread-safe.
+class SiteTables {
+ public:
+  // `proc_fd` is a procfs of this pid namespace. Before the sentry's own seccomp program.
+  static Result<std::unique_ptr<SiteTables>> Create(int proc_fd,
+                                                    const DispositionTable& dispositions);
+  Result<Ref<SiteTable>> Make();
+  // For stubs: read-only.
+  int fd() const { return read_only_.get(); }
+
+ private:
+  SiteTables(std::unique_ptr<SharedPool> pool, UniqueFd read_only,
+             const DispositionTable& dispositions)
+      : pool_(std::move(pool)), read_only_(std::move(read_only)), dispositions_(dispositions) {}
+  const std::unique_ptr<SharedPool> pool_;
+  const UniqueFd read_only_;
+  const DispositionTable dispositions_;
+};
+
+}  // namespace platform::systrap
+
+#endif  // PLATFORM_SYSTRAP_SITE_TABLE_H_
