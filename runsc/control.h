@@ -24,7 +24,7 @@ struct Command {
     kExec,                // Another process, to be called `id`; with the descriptors kExec* below.
     kSignalExec,          // `signal` for the process that exec called `id`.
     kSignalExecTerminal,  // Likewise for the foreground of the terminal that it began with.
-    kLimitTasks,          // `id`: how many tasks there may be; 0 for no limit.
+    kLimits,              // Limits have changed: with a memfd of cgroup/shown.h's lines.
     kAddContainer,        // A container of the pod; with the descriptors of oci/pod.h.
     kListProcesses,       // Answered with kListed `id`; with a memfd to write to, see there.
   };

@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "runsc/oci/container.h"
+#include "sentry/fs/cgroup/cgroupfs.h"
 #include "sentry/fs/dev/devices.h"
 #include "sentry/fs/goferfs/goferfs.h"
 #include "sentry/fs/overlay/overlay.h"
@@ -75,6 +76,8 @@ absl::Status JoinFresh(sentry::Kernel& kernel, const WalkContext& ctx, sentry::D
       {"/proc", "proc", sentry::CreateProc(kernel), MS_NOSUID | MS_NODEV | MS_NOEXEC},
       {"/sys", "sysfs", sentry::CreateSys(Ref<sentry::NetworkNamespace>::Share(kernel.network())),
        MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC},
+      {"/sys/fs/cgroup", "cgroup2", sentry::CreateCgroupFs(kernel),
+       MS_NOSUID | MS_NODEV | MS_NOEXEC},
       {"/dev", "devtmpfs", sentry::CreateDevTree(), MS_NOSUID},
       {"/dev/pts", "devpts", terminals.Root(), MS_NOSUID | MS_NOEXEC},
       {"/dev/mqueue", "mqueue", kernel.ipc().mqueues->Root(), MS_NOSUID | MS_NODEV | MS_NOEXEC},

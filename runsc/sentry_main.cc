@@ -272,10 +272,11 @@ Failure CreateContainer(oci::Inside& inside, const SentryStart& start) {
   StartupMark("sentry: container prepared");
   (void)SendReport(start.control.get(), Report::Kind::kParked, 0);
   for (;;) {
-    const Result<Command> command = ReceiveCommand(start.control.get());
+    std::vector<UniqueFd> with;
+    const Result<Command> command = ReceiveCommand(start.control.get(), with);
     if (command.ok() && command->kind == Command::Kind::kStart) break;
-    if (!command.ok() || command->kind != Command::Kind::kLimitTasks) _exit(kExitSetUp);
-    inside.OnCommand(*command, {});
+    if (!command.ok() || command->kind != Command::Kind::kLimits) _exit(kExitSetUp);
+    inside.OnCommand(*command, std::move(with));
   }
   if (inside.has_start_hooks()) return {};  // The control thread's to run.
   (void)inside.Start();

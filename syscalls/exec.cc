@@ -229,7 +229,8 @@ Result<int64_t> Clone3(Task& task, Context& context, UserAddr args, size_t size)
                   .exit_signal = static_cast<int>(raw.exit_signal),
                   .stack = raw.stack == 0 ? 0 : raw.stack + raw.stack_size,
                   .tls = raw.tls,
-                  .set_tid = std::move(set_tid)});
+                  .set_tid = std::move(set_tid),
+                  .cgroup = static_cast<int>(raw.cgroup)});
 }
 
 Result<int64_t> Fork(Task& task, Context& context) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "sentry/fs/cgroup/cgroupfs.h"
 #include "sentry/fs/dev/devices.h"
 #include "sentry/fs/filesystem_names.h"
 #include "sentry/fs/proc/proc.h"
@@ -94,11 +95,24 @@ Result<Ref<Inode>> CreateDevtmpfs(const FilesystemRequest& request) {
   return sentry::CreateDevTree();
 }
 
+// What the first mount of Linux decides for all; nsdelegate is in force anyway.
+Status CheckCgroup2(const MountOption& option) {
+  constexpr std::string_view kKnown[] = {"nsdelegate", "favordynmods", "memory_localevents",
+                                         "memory_recursiveprot", "memory_hugetlb_accounting"};
+  const bool known =
+      std::find(std::begin(kKnown), std::end(kKnown), option.name) != std::end(kKnown);
+  return known ? Status(kOk) : Errno(EINVAL);
+}
+
+Result<Ref<Inode>> CreateCgroup2(const FilesystemRequest& request) {
+  return sentry::CreateCgroupFs(request.kernel);
+}
+
 constexpr FilesystemType kFilesystems[] = {
     {"sysfs", &RefuseOption, &CreateSysfs},   {"tmpfs", &CheckTmpfs, &CreateTmpfs},
     {"proc", &CheckProc, &CreateProc},        {"devtmpfs", &CheckTmpfs, &CreateDevtmpfs},
     {"devpts", &CheckDevpts, &CreateDevpts},  {"ramfs", &CheckRamfs, &CreateRamfs},
-    {"mqueue", &RefuseOption, &CreateMqueue},
+    {"mqueue", &RefuseOption, &CreateMqueue}, {"cgroup2", &CheckCgroup2, &CreateCgroup2},
 };
 
 // /proc/filesystems shows what can be mounted, in this order.

@@ -109,10 +109,10 @@ Status SendReply(int socket, Reply::Kind kind, int status, const std::string& me
   }
 }
 
-absl::Status Ask(const std::string& directory, const Request& request) {
+absl::Status Ask(const std::string& directory, const Request& request, std::span<const int> fds) {
   const absl::StatusOr<UniqueFd> socket = ConnectIn(directory);
   if (!socket.ok()) return socket.status();
-  Status sent = SendRequest(socket->get(), request);
+  Status sent = SendRequest(socket->get(), request, fds);
   const Result<Reply> reply = sent.ok() ? ReceiveReply(socket->get()) : Result<Reply>(sent.error());
   if (!reply.ok()) return absl::NotFoundError("the container's monitor is gone");
   if (reply->kind == Reply::Kind::kDone) return absl::OkStatus();

@@ -29,7 +29,7 @@ struct Request {
     kExec,          // Another process; descriptors as control.h's kExec. kStarted, later kExited.
     kExecSignal,    // On the connection of kExec: `signal` for that process. No answer.
     kExecTerminal,  // Likewise for the foreground of its terminal. No answer.
-    kLimitTasks,    // `value`: how many tasks there may be, 0 for no limit. kDone.
+    kLimits,        // With a memfd, for runsc::Command::Kind::kLimits. kDone.
     kList,          // With a memfd, for runsc::Report::Kind::kListed. kDone, with `status`.
     kAddContainer,  // To a pod's sandbox: one more; with descriptors of pod.h. kDone: it is on its
                     // way.
@@ -37,7 +37,6 @@ struct Request {
   uint32_t magic = kMagic;
   Kind kind = Kind::kStart;
   int32_t signal = 0;
-  uint32_t value = 0;
 };
 
 // From the monitor.
@@ -62,7 +61,8 @@ Result<Request> ReceiveRequest(int socket, std::vector<UniqueFd>& fds);
 Status SendReply(int socket, Reply::Kind kind, int status, const std::string& message = "");
 
 // One request and its answer, where that is kDone.
-absl::Status Ask(const std::string& directory, const Request& request);
+absl::Status Ask(const std::string& directory, const Request& request,
+                 std::span<const int> fds = {});
 
 }  // namespace runsc::oci
 

@@ -21,6 +21,9 @@ namespace runsc::oci {
 
 namespace {
 
+// More text than any set of limits.
+constexpr size_t kMaxLimits = 64 * 1024;
+
 // The source of the mount at /dev/console that names the terminal of an exec.
 constexpr char kExecTerminal[] = "devpts (exec)";
 
@@ -75,10 +78,8 @@ std::string ValueOf(const std::vector<std::string>& env, std::string_view name) 
 }  // namespace
 
 absl::Status Inside::Prepare(std::vector<UniqueFd> fds) {
-  // cgroup/plan.h says why it is the sentry's to enforce.
   if (const auto& resources = container_.spec.linux_.resources; resources.has_value()) {
-    const int64_t limit = resources->pids_limit.value_or(0);
-    if (limit > 0 && !shares_kernel()) kernel_.LimitTasks(static_cast<size_t>(limit));
+    TakeLimits(cgroup::LimitsToShow(*resources));
   }
   absl::StatusOr<sentry::Path> root = BuildTree(kernel_, files_, config_, container_);
   if (!root.ok()) return root.status();
@@ -100,6 +101,25 @@ absl::Status Inside::Prepare(std::vector<UniqueFd> fds) {
   group_ = Ref<sentry::ThreadGroup>::Share(first_->group());
   terminal_ = init.terminal;
   return absl::OkStatus();
+}
+
+// All but one are the host's to enforce; cgroup/plan.h says why that one is not.
+void Inside::TakeLimits(const cgroup::ShownLimits& limits) {
+  if (shares_kernel()) return;
+  for (const auto& [file, text] : limits) {
+    if (file == "pids.max") {
+      kernel_.LimitTasks(strtoul(text.c_str(), nullptr, 10));  // 0 for "max".
+    } else {
+      kernel_.control_group().Show(file, text);
+    }
+  }
+}
+
+void Inside::TakeLimits(const std::vector<UniqueFd>& fds) {
+  std::string lines(kMaxLimits, '\0');
+  const ssize_t size = fds.size() == 1 ? pread(fds[0].get(), lines.data(), lines.size(), 0) : 0;
+  lines.resize(static_cast<size_t>(std::max<ssize_t>(size, 0)));
+  TakeLimits(cgroup::DecodeLimits(lines));
 }
 
 void Inside::KillAll() {
@@ -207,6 +227,7 @@ void Inside::OnCommand(const Command& command, std::vector<UniqueFd> fds) {
     return;
   }
   if (command.kind == Command::Kind::kListProcesses) return List(command.id, fds);
+  if (command.kind == Command::Kind::kLimits) return TakeLimits(fds);
   if (command.kind != Command::Kind::kExec) return Signal(command);
   const absl::Status status = Exec(command.id, std::move(fds));
   if (status.ok()) return;
@@ -271,9 +292,6 @@ void Inside::Signal(const Command& command) {
       return SignalFirst(command.signal);
     case Command::Kind::kSignalAll:
       return kernel_.SignalAll(command.signal, tag());
-    case Command::Kind::kLimitTasks:
-      if (!shares_kernel()) kernel_.LimitTasks(command.id);
-      return;
     default:
       break;
   }

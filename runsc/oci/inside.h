@@ -14,6 +14,7 @@
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "base/unique_fd.h"
+#include "runsc/cgroup/shown.h"
 #include "runsc/config.h"
 #include "runsc/control.h"
 #include "runsc/oci/container.h"
@@ -62,6 +63,8 @@ class Inside {
   absl::Status RunStartHooks();
   absl::Status RunStartHook(const spec::Hook& hook, const std::string& state);
   absl::Status Exec(uint32_t id, std::vector<UniqueFd> fds);
+  void TakeLimits(const cgroup::ShownLimits& limits);
+  void TakeLimits(const std::vector<UniqueFd>& fds);
   void Signal(const Command& command);
   void List(uint32_t id, const std::vector<UniqueFd>& fds);
   void SignalFirst(int sig);

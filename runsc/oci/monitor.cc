@@ -271,8 +271,11 @@ class Monitor {
                       Signal(request.kind == Request::Kind::kSignal ? Command::Kind::kSignalInit
                                                                     : Command::Kind::kSignalAll,
                              request.signal));
-      case Request::Kind::kLimitTasks:
-        return Answer(socket, Tell({.kind = Command::Kind::kLimitTasks, .id = request.value}));
+      case Request::Kind::kLimits: {
+        if (fds.size() != 1) return Answer(socket, Errno(EPROTO));
+        const int numbers[] = {fds[0].get()};
+        return Answer(socket, Tell({.kind = Command::Kind::kLimits}, numbers));
+      }
       case Request::Kind::kList:
         return List(client, std::move(fds));
       case Request::Kind::kAddContainer:

@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "runsc/cgroup/shown.h"
 #include "runsc/commands/default_spec.h"
 #include "runsc/commands/docker_config.h"
 #include "runsc/commands/events.h"
@@ -21,6 +22,7 @@
 #include "runsc/commands/ps.h"
 #include "runsc/commands/update.h"
 #include "runsc/help.h"
+#include "runsc/lockdown.h"
 #include "runsc/oci/channel.h"
 #include "runsc/oci/commands.h"
 #include "runsc/oci/groups.h"
@@ -74,11 +76,16 @@ absl::StatusOr<int> RunUpdate(Config& config, RawArguments arguments) {
   const absl::StatusOr<Running> found = FindRunning(config, request->id);
   if (!found.ok()) return found.status();
   if (absl::Status s = found->group.Set(request->resources); !s.ok()) return s;
-  const auto& tasks = request->resources.pids_limit;
-  if (!tasks.has_value()) return 0;
-  // The host's number has room for the sandbox's own; it is the sentry that keeps the limit.
-  const auto most = static_cast<uint32_t>(std::clamp<int64_t>(*tasks, 0, INT32_MAX));
-  return Done(Ask(found->directory, {.kind = Request::Kind::kLimitTasks, .value = most}));
+  // It shows them; and of tasks it is the sentry that keeps the limit, the host's number has room
+  // for the sandbox's own.
+  const std::string lines = cgroup::EncodeLimits(cgroup::LimitsToShow(request->resources));
+  if (lines.empty()) return 0;
+  const UniqueFd list(memfd_create("limits", MFD_CLOEXEC));
+  if (write(list.get(), lines.data(), lines.size()) != static_cast<ssize_t>(lines.size())) {
+    return HostError("memfd_create");
+  }
+  const int fds[] = {list.get()};
+  return Done(Ask(found->directory, {.kind = Request::Kind::kLimits}, fds));
 }
 
 absl::StatusOr<int> RunEvents(Config& config, RawArguments arguments) {

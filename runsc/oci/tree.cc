@@ -17,6 +17,7 @@
 #include "runsc/filesystem.h"
 #include "runsc/oci/mount_data.h"
 #include "runsc/oci/sysctl.h"
+#include "sentry/fs/cgroup/cgroupfs.h"
 #include "sentry/fs/dev/devices.h"
 #include "sentry/fs/goferfs/goferfs.h"
 #include "sentry/fs/mount.h"
@@ -105,6 +106,10 @@ class TreeBuilder {
   }
 
  private:
+  static bool IsCgroup(const spec::Mount& mount) {
+    return mount.type == "cgroup" || mount.type == "cgroup2";
+  }
+
   // The root of a fresh filesystem of the mount's type.
   absl::StatusOr<Ref<Inode>> Fresh(const spec::Mount& mount) {
     const std::string what = absl::StrCat("mounts: ", mount.destination);
@@ -123,10 +128,8 @@ class TreeBuilder {
       if (absl::Status s = ReadDevptsData(what, mount.data, options); !s.ok()) return s;
       return sentry::Devpts::Create(kernel_, options)->Root();
     }
-    if (mount.type == "cgroup" || mount.type == "cgroup2") {
-      // No group to look into: an empty, read-only place.
-      return Tmpfs::Create({.size = 4096, .mode = 0555});
-    }
+    // The sandbox's kernel has no v1.
+    if (IsCgroup(mount)) return sentry::CreateCgroupFs(kernel_);
     return absl::UnimplementedError(
         absl::StrCat(what, ": the type ", mount.type, " is not supported"));
   }
@@ -154,10 +157,9 @@ class TreeBuilder {
     const Result<Path> at = MountPoint(vfs_, ctx_, mount.destination, S_ISDIR(attributes->mode));
     if (!at.ok()) return Failed(what, at.error());
     uint64_t flags = mount.flags & kKnownFlags;
-    if (mount.type == "cgroup" || mount.type == "cgroup2") flags |= MS_RDONLY;
     // A host's file is never a device or gains anybody's rights inside.
     if (number != 0) flags |= MS_NODEV;
-    const char* type = number != 0 ? "hostfs" : mount.type.c_str();
+    const char* type = number != 0 ? "hostfs" : IsCgroup(mount) ? "cgroup2" : mount.type.c_str();
     if (mount.tmpcopyup) {
       if (absl::Status s = CopyUp(what, *at, *root); !s.ok()) return s;
     }

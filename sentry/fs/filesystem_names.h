@@ -8,7 +8,7 @@
 namespace sentry {
 
 inline constexpr std::string_view kFilesystemNames[] = {
-    "sysfs", "tmpfs", "proc", "devtmpfs", "devpts", "ramfs", "mqueue",
+    "sysfs", "tmpfs", "proc", "devtmpfs", "devpts", "ramfs", "mqueue", "cgroup2",
 };
 
 }  // namespace sentry

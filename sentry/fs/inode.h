@@ -14,6 +14,7 @@
 
 namespace sentry {
 
+class ControlGroup;
 class File;
 class Task;
 struct Credentials;
@@ -77,6 +78,8 @@ class Inode : public RefCounted {
   virtual bool OpensItself() const { return false; }
   // True of namespaces, which keep alive by being mounted somewhere (ip-netns(8)).
   virtual bool BindsAnywhere() const { return false; }
+  // Of a directory of cgroup2: the group that it stands for. nullptr for everything else.
+  virtual ControlGroup* control_group() const { return nullptr; }
 
   virtual Result<std::string> GetXattr(std::string_view name) { return Errno(EOPNOTSUPP); }
   virtual Status SetXattr(std::string_view name, std::string_view value, int flags) {

@@ -47,9 +47,19 @@ Status CheckFlags(const CloneArgs& args, const Credentials& creds) {
   }
   // Its adjustments would be those of another namespace.
   if (has(CLONE_NEWIPC) && has(CLONE_SYSVSEM)) return Errno(EINVAL);
-  // There are no control groups, so no descriptor is one.
-  if (has(CLONE_INTO_CGROUP)) return Errno(EBADF);
   return kOk;
+}
+
+// CLONE_INTO_CGROUP: the control group that the child begins in. EBADF for a descriptor of anything
+// else; a thread stays in its process's (EOPNOTSUPP).
+Result<Ref<ControlGroup>> GroupOfChild(Task& parent, const CloneArgs& args) {
+  const Ref<File> file = TRY(parent.fds().Get(Fd{args.cgroup}));
+  ControlGroup* const group = file->inode().control_group();
+  if (group == nullptr) return Errno(EBADF);
+  if ((args.flags & CLONE_THREAD) != 0) return Errno(EOPNOTSUPP);
+  if (group->removed()) return Errno(ENODEV);
+  if (group->gives_pids()) return Errno(EBUSY);
+  return Ref<ControlGroup>::Share(*group);
 }
 
 }  // namespace
@@ -61,7 +71,9 @@ Result<Pid> CloneTask(Task& parent, platform::Context& context, const CloneArgs&
 Result<Pid> TaskBuilder::Clone(Task& parent, platform::Context& context, const CloneArgs& args) {
   TRY(CheckFlags(args, parent.creds()));
   const uint64_t flags = args.flags;
-  const Ref<Task> child = TRY(NewTask(parent, args));
+  Ref<ControlGroup> into;
+  if ((flags & CLONE_INTO_CGROUP) != 0) into = TRY(GroupOfChild(parent, args));
+  const Ref<Task> child = TRY(NewTask(parent, args, into));
   Result<Pid> result = [&]() -> Result<Pid> {
     TRY(InheritResources(parent, *child, args));
     if ((flags & CLONE_VM) != 0) {
@@ -114,6 +126,8 @@ Result<Pid> TaskBuilder::Clone(Task& parent, platform::Context& context, const C
     // Nobody has seen the child: its thread, which never ran, goes with it.
     absl::MutexLock lock(&parent.kernel().mu());
     if (child->thread_ && (flags & CLONE_THREAD) == 0) child->thread_->KillProcess();
+    --child->group().charged_tasks;
+    child->group().control_group->UnchargeTasks(1);
     return result;
   }
   Start(*child);
@@ -178,14 +192,15 @@ void InheritScheduling(const Task& parent, Task& child) {
 
 }  // namespace
 
-Result<Ref<Task>> TaskBuilder::NewTask(Task& parent, const CloneArgs& args) {
+Result<Ref<Task>> TaskBuilder::NewTask(Task& parent, const CloneArgs& args,
+                                       const Ref<ControlGroup>& into) {
   Kernel& kernel = parent.kernel();
   absl::MutexLock lock(&kernel.mu());
   if (parent.killed() || kernel.ended_) return kRestartNoIntr;
   uint64_t of_user = 0;
   for (const auto& [id, task] : kernel.tasks_) of_user += task->creds_.uid == parent.creds_.uid;
   const bool privileged = parent.creds_.HasCapability(21) || parent.creds_.HasCapability(24);
-  if (kernel.tasks_.size() >= kernel.most_tasks_.load(std::memory_order_relaxed) ||
+  if (kernel.tasks_.size() >= Kernel::kMostTasks ||
       (!privileged && parent.creds_.uid != 0 &&
        of_user >= parent.group().limits[RLIMIT_NPROC].rlim_cur)) {
     return Errno(EAGAIN);
@@ -195,7 +210,12 @@ Result<Ref<Task>> TaskBuilder::NewTask(Task& parent, const CloneArgs& args) {
                                        : TRY(kernel.ClaimPidLocked(args.set_tid.front()));
   Ref<ThreadGroup> group =
       is_thread ? Ref<ThreadGroup>::Share(parent.group()) : NewGroup(parent, args);
-  if (!is_thread) group->id = tid;
+  if (!is_thread) {
+    group->id = tid;
+    group->control_group = into ? into : parent.group().control_group;
+  }
+  TRY(group->control_group->ChargeTask());
+  ++group->charged_tasks;
   Ref<Task> child = MakeRef<Task>(kernel, std::move(group), tid);
   child->creds_ = parent.creds_;
   child->comm = parent.comm;
@@ -253,6 +273,7 @@ Status TaskBuilder::Link(Task& parent, Task& child, const CloneArgs& args) {
     group.start_time_ns = now.tv_sec * int64_t{1'000'000'000} + now.tv_nsec;
     ancestor->children.push_back(Ref<ThreadGroup>::Share(group));
     kernel.groups_[group.id] = Ref<ThreadGroup>::Share(group);
+    group.control_group->AddProcess(0);
   }
   group.tasks.push_back(&child);
   kernel.tasks_[child.tid_] = Ref<Task>::Share(child);

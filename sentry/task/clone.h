@@ -21,6 +21,7 @@ struct CloneArgs {
   uint64_t stack = 0;
   uint64_t tls = 0;
   std::vector<Pid> set_tid;
+  int cgroup = -1;  // With CLONE_INTO_CGROUP: a descriptor.
 };
 
 // The child's tid, after a vfork child has executed or ended. EINVAL, EAGAIN, EPERM as clone(2).

@@ -190,6 +190,8 @@ void TaskBuilder::TakeLeadership(Task& task) {
   task.tid_ = group.id;
   old_leader = std::exchange(kernel.tasks_[group.id], std::move(self));
   group.leader = &task;
+  --group.charged_tasks;
+  group.control_group->UnchargeTasks(1);
 }
 
 void TaskBuilder::Commit(Task& task, LoadedProgram program, const Credentials& creds, bool secure) {

@@ -177,6 +177,8 @@ void Kernel::UnlinkTaskLocked(Task& task, AfterUnlock& after) {
     if (it != tasks_.end() && it->second.get() == &task) {
       after.Release(std::move(it->second));
       tasks_.erase(it);
+      --group.charged_tasks;
+      group.control_group->UnchargeTasks(1);
     }
   }
   group.exit_events.Notify(POLLIN);  // Of pidfds for threads.
@@ -203,6 +205,7 @@ void Kernel::KillOthersLocked(AfterUnlock& after) {
 void Kernel::GroupDiedLocked(ThreadGroup& group, AfterUnlock& after) {
   group.zombie = true;
   group.exiting = true;
+  group.control_group->RemoveProcess(group.dead_cpu);
   group.pending.Clear();
   if (group.timers) {
     group.timers->OnExit();
@@ -342,6 +345,7 @@ void Kernel::ReapLocked(ThreadGroup& group, AfterUnlock& after) {
     group.leader = nullptr;
   }
   groups_.erase(group.id);
+  group.control_group->UnchargeTasks(std::exchange(group.charged_tasks, 0));
 }
 
 }  // namespace sentry

@@ -58,6 +58,7 @@ Result<Ref<Task>> TaskBuilder::NewInitTask(Kernel& kernel, const Kernel::InitPro
   group->container = init.container;
   group->unkillable = init.unkillable;
   group->on_exit = init.on_exit;
+  group->control_group = kernel.control_group_;
   timespec now{};
   clock_gettime(CLOCK_MONOTONIC, &now);
   group->start_time_ns = now.tv_sec * int64_t{1'000'000'000} + now.tv_nsec;
@@ -127,6 +128,8 @@ Status TaskBuilder::Adopt(Kernel& kernel, Task& task, const Kernel::InitProcess&
   }
   kernel.tasks_[task.tid_] = Ref<Task>::Share(task);
   kernel.groups_[group.id] = Ref<ThreadGroup>::Share(group);
+  group.charged_tasks = 1;
+  group.control_group->AddProcess(1);
   if (!kernel.init_) kernel.init_ = Ref<ThreadGroup>::Share(group);
   return kOk;
 }

@@ -19,8 +19,6 @@ namespace {
 
 // pid_max of 64-bit Linux; numbers below kFirstPid are not used again after the first round.
 constexpr Pid kPidMax = 4194304, kFirstPid = 300;
-// More tasks than these the sandbox does not hold, whatever RLIMIT_NPROC says.
-constexpr size_t kMostTasks = 32768;
 
 // The address space of tasks that have exited.
 class NoMemory final : public platform::AddressSpace {
@@ -44,7 +42,7 @@ Kernel::Kernel(platform::Platform& platform, SyscallDispatcher& dispatcher, Opti
               Namespace::FirstIno(NamespaceKind::kUts),
               UtsNamespace::Names{.host = options_.hostname, .domain = options_.domainname}),
           MakeRef<IpcNamespace>(Namespace::FirstIno(NamespaceKind::kIpc)), nullptr)),
-      most_tasks_(kMostTasks) {}
+      control_group_(ControlGroup::CreateRoot()) {}
 
 Kernel::~Kernel() {
   // Tasks that have ended may still lie in somebody's grave: they must not keep mounts of a Vfs
@@ -64,7 +62,39 @@ void Kernel::JoinNamespaces(const Kernel& other, uint64_t which) {
 }
 
 void Kernel::LimitTasks(size_t most) {
-  most_tasks_.store(most == 0 ? kMostTasks : std::min(most, kMostTasks), std::memory_order_relaxed);
+  control_group_->SetLimits({.tasks = most == 0 ? ControlGroup::kNoLimit : most});
+}
+
+Ref<ControlGroup> Kernel::ControlGroupOf(const ThreadGroup& group) {
+  absl::MutexLock lock(&mu_);
+  return group.control_group;
+}
+
+Status Kernel::EnterControlGroup(Pid tid, const Ref<ControlGroup>& to) {
+  Ref<ControlGroup> old;  // Released without the lock.
+  absl::MutexLock lock(&mu_);
+  Task* const task = FindTaskLocked(tid);
+  if (task == nullptr) return Errno(ESRCH);
+  ThreadGroup& group = task->group();
+  if (group.zombie || group.control_group == to) return kOk;
+  TRY(ControlGroup::Move(*group.control_group, *to, group.charged_tasks));
+  old = std::exchange(group.control_group, to);
+  return kOk;
+}
+
+std::vector<Ref<ThreadGroup>> Kernel::MembersOf(const ControlGroup& of, Reach reach) {
+  std::vector<Ref<ThreadGroup>> members;
+  {
+    absl::MutexLock lock(&mu_);
+    for (const auto& [id, group] : groups_) {
+      const ControlGroup& its = *group->control_group;
+      if (group->zombie) continue;
+      if (&its == &of || (reach == Reach::kSubtree && its.IsWithin(of))) members.push_back(group);
+    }
+  }
+  std::sort(members.begin(), members.end(),
+            [](const auto& a, const auto& b) { return a->id < b->id; });
+  return members;
 }
 
 Ref<Task> Kernel::FindTask(Pid tid) {

@@ -16,6 +16,7 @@
 #include "base/result.h"
 #include "platform/api/platform.h"
 #include "sentry/fs/vfs.h"
+#include "sentry/task/control_group.h"
 #include "sentry/task/credentials.h"
 #include "sentry/task/pi_futex.h"
 #include "sentry/task/signal.h"
@@ -63,9 +64,21 @@ class Kernel {
   void set_network(Ref<NetworkNamespace> network);
   // Takes part in those namespaces of `other` that `which` names (CLONE_NEW*). Before guests run.
   void JoinNamespaces(const Kernel& other, uint64_t which);
-  // How many tasks there may be before clone(2) answers EAGAIN, as with pids.max of a control
-  // group. At any time; 0 leaves Linux's usual number.
+  // How many tasks there may be before clone(2) answers EAGAIN: pids.max of the first control group.
+  // At any time; 0 leaves Linux's usual number.
   void LimitTasks(size_t most);
+  // More than these the sandbox does not hold, whatever anybody's limit says.
+  static constexpr size_t kMostTasks = 32768;
+
+  // The root of its tree of control groups.
+  ControlGroup& control_group() const { return *control_group_; }
+  Ref<ControlGroup> ControlGroupOf(const ThreadGroup& group) ABSL_LOCKS_EXCLUDED(mu_);
+  // Moves the process of a task. ESRCH; otherwise as ControlGroup::Move. A zombie stays.
+  Status EnterControlGroup(Pid tid, const Ref<ControlGroup>& to) ABSL_LOCKS_EXCLUDED(mu_);
+  // The live processes in a group, or with those in the groups below; by number.
+  enum class Reach : uint8_t { kGroup, kSubtree };
+  std::vector<Ref<ThreadGroup>> MembersOf(const ControlGroup& group, Reach reach)
+      ABSL_LOCKS_EXCLUDED(mu_);
 
   // A process without a parent inside: the first one, and those that a container's caller adds.
   struct InitProcess {
@@ -237,7 +250,7 @@ class Kernel {
   Ref<Terminal> console_ ABSL_GUARDED_BY(mu_);  // The one that init began with.
   Pid last_pid_ ABSL_GUARDED_BY(mu_) = 0;
   bool ended_ ABSL_GUARDED_BY(mu_) = false;  // Init has exited: nothing new starts.
-  std::atomic<size_t> most_tasks_;
+  const Ref<ControlGroup> control_group_;
 };
 
 // What must wait until Kernel::mu() is released: the ends of tasks, and last references. Declare it

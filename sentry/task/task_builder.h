@@ -27,7 +27,9 @@ class TaskBuilder {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(kernel.mu());
 
   // clone.cc
-  static Result<Ref<Task>> NewTask(Task& parent, const CloneArgs& args);
+  // `into`: the control group of a new process, or empty for the parent's.
+  static Result<Ref<Task>> NewTask(Task& parent, const CloneArgs& args,
+                                   const Ref<ControlGroup>& into);
   // Requires: Kernel::mu() held.
   static Ref<ThreadGroup> NewGroup(Task& parent, const CloneArgs& args);
   static Status InheritResources(Task& parent, Task& child, const CloneArgs& args);

@@ -16,6 +16,7 @@
 #include "platform/api/usage.h"
 #include "sentry/fs/file.h"
 #include "sentry/fs/wait_queue.h"
+#include "sentry/task/control_group.h"
 #include "sentry/task/signal.h"
 #include "sentry/task/terminal.h"
 
@@ -123,6 +124,8 @@ class ThreadGroup : public RefCounted {
   bool thp_disabled = false;          // PR_SET_THP_DISABLE.
   int mce_policy = 2;                 // PR_MCE_KILL_DEFAULT.
   int oom_score_adj = 0;
+  Ref<ControlGroup> control_group;   // Inherited; never empty once there are tasks.
+  size_t charged_tasks = 0;          // To it: those being made and zombies as well.
   uint32_t container = 0;  // Which one of a pod, where several share a kernel. Inherited.
   uint32_t coredump_filter = 0x33;   // core(5). Told only: no core is written.
   // Bytes and calls of read(2), write(2) and their kin, for /proc/PID/io. Not guarded.

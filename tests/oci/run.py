@@ -19,6 +19,7 @@ import time
 
 from runtime import Failure, Runtime, Skip, harness
 
+import cgroups
 import cri
 import crowds
 import daemons
@@ -75,8 +76,8 @@ def main():
     os.environ.update(LC_ALL="C", PATH=harness.PATH)
     # With a slash it is a path, without one a program of the host.
     binary = os.path.abspath(args.runtime) if "/" in args.runtime else shutil.which(args.runtime)
-    cases = daemons.CASES + cri.CASES if args.daemons else (fields.CASES + lifetimes.CASES + faults.CASES +
-                                               pods.CASES + crowds.CASES)
+    cases = daemons.CASES + cri.CASES if args.daemons else (
+        fields.CASES + cgroups.CASES + lifetimes.CASES + faults.CASES + pods.CASES + crowds.CASES)
     cases = [c for c in cases if args.size == "full" or not getattr(c, "full", False)]
     if args.names:
         cases = [c for c in cases if any(re.search(n, c.__name__) for n in args.names)]

@@ -98,6 +98,7 @@ Result<std::string> ChildrenText(const Subject& subject);
 Result<std::string> PersonalityText(const Subject& subject);
 Result<std::string> OomScoreText(const Subject& subject);
 Result<std::string> IdMapText(const Subject& subject);
+Result<std::string> CgroupText(const Subject& subject);
 // A text that is the same for every process.
 template <const char* text>
 Result<std::string> SameText(const Subject& subject) {

@@ -149,7 +149,6 @@ constexpr std::string_view kNoPressure =
     "full avg10=0.00 avg60=0.00 avg300=0.00 total=0\n";
 constexpr ConstantRow kConstants[] = {
     {"", "buddyinfo", ""},
-    {"", "cgroups", "#subsys_name\thierarchy\tnum_cgroups\tenabled\n"},
     {"", "cmdline", "\n"},
     {"", "consoles", ""},
     {"", "crypto", ""},
@@ -177,6 +176,17 @@ constexpr ConstantRow kConstants[] = {
      "pty_master           /dev/ptm      128 0-1048575 pty:master\n"},
     {"tty", "ldiscs", "n_tty       0\n"},
 };
+
+// All of them are in cgroup2's hierarchy, number 0.
+std::string CgroupsText(const Kernel& kernel) {
+  const size_t groups = kernel.control_group().counts().descendants + 1;
+  std::string text = "#subsys_name\thierarchy\tnum_cgroups\tenabled\n";
+  for (const char* name :
+       {"cpuset", "cpu", "cpuacct", "blkio", "memory", "devices", "freezer", "pids"}) {
+    absl::StrAppendFormat(&text, "%s\t0\t%u\t1\n", name, groups);
+  }
+  return text;
+}
 
 // None of them wants a block device.
 std::string FilesystemsText() {
@@ -246,6 +256,7 @@ void PutSystemFiles(Kernel& kernel, Builder& builder) {
         row.directory, row.name, [&row] { return Result<std::string>(std::string(row.text)); },
         row.mode);
   }
+  builder.Text("", "cgroups", [k] { return Text(CgroupsText(*k)); });
   builder.Text("", "cpuinfo", [] { return Text(CpuInfoText()); });
   builder.Text("", "filesystems", [] { return Text(FilesystemsText()); });
   builder.Text("", "interrupts", [] { return Text(PerProcessor({}, 10)); });

@@ -15,14 +15,13 @@ constexpr auto kNone = TaskText::Guard::kNone, kOpen = TaskText::Guard::kOpen,
                kRead = TaskText::Guard::kRead;
 constexpr auto kProcess = TaskText::Where::kProcess, kThread = TaskText::Where::kThread;
 
-constexpr char kAllow[] = "allow\n", kZero[] = "0", kSlash[] = "/\n", kRootGroup[] = "0::/\n",
-               kNobody[] = "4294967295", kRunning[] = "running\n", kEmpty[] = "",
+constexpr char kAllow[] = "allow\n", kZero[] = "0", kSlash[] = "/\n", kNobody[] = "4294967295", kRunning[] = "running\n", kEmpty[] = "",
                kTimeOffsets[] =
                    "monotonic           0         0\nboottime            0         0\n";
 
 constexpr TaskText kTexts[] = {
     {"auxv", 0400, &AuxvText, nullptr, kOpen},
-    {"cgroup", 0444, &SameText<kRootGroup>},
+    {"cgroup", 0444, &CgroupText},
     {"children", 0444, &ChildrenText, nullptr, kNone, kThread},
     {"clear_refs", 0200, &Unreadable, &StoreClearRefs},
     {"cmdline", 0444, &CmdlineText},

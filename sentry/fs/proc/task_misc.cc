@@ -76,6 +76,11 @@ Result<std::string> LimitsText(const Subject& subject) {
   return text;
 }
 
+Result<std::string> CgroupText(const Subject& subject) {
+  const Ref<ThreadGroup> group = TRY(subject.Group());
+  return absl::StrCat("0::", subject.kernel->ControlGroupOf(*group)->Path(), "\n");
+}
+
 // What read(2) and write(2) moved; what reached a disk is not told.
 Result<std::string> IoText(const Subject& subject) {
   const Ref<ThreadGroup> group = TRY(subject.Group());

@@ -34,7 +34,15 @@ uint64_t DefaultInodes(uint64_t bytes) {
   return std::clamp<uint64_t>(bytes / kPage, 1024, kMaxInodes);
 }
 
+std::atomic<uint64_t> bytes_in_memory{0};  // Of all of them.
+
 }  // namespace
+
+uint64_t Tmpfs::BytesInMemory() { return bytes_in_memory.load(std::memory_order_relaxed); }
+
+void Tmpfs::CountMemory(uint64_t step) {
+  if (!options_.new_store) bytes_in_memory.fetch_add(step, std::memory_order_relaxed);
+}
 
 Tmpfs::Tmpfs(const Options& options)
     : dev_(NextDev()),
@@ -78,12 +86,16 @@ Result<UniqueFd> Tmpfs::NewStore() const {
 Status Tmpfs::Charge(uint64_t before, uint64_t after) {
   if (after <= before) {
     bytes_used_.fetch_sub(before - after, std::memory_order_relaxed);
+    CountMemory(after - before);
     return kOk;
   }
   const uint64_t more = after - before;
   const uint64_t used = bytes_used_.fetch_add(more, std::memory_order_relaxed);
   const uint64_t limit = bytes_limit_.load(std::memory_order_relaxed);
-  if (more <= limit && used <= limit - more) return kOk;
+  if (more <= limit && used <= limit - more) {
+    CountMemory(more);
+    return kOk;
+  }
   bytes_used_.fetch_sub(more, std::memory_order_relaxed);
   return Errno(ENOSPC);
 }

@@ -54,6 +54,9 @@ class Tmpfs : public RefCounted {
     return used < limit ? limit - used : 0;
   }
 
+  // What the data of all instances together take, but for those on files of the host.
+  static uint64_t BytesInMemory();
+
   uint64_t NextIno() { return next_ino_.fetch_add(1, std::memory_order_relaxed); }
   uint64_t dev() const { return dev_; }
   FilesystemStats Stats() const;
@@ -61,6 +64,7 @@ class Tmpfs : public RefCounted {
  private:
   friend Ref<Tmpfs> NewTmpfs(const Options& options);
   explicit Tmpfs(const Options& options);
+  void CountMemory(uint64_t step);  // Modulo 2^64.
 
   const uint64_t dev_;
   const Options options_;
