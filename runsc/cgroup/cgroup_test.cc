@@ -10,6 +10,7 @@
 #include "runsc/cgroup/host.h"
 #include "runsc/cgroup/manager.h"
 #include "runsc/cgroup/plan.h"
+#include "runsc/cgroup/shown.h"
 
 namespace runsc::cgroup {
 namespace {
@@ -252,6 +253,32 @@ TEST_F(FakeTree, LimitsReachTheirFiles) {
   r.memory.limit = 5;
   EXPECT_THAT(std::string(manager.Set(r).message()),
               HasSubstr("linux.resources.memory.limit: " + root_ + "/a/memory.max: "));
+}
+
+TEST(Shown, LimitsAsV2HasThem) {
+  spec::Resources r;
+  r.memory = {.limit = 10'000, .reservation = 5000, .swap = 30'000, .disable_oom_killer = true};
+  r.cpu = {.shares = 1024, .quota = 7000, .realtime_runtime = 5, .cpus = "0-1"};
+  r.pids_limit = 7;
+  r.devices.push_back({.allow = true});
+  const ShownLimits shown = LimitsToShow(r);
+  EXPECT_THAT(shown, testing::UnorderedElementsAre(
+                         Pair("memory.max", "8192\n"), Pair("memory.low", "4096\n"),
+                         Pair("memory.swap.max", "16384\n"), Pair("cpu.weight", "39\n"),
+                         Pair("cpu.max", "7000 100000\n"), Pair("cpuset.cpus", "0-1\n"),
+                         Pair("pids.max", "7\n")));
+  EXPECT_EQ(DecodeLimits(EncodeLimits(shown)), shown);
+}
+
+TEST(Shown, NoLimits) {
+  spec::Resources r;
+  EXPECT_TRUE(LimitsToShow(r).empty());
+  r.memory.limit = -1;
+  r.pids_limit = 0;
+  EXPECT_THAT(LimitsToShow(r), testing::UnorderedElementsAre(Pair("memory.max", "max\n"),
+                                                             Pair("memory.swap.max", "max\n"),
+                                                             Pair("pids.max", "max\n")));
+  EXPECT_TRUE(DecodeLimits("nonsense\n\n").empty());
 }
 
 TEST_F(FakeTree, ProcessesOfTheWholeTree) {

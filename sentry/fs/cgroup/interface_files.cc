@@ -168,11 +168,11 @@ Status StoreMaxDescendants(const View& view, std::string_view text) {
   return kOk;
 }
 
-// SIGKILL to what is in it and below.
+// SIGKILL to what is in it and below; as everybody's inside, it does nothing to process 1.
 Status StoreKill(const View& view, std::string_view text) {
   if (TRY(ParseNumber(text)) != 1) return Errno(ERANGE);
   for (const auto& group : view.kernel.MembersOf(view.group, Kernel::Reach::kSubtree)) {
-    view.kernel.SendTo(*group, MakeKernelSignalInfo(SIGKILL));
+    view.kernel.SendTo(*group, MakeSignalInfo(SIGKILL, SI_USER, 0, 0));
   }
   return kOk;
 }
