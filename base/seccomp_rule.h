@@ -2,6 +2,7 @@
 #ifndef BASE_SECCOMP_RULE_H_
 #define BASE_SECCOMP_RULE_H_
 
+#include <cstddef>
 #include <cstdint>
 
 // Holds when (arg & mask) == value. The kernel takes most integers as 32 bits: a mask without the
@@ -21,5 +22,20 @@ struct SeccompRule {
   // Not 0: the call is answered with this errno instead of being executed.
   uint16_t refuse_with = 0;
 };
+
+// A table made of two.
+template <size_t N>
+struct SeccompRuleList {
+  SeccompRule rows[N] = {};
+};
+template <size_t N, size_t M>
+constexpr SeccompRuleList<N + M> JoinRules(const SeccompRule (&first)[N],
+                                           const SeccompRule (&second)[M]) {
+  SeccompRuleList<N + M> list;
+  size_t at = 0;
+  for (const SeccompRule& rule : first) list.rows[at++] = rule;
+  for (const SeccompRule& rule : second) list.rows[at++] = rule;
+  return list;
+}
 
 #endif  // BASE_SECCOMP_RULE_H_

@@ -157,8 +157,22 @@ absl::Status SetFileAccess(Config& config, const std::string& value) {
 }
 
 absl::Status SetHostUds(Config& config, const std::string& value) {
-  if (value == "none") return absl::OkStatus();
-  return Bad(value, " is not there yet; there is none");
+  constexpr std::pair<std::string_view, HostUds> kWords[] = {{"none", HostUds::kNone},
+                                                             {"open", HostUds::kOpen},
+                                                             {"create", HostUds::kCreate},
+                                                             {"all", HostUds::kAll}};
+  for (const auto& [word, kind] : kWords) {
+    if (value != word) continue;
+    config.host_uds = kind;
+    return absl::OkStatus();
+  }
+  return Bad(value, " is not one of none, open, create, all");
+}
+
+absl::Status SetHostFifo(Config& config, const std::string& value) {
+  if (value != "none" && value != "open") return Bad(value, " is not one of none, open");
+  config.host_fifo = value == "open";
+  return absl::OkStatus();
 }
 
 absl::Status SetStateRoot(Config& config, const std::string& value) {
@@ -191,6 +205,11 @@ constexpr Flag kGlobalFlags[] = {
      "{root,all}:{memory,self,dir=PATH}[,size=BYTES], or none: writes reach the host "
      "[do: root:memory, OCI: none]",
      SetOverlay},
+    {"host-uds", "KIND",
+     "unix sockets of the host in shared files: none, open (connect to them), create (bind new "
+     "ones), all [none]",
+     SetHostUds},
+    {"host-fifo", "KIND", "fifos of the host: none, or open [none]", SetHostFifo},
     {"strace", nullptr, "log system calls with arguments and results", SetSwitch<&Config::strace>},
     {"no-syscall-patching", nullptr, "leave the program's call sites as they are (slower)",
      SetSwitch<&Config::no_syscall_patching>},
@@ -214,7 +233,6 @@ constexpr Flag kOciFlags[] = {
      "shared, or exclusive: nobody else changes the root [shared without an overlay]",
      SetFileAccess},
     {"version", nullptr, "print the version", SetSwitch<&Config::version>},
-    {"host-uds", "KIND", "none: the host's unix sockets cannot be reached [none]", SetHostUds},
 };
 
 constexpr Flag kDoFlags[] = {

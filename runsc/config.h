@@ -28,6 +28,8 @@ enum class NetworkKind : uint8_t { kNone, kHost };
 // Where what is written to an overlay lies: in memory, in unnamed files of the tree that it covers,
 // or in such files of another directory of the host.
 enum class OverlayKind : uint8_t { kNone, kMemory, kSelf, kDirectory };
+// What of the host's unix sockets can be reached through shared files: --host-uds, as runsc has it.
+enum class HostUds : uint8_t { kNone = 0, kOpen = 1, kCreate = 2, kAll = 3 };
 enum class LogFormat : uint8_t { kText, kJson };
 
 struct Volume {
@@ -80,9 +82,11 @@ struct Config {
   PlatformKind platform = PlatformKind::kSystrap;
   NetworkKind network = NetworkKind::kNone;
   OverlayKind overlay = OverlayKind::kMemory;
-  bool overlay_all = false;        // Over volumes and bind mounts as well.
-  std::string overlay_directory;   // Of kDirectory; absolute.
-  uint64_t overlay_size = 0;       // Bytes in each overlay; 0: as tmpfs has it.
+  bool overlay_all = false;       // Over volumes and bind mounts as well.
+  std::string overlay_directory;  // Of kDirectory; absolute.
+  uint64_t overlay_size = 0;      // Bytes in each overlay; 0: as tmpfs has it.
+  HostUds host_uds = HostUds::kNone;
+  bool host_fifo = false;          // Fifos of the host can be opened.
   std::string root = "/";          // Absolute once the front-end has checked it.
   std::optional<std::string> cwd;  // The caller's when absent.
   std::string caller_cwd;          // Of the front-end; empty if it has none.
@@ -107,6 +111,13 @@ struct Config {
   // Of a container; nullptr for `do`. Its root, hostname and mounts count, not the ones above.
   const oci::Container* container = nullptr;
 };
+
+inline bool OpensHostSockets(const Config& config) {
+  return (static_cast<int>(config.host_uds) & static_cast<int>(HostUds::kOpen)) != 0;
+}
+inline bool CreatesHostSockets(const Config& config) {
+  return (static_cast<int>(config.host_uds) & static_cast<int>(HostUds::kCreate)) != 0;
+}
 
 // Whether the root is covered by an overlay.
 inline bool HasOverlay(const Config& config) { return config.overlay != OverlayKind::kNone; }

@@ -155,7 +155,11 @@ absl::StatusOr<Ref<Inode>> OpenTree(sentry::GoferClient& files, const Config& co
   const std::string what = index == 0 ? config.root : absl::StrCat("export ", index);
   // Under an overlay nobody is to see changes from outside; without one, changes go both ways.
   const bool shared = !overlay && (index != 0 || config.oci.shared_root.value_or(true));
-  const auto lower = GoferFs::Create(files, index, {.shared = shared});
+  const auto lower = GoferFs::Create(files, index,
+                                     {.shared = shared,
+                                      .connect_sockets = OpensHostSockets(config),
+                                      .bind_sockets = CreatesHostSockets(config),
+                                      .open_fifos = config.host_fifo});
   if (!lower.ok()) return Failed(what, lower.error());
   if (!overlay) return *lower;
   const Result<sentry::Attributes> attributes = (*lower)->GetAttributes();

@@ -34,6 +34,8 @@ namespace {
 constexpr uint64_t kFileCapabilities = 1u << 0 | 1u << 1 | 1u << 3 | 1u << 4 | uint64_t{1} << 31;
 
 constexpr auto kFilter = CompileAllowList(gofer::kSeccompRules);
+constexpr auto kFilterWithSockets =
+    CompileAllowList(JoinRules(gofer::kSeccompRules, gofer::kSocketRules).rows);
 
 // Where the empty filesystem is mounted that becomes the root. The sandbox has its own /proc.
 constexpr char kEmpty[] = "/proc";
@@ -165,9 +167,14 @@ int GoferMain(GoferStart start) {
   }
   server.socket = std::move(start.socket);
   server.ring = std::move(start.ring);
+  server.policy = {.connect_sockets = OpensHostSockets(start.config),
+                   .bind_sockets = CreatesHostSockets(start.config),
+                   .open_fifos = start.config.host_fifo};
+  const bool sockets = server.policy.sockets();
   // The control socket stays open: its closing would tell the front-end of the gofer's end.
-  return gofer::Serve(std::move(server), [] {
-    const Status installed = InstallSeccompFilter(kFilter);
+  return gofer::Serve(std::move(server), [sockets] {
+    const Status installed =
+        sockets ? InstallSeccompFilter(kFilterWithSockets) : InstallSeccompFilter(kFilter);
     StartupMark("gofer: locked down");
     return installed.ok();
   });

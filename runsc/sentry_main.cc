@@ -348,7 +348,7 @@ Failure RunProgram(SentryStart& start) {
   if (!chosen.ok()) return SetUpFailed(chosen.status());
   StartupMark("sentry: platform created");
   PrepareLibraries();
-  if (const Status s = InstallSentryFilter(chosen->kind); !s.ok()) {
+  if (const Status s = InstallSentryFilter(chosen->kind, start.config.host_uds); !s.ok()) {
     return {kExitSetUp, absl::StrCat("seccomp: ", strerror(s.error().code()))};
   }
   StartupMark("sentry: locked down");

@@ -11,6 +11,8 @@ namespace {
 
 constexpr auto kSystrapProgram = CompileAllowList(sentry_rules::kSystrap.rows);
 constexpr auto kPtraceProgram = CompileAllowList(sentry_rules::kPtrace.rows);
+constexpr auto kSystrapSockets = CompileAllowList(sentry_rules::kSystrapWithSockets.rows);
+constexpr auto kPtraceSockets = CompileAllowList(sentry_rules::kPtraceWithSockets.rows);
 
 // Design, section 7.
 constexpr size_t kMostCalls = 60;
@@ -25,8 +27,8 @@ constexpr size_t CountCalls(const SeccompRule (&rules)[N]) {
   }
   return count;
 }
-static_assert(CountCalls(sentry_rules::kSystrap.rows) <= kMostCalls);
-static_assert(CountCalls(sentry_rules::kPtrace.rows) <= kMostCalls);
+static_assert(CountCalls(sentry_rules::kSystrapWithSockets.rows) <= kMostCalls);
+static_assert(CountCalls(sentry_rules::kPtraceWithSockets.rows) <= kMostCalls);
 
 template <typename Program>
 Status Install(const Program& program) {
@@ -41,9 +43,11 @@ Status Install(const Program& program) {
 
 }  // namespace
 
-Status InstallSentryFilter(PlatformKind platform) {
+Status InstallSentryFilter(PlatformKind platform, HostUds sockets) {
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return Errno::Last();
-  return platform == PlatformKind::kPtrace ? Install(kPtraceProgram) : Install(kSystrapProgram);
+  const bool ptrace = platform == PlatformKind::kPtrace;
+  if (sockets == HostUds::kNone) return ptrace ? Install(kPtraceProgram) : Install(kSystrapProgram);
+  return ptrace ? Install(kPtraceSockets) : Install(kSystrapSockets);
 }
 
 }  // namespace runsc

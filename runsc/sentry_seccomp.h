@@ -122,28 +122,22 @@ inline constexpr SeccompRule kSystrapOnly[] = {
     {SYS_wait4, "reaping stubs", 0, {}},
 };
 
-template <size_t N>
-struct RuleList {
-  SeccompRule rows[N] = {};
+// With --host-uds, on sockets that the gofer has bound or connected.
+inline constexpr SeccompRule kHostSockets[] = {
+    {SYS_listen, "--host-uds=create", 0, {}},
+    {SYS_shutdown, "--host-uds", 0, {}},
 };
 
 // What is frequent on a platform comes first.
-template <size_t N, size_t M>
-constexpr RuleList<N + M> Join(const SeccompRule (&first)[N], const SeccompRule (&second)[M]) {
-  RuleList<N + M> list;
-  size_t at = 0;
-  for (const SeccompRule& rule : first) list.rows[at++] = rule;
-  for (const SeccompRule& rule : second) list.rows[at++] = rule;
-  return list;
-}
-
-inline constexpr auto kSystrap = Join(kSystrapOnly, kCommon);
-inline constexpr auto kPtrace = Join(platform::ptrace::kSentryRules, kCommon);
+inline constexpr auto kSystrap = JoinRules(kSystrapOnly, kCommon);
+inline constexpr auto kPtrace = JoinRules(platform::ptrace::kSentryRules, kCommon);
+inline constexpr auto kSystrapWithSockets = JoinRules(kSystrap.rows, kHostSockets);
+inline constexpr auto kPtraceWithSockets = JoinRules(kPtrace.rows, kHostSockets);
 
 }  // namespace sentry_rules
 
 // Locks this process and all its threads, for good. What is not in the table kills it.
-Status InstallSentryFilter(PlatformKind platform);
+Status InstallSentryFilter(PlatformKind platform, HostUds sockets);
 
 }  // namespace runsc
 

@@ -14,6 +14,14 @@ struct Export {
   bool filestore = false;
 };
 
+// What of the host can be reached besides files: nothing, unless the caller asks for it.
+struct Policy {
+  bool connect_sockets = false;  // --host-uds=open, all
+  bool bind_sockets = false;     // --host-uds=create, all
+  bool open_fifos = false;       // --host-fifo=open
+  bool sockets() const { return connect_sockets || bind_sockets; }
+};
+
 }  // namespace gofer
 
 #endif  // GOFER_SERVER_EXPORT_H_

@@ -51,9 +51,14 @@ const FileService::Row FileService::kRows[kOpCount] = {
     {&FileService::RemoveXattr, Access::kWrite, 1, 1},
     {&FileService::ForgetMany},
     {&FileService::NewUnnamed},
+    // What a read-only tree keeps out is new names: a socket or fifo in it can be used, as in
+    // Linux.
+    {&FileService::Connect},
+    {&FileService::Bind, Access::kWrite, 1, 1, 1, true},
 };
 
-Status FileService::Init(std::vector<Export> exports, uint32_t node_limit) {
+Status FileService::Init(std::vector<Export> exports, const Policy& policy, uint32_t node_limit) {
+  policy_ = policy;
   TRY(nodes_.Init(node_limit));
   for (Export& tree : exports) {
     const Attr attr = TRY(Stat(tree.root.get()));
@@ -193,6 +198,10 @@ Status FileService::Open(Operation& op) {
   switch (op.node->type) {
     case S_IFREG:
       break;
+    case S_IFIFO:
+      if (!policy_.open_fifos) return Errno(ENXIO);
+      op.fd = TRY(Reopen(op.node->fd, (flags & O_ACCMODE) | O_NONBLOCK));
+      return kOk;
     case S_IFLNK:
       return Errno(ELOOP);
     case S_IFDIR:

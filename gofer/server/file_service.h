@@ -20,7 +20,7 @@ namespace gofer {
 class FileService {
  public:
   // Call once, first.
-  Status Init(std::vector<Export> exports, uint32_t node_limit);
+  Status Init(std::vector<Export> exports, const Policy& policy, uint32_t node_limit);
 
   // Executes `request` whose payload is `in`: a private copy, both unchecked, with one writable
   // byte behind it. `out` is the slot's payload, which the sentry can change at any time: it is
@@ -85,6 +85,9 @@ class FileService {
   Status ListXattr(Operation& op);
   Status ForgetMany(Operation& op);
   Status NewUnnamed(Operation& op);
+  // sockets.cc
+  Status Connect(Operation& op);
+  Status Bind(Operation& op);
   // read_dir.cc
   Status ReadDir(Operation& op);
   Status FinishReadDir(Operation& op, UniqueFd opened, uint64_t position, bool at_end);
@@ -100,6 +103,7 @@ class FileService {
   Status SetXattr(Operation& op);
   Status RemoveXattr(Operation& op);
 
+  Policy policy_;
   std::vector<bool> writable_;   // By export.
   std::vector<bool> filestore_;  // Likewise.
   NodeTable nodes_;

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -66,11 +67,16 @@ class World {
   void ExpectInside(int fd) const {
     struct stat st;
     ASSERT_EQ(fstat(fd, &st), 0);
-    EXPECT_TRUE(S_ISREG(st.st_mode));
+    const bool special = lets_out_special_files && (S_ISSOCK(st.st_mode) || S_ISFIFO(st.st_mode));
+    EXPECT_TRUE(S_ISREG(st.st_mode) || special);
+    if (S_ISSOCK(st.st_mode)) return;  // Its number is not that of its name.
     EXPECT_EQ(outside_inodes_.count(st.st_ino), 0u);
+    if (special) return;  // A fifo of a read-only tree can be written to, as in Linux.
     const bool writable = (fcntl(fd, F_GETFL) & O_ACCMODE) != O_RDONLY;
     EXPECT_FALSE(writable && frozen_inodes_.count(st.st_ino) != 0);
   }
+
+  bool lets_out_special_files = false;
 
  private:
   static void Fill(const std::string& path, const std::string& text) {
@@ -270,6 +276,7 @@ class Attacker {
       case Op::kUnlink:
       case Op::kSetXattr:
       case Op::kRemoveXattr:
+      case Op::kBind:
         return 1;
       default:
         return 0;
@@ -319,6 +326,42 @@ TEST(HostileSentry, RandomMessages) {
   EXPECT_GT(errors[0], 2000);
   EXPECT_GT(attacker.descriptors_, 20);
   for (int error : {EINVAL, EBADF, ESTALE, EROFS, ENOSYS}) EXPECT_GT(errors[error], 0) << error;
+}
+
+// A socket that listens, by its path.
+UniqueFd ListenAt(const std::string& path) {
+  UniqueFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  sockaddr_un address{.sun_family = AF_UNIX, .sun_path = {}};
+  memcpy(address.sun_path, path.data(), path.size());
+  EXPECT_EQ(bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)), 0);
+  EXPECT_EQ(listen(fd.get(), 100), 0);
+  return fd;
+}
+
+// With everything that a policy can let through: sockets and fifos of the exports, and no others.
+TEST(HostileSentry, RandomMessagesAboutSocketsAndFifos) {
+  World world;
+  const UniqueFd outside = ListenAt(world.outside() + "/b");
+  const UniqueFd inside = ListenAt(world.root() + "/x");
+  EXPECT_EQ(mkfifo((world.outside() + "/a").c_str(), 0666), 0);
+  EXPECT_EQ(mkfifo((world.root() + "/sub").c_str(), 0666), 0);
+  world.Remember();
+  world.lets_out_special_files = true;
+  TestServer server({{world.root(), true}, {world.frozen(), false}},
+                    {.connect_sockets = true, .bind_sockets = true, .open_fifos = true});
+  Attacker attacker(server, world, 7);
+  for (int i = 0; i < 30'000; ++i) {
+    Request request = attacker.RandomRequest();
+    if (attacker.OneIn(4)) request.op = attacker.OneIn(2) ? Op::kBind : Op::kConnect;
+    if (attacker.OneIn(4)) request.flags = SOCK_STREAM;
+    const std::string payload = attacker.RandomPayload(request);
+    const uint32_t slot = attacker.Below(kSlotCount);
+    ASSERT_TRUE(attacker.Send(slot, request, payload)) << "message " << i;
+    attacker.Remember(request, slot);
+  }
+  EXPECT_GT(attacker.descriptors_, 20);
+  EXPECT_EQ(accept(outside.get(), nullptr, nullptr), -1);
+  world.ExpectUntouched();
 }
 
 // Messages that a sentry could send, with some bytes changed: most get further than random ones.

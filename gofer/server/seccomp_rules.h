@@ -56,6 +56,14 @@ inline constexpr SeccompRule kSeccompRules[] = {
     {SYS_exit_group, "ending", 0, {}},
 };
 
+// With Policy::sockets(). Names are the kernel's to follow: to what was walked to, and one
+// component from there. Abstract ones are those of a network namespace that nobody else is in.
+inline constexpr SeccompRule kSocketRules[] = {
+    {SYS_socket, "sockets for the sentry", 2, {{0, kAnyInt, AF_UNIX}, {2, kAnyInt, 0}}},
+    {SYS_connect, "--host-uds=open: sockets of the host", 0, {}},
+    {SYS_bind, "--host-uds=create: likewise, new ones", 0, {}},
+};
+
 }  // namespace gofer
 
 #endif  // GOFER_SERVER_SECCOMP_RULES_H_

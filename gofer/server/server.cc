@@ -139,7 +139,7 @@ Result<uint32_t> NodeLimit() {
 
 Result<std::unique_ptr<Server>> SetUp(ServerConfig config) {
   auto server = std::make_unique<Server>(std::move(config.socket), TRY(MapRing(config.ring)));
-  TRY(server->files().Init(std::move(config.exports), TRY(NodeLimit())));
+  TRY(server->files().Init(std::move(config.exports), config.policy, TRY(NodeLimit())));
   if (fchdir(config.proc_self_fd.get()) != 0) return Errno::Last();
   umask(0);  // Modes are the sentry's choice.
   return server;

@@ -12,6 +12,7 @@ namespace gofer {
 
 struct ServerConfig {
   std::vector<Export> exports;
+  Policy policy;
   UniqueFd socket;  // SOCK_SEQPACKET. Nobody but the sentry may hold the other end: its closing is
                     // the sentry's death.
   UniqueFd ring;    // From CreateRing.

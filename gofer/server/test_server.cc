@@ -12,12 +12,13 @@
 
 namespace gofer {
 
-TestServer::TestServer(std::vector<TestExport> exports) {
+TestServer::TestServer(std::vector<TestExport> exports, const Policy& policy) {
   int ends[2];
   CHECK(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == 0);
   Result<UniqueFd> ring = CreateRing();
   CHECK(ring.ok());
   ServerConfig config;
+  config.policy = policy;
   config.socket = UniqueFd(ends[0]);
   client_socket = UniqueFd(ends[1]);
   config.ring = UniqueFd(fcntl(ring->get(), F_DUPFD_CLOEXEC, 0));

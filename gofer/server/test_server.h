@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/unique_fd.h"
+#include "gofer/server/export.h"
 
 namespace gofer {
 
@@ -20,7 +21,7 @@ struct TestExport {
 // Serves from construction until both the client's socket is closed and the destructor runs.
 class TestServer {
  public:
-  explicit TestServer(std::vector<TestExport> exports);
+  explicit TestServer(std::vector<TestExport> exports, const Policy& policy = {});
   TestServer(const TestServer&) = delete;
   TestServer& operator=(const TestServer&) = delete;
   // Requires: the client that owns `client_socket` is gone, or the socket was not taken.

@@ -9,6 +9,7 @@
 
 #include "base/ref.h"
 #include "base/result.h"
+#include "base/unique_fd.h"
 #include "sentry/fs/mount_options.h"
 #include "sentry/fs/types.h"
 
@@ -26,6 +27,8 @@ struct NewNode {
   uint32_t uid = 0;
   uint32_t gid = 0;
   uint64_t rdev = 0;
+  int socket_type =
+      0;  // With S_IFSOCK: SOCK_* of the socket that is to have the name, if there is one.
 };
 
 // Subclassed by each filesystem, which overrides only what it supports: the defaults are the
@@ -81,6 +84,11 @@ class Inode : public RefCounted {
   // Of a directory of cgroup2: the group that it stands for. nullptr for everything else.
   virtual ControlGroup* control_group() const { return nullptr; }
 
+  // Of names that are sockets of the host: a connection to it, which never blocks; and, once, the
+  // descriptor that was bound when Create made the name. Other names are the sentry's own affair.
+  virtual Result<UniqueFd> ConnectHostSocket(int type) { return Errno(ECONNREFUSED); }
+  virtual Result<UniqueFd> TakeHostSocket() { return Errno(EOPNOTSUPP); }
+
   virtual Result<std::string> GetXattr(std::string_view name) { return Errno(EOPNOTSUPP); }
   virtual Status SetXattr(std::string_view name, std::string_view value, int flags) {
     return Errno(EOPNOTSUPP);
@@ -89,8 +97,9 @@ class Inode : public RefCounted {
   virtual Result<std::vector<std::string>> ListXattr() { return Errno(EOPNOTSUPP); }
   virtual Result<FilesystemStats> StatFs() { return FilesystemStats{}; }
 
-  // Of the filesystem, asked of its root. What /proc/PID/mounts shows of its own options, with a comma
-  // in front of each; and mount(MS_REMOUNT), EINVAL for what it does not know or cannot change.
+  // Of the filesystem, asked of its root. What /proc/PID/mounts shows of its own options, with a
+  // comma in front of each; and mount(MS_REMOUNT), EINVAL for what it does not know or cannot
+  // change.
   virtual std::string ShowMountOptions() { return {}; }
   virtual Status Remount(const MountOptions& options) {
     return options.empty() ? Status(kOk) : Errno(EINVAL);

@@ -133,6 +133,8 @@ class Vfs {
 
   Status Mkdir(const WalkContext& ctx, std::string_view path, uint32_t mode);
   Status Mknod(const WalkContext& ctx, std::string_view path, uint32_t mode, uint64_t rdev);
+  // bind(2): the name of a socket of `type` (SOCK_*).
+  Status MakeSocket(const WalkContext& ctx, std::string_view path, uint32_t permissions, int type);
   Status Symlink(const WalkContext& ctx, std::string_view target, std::string_view path);
   Status Link(const WalkContext& ctx, const Path& target, std::string_view path);
   Status Unlink(const WalkContext& ctx, std::string_view path);
@@ -211,6 +213,7 @@ class Vfs {
 
   // What filename_create of Linux does: fails unless `place` can take a new name, of which the
   // directory's lock is held.
+  Status MakeNodeAt(const WalkContext& ctx, std::string_view path, const NewNode& wanted);
   Status CheckCreatable(const WalkContext& ctx, const Place& place, bool directory);
   // The same without the permission.
   Status CheckFreeName(const Place& place, bool directory);

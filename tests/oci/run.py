@@ -28,6 +28,7 @@ import fields
 import lifetimes
 import pending
 import pods
+import sockets
 
 
 def leftovers(before, folder):
@@ -77,7 +78,8 @@ def main():
     # With a slash it is a path, without one a program of the host.
     binary = os.path.abspath(args.runtime) if "/" in args.runtime else shutil.which(args.runtime)
     cases = daemons.CASES + cri.CASES if args.daemons else (
-        fields.CASES + cgroups.CASES + lifetimes.CASES + faults.CASES + pods.CASES + crowds.CASES)
+        fields.CASES + cgroups.CASES + sockets.CASES + lifetimes.CASES + faults.CASES +
+        pods.CASES + crowds.CASES)
     cases = [c for c in cases if args.size == "full" or not getattr(c, "full", False)]
     if args.names:
         cases = [c for c in cases if any(re.search(n, c.__name__) for n in args.names)]

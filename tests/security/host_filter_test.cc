@@ -23,6 +23,9 @@ namespace {
 
 constexpr uint32_t kNumbers = 600;
 constexpr auto kGoferProgram = CompileAllowList(gofer::kSeccompRules);
+// With --host-uds.
+constexpr auto kSocketGoferRules = JoinRules(gofer::kSeccompRules, gofer::kSocketRules);
+constexpr auto kSocketGoferProgram = CompileAllowList(kSocketGoferRules.rows);
 constexpr auto kNetGoferProgram = CompileAllowList(gofer::kNetSeccompRules);
 
 struct Subject {
@@ -32,14 +35,26 @@ struct Subject {
   size_t budget;  // Design, section 7.
 };
 
+using runsc::HostUds;
+Status InstallSentry(runsc::PlatformKind platform, HostUds sockets) {
+  return runsc::InstallSentryFilter(platform, sockets);
+}
+
+constexpr size_t kGofers = 3;  // Of these, from the first.
 const Subject kSubjects[] = {
     {"network_gofer", gofer::kNetSeccompRules,
      [] { return InstallSeccompFilter(kNetGoferProgram); }, 20},
     {"gofer", gofer::kSeccompRules, [] { return InstallSeccompFilter(kGoferProgram); }, 45},
+    {"gofer_with_sockets", kSocketGoferRules.rows,
+     [] { return InstallSeccompFilter(kSocketGoferProgram); }, 45},
     {"sentry_systrap", runsc::sentry_rules::kSystrap.rows,
-     [] { return runsc::InstallSentryFilter(runsc::PlatformKind::kSystrap); }, 60},
+     [] { return InstallSentry(runsc::PlatformKind::kSystrap, HostUds::kNone); }, 60},
     {"sentry_ptrace", runsc::sentry_rules::kPtrace.rows,
-     [] { return runsc::InstallSentryFilter(runsc::PlatformKind::kPtrace); }, 60},
+     [] { return InstallSentry(runsc::PlatformKind::kPtrace, HostUds::kNone); }, 60},
+    {"sentry_systrap_with_sockets", runsc::sentry_rules::kSystrapWithSockets.rows,
+     [] { return InstallSentry(runsc::PlatformKind::kSystrap, HostUds::kOpen); }, 60},
+    {"sentry_ptrace_with_sockets", runsc::sentry_rules::kPtraceWithSockets.rows,
+     [] { return InstallSentry(runsc::PlatformKind::kPtrace, HostUds::kCreate); }, 60},
 };
 
 struct Call {
@@ -149,7 +164,7 @@ TEST(SentryFilter, BoundsArguments) {
       {SYS_sendto, {kAny, 0, 0, 0, 4096, 16}},
       {SYS_prctl, {PR_SET_DUMPABLE, 1}},
   };
-  for (const Subject& subject : std::span(kSubjects).subspan(2)) {
+  for (const Subject& subject : std::span(kSubjects).subspan(kGofers)) {
     for (const Call& call : calls) {
       EXPECT_TRUE(KilledByFilter(StatusOf(subject, call)))
           << subject.name << ": call " << call.nr << "(…, " << call.args[1] << ", …)";
@@ -171,7 +186,6 @@ TEST(SentryFilter, HasNoWayOut) {
                             SYS_socket,
                             SYS_connect,
                             SYS_bind,
-                            SYS_listen,
                             SYS_accept,
                             SYS_mount,
                             SYS_umount2,
@@ -197,13 +211,20 @@ TEST(SentryFilter, HasNoWayOut) {
                             SYS_open_tree,
                             SYS_pidfd_getfd,
                             SYS_process_madvise};
-  for (const Subject& subject : std::span(kSubjects).subspan(2)) {
+  for (const Subject& subject : std::span(kSubjects).subspan(kGofers)) {
     for (const SeccompRule& rule : subject.rules) {
       if (rule.refuse_with != 0) continue;
       for (const uint32_t nr : never) EXPECT_NE(rule.nr, nr) << subject.name;
     }
   }
   for (const SeccompRule& rule : runsc::sentry_rules::kSystrap.rows) EXPECT_NE(rule.nr, SYS_ptrace);
+  // With --host-uds only.
+  for (const Subject& subject : std::span(kSubjects).subspan(kGofers, 2)) {
+    for (const SeccompRule& rule : subject.rules) {
+      EXPECT_NE(rule.nr, SYS_listen) << subject.name;
+      EXPECT_NE(rule.nr, SYS_shutdown) << subject.name;
+    }
+  }
 }
 
 }  // namespace

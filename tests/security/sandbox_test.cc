@@ -5,11 +5,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdio>
+#include <cstring>
 #include <fstream>
 #include <map>
 #include <sstream>
@@ -229,6 +233,82 @@ TEST_P(EveryCallFromInside, CannotReachTheStubRegion) {
 }
 
 // Mailboxes are the application's to write to, and the stub's code is its own to jump to.
+// A folder of the host with a server's socket and a fifo that somebody reads.
+class SharedFolder {
+ public:
+  SharedFolder() {
+    EXPECT_NE(mkdtemp(path_), nullptr);
+    server_ = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    sockaddr_un address{.sun_family = AF_UNIX, .sun_path = {}};
+    strcpy(address.sun_path, In("server").c_str());
+    EXPECT_EQ(bind(server_, reinterpret_cast<const sockaddr*>(&address), sizeof(address)), 0);
+    EXPECT_EQ(listen(server_, 5), 0);
+    EXPECT_EQ(mkfifo(In("fifo").c_str(), 0666), 0);
+    reader_ = open(In("fifo").c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  }
+  ~SharedFolder() {
+    close(server_);
+    close(reader_);
+    for (const char* name : {"server", "fifo", "new"}) unlink(In(name).c_str());
+    rmdir(path_);
+  }
+  std::string In(const std::string& name) const { return std::string(path_) + "/" + name; }
+
+  // What a program with this folder at /mnt gets of each way out.
+  std::string Attempts(const std::string& flags) const {
+    constexpr char kScript[] =
+        "import os, socket\n"
+        "def attempt(do):\n"
+        "  try: do(); print('done')\n"
+        "  except OSError as e: print(e.strerror)\n"
+        "attempt(lambda: socket.socket(socket.AF_UNIX).connect('/mnt/server'))\n"
+        "attempt(lambda: socket.socket(socket.AF_UNIX).bind('/mnt/new'))\n"
+        "attempt(lambda: os.open('/mnt/fifo', os.O_WRONLY | os.O_NONBLOCK))\n";
+    return OutputOf(std::string(SANDBOX_BINARY) + " do " + flags + " --volume " + path_ +
+                    ":/mnt /usr/bin/python3 -c \"" + kScript + "\" 2>&1");
+  }
+  bool AcceptsSomebody() const {
+    const int fd = accept(server_, nullptr, nullptr);
+    if (fd >= 0) close(fd);
+    return fd >= 0;
+  }
+
+ private:
+  char path_[32] = "/var/tmp/shared.XXXXXX";
+  int server_ = -1, reader_ = -1;
+};
+
+constexpr char kNothing[] =
+    "Connection refused\nOperation not permitted\nNo such device or address\n";
+
+TEST(HostSockets, AreOutOfReach) {
+  for (const char* flags : {"", "--host-uds=none --host-fifo=none", "--platform=ptrace"}) {
+    const SharedFolder folder;
+    EXPECT_EQ(folder.Attempts(flags), kNothing) << flags;
+    EXPECT_FALSE(folder.AcceptsSomebody());
+    EXPECT_NE(access(folder.In("new").c_str(), F_OK), 0);
+  }
+}
+
+TEST(HostSockets, EachFlagOpensItsOwnWay) {
+  const struct {
+    const char *flags, *output;
+    bool reached, made;
+  } kCases[] = {
+      {"--host-uds=open", "done\nOperation not permitted\nNo such device or address\n", true,
+       false},
+      {"--host-uds=create", "Connection refused\ndone\nNo such device or address\n", false, true},
+      {"--host-uds=all", "done\ndone\nNo such device or address\n", true, true},
+      {"--host-fifo=open", "Connection refused\nOperation not permitted\ndone\n", false, false},
+      {"--host-uds=all --host-fifo=open --platform=ptrace", "done\ndone\ndone\n", true, true}};
+  for (const auto& [flags, output, reached, made] : kCases) {
+    const SharedFolder folder;
+    EXPECT_EQ(folder.Attempts(flags), output) << flags;
+    EXPECT_EQ(folder.AcceptsSomebody(), reached) << flags;
+    EXPECT_EQ(access(folder.In("new").c_str(), F_OK) == 0, made) << flags;
+  }
+}
+
 TEST(Systrap, SurvivesApplicationsThatTurnAgainstTheirStub) {
   for (const char* flag : {"", " --patch-eagerly"}) {
     EXPECT_EQ(OutputOf(std::string(SANDBOX_BINARY) + flag + " do " + HOSTILE_STUB_BINARY +

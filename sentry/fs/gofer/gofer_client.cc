@@ -202,9 +202,20 @@ Result<GoferClient::Attr> GoferClient::SetAttr(NodeId node, const SetAttrRequest
 
 Result<GoferClient::CreatedFile> GoferClient::CreateFile(NodeId parent, std::string_view name,
                                                          int flags, const NewFile& file) {
-  Call call(*this, Op::kCreate, parent);
+  return CreateOpen(Op::kCreate, parent, name, static_cast<uint32_t>(flags), file);
+}
+
+Result<GoferClient::CreatedFile> GoferClient::Bind(NodeId parent, std::string_view name,
+                                                   uint32_t type, const NewFile& file) {
+  return CreateOpen(Op::kBind, parent, name, type, file);
+}
+
+Result<GoferClient::CreatedFile> GoferClient::CreateOpen(Op op, NodeId parent,
+                                                         std::string_view name, uint32_t flags,
+                                                         const NewFile& file) {
+  Call call(*this, op, parent);
   TRY(call.AddName(name));
-  call.request().flags = static_cast<uint32_t>(flags);
+  call.request().flags = flags;
   call.SetNewFile(file);
   CreatedFile created;
   created.node = TRY(OneNode(call));
@@ -215,6 +226,13 @@ Result<GoferClient::CreatedFile> GoferClient::CreateFile(NodeId parent, std::str
   }
   created.fd = *std::move(fd);
   return created;
+}
+
+Result<UniqueFd> GoferClient::Connect(NodeId node, uint32_t type) {
+  Call call(*this, Op::kConnect, node);
+  call.request().flags = type;
+  TRY(call.Run());
+  return call.TakeFd();
 }
 
 Result<UniqueFd> GoferClient::NewUnnamed(uint32_t index) {

@@ -142,6 +142,11 @@ class GoferClient {
   Status SetXattr(NodeId node, std::string_view name, std::string_view value, int flags);
   Status RemoveXattr(NodeId node, std::string_view name);
 
+  // Sockets of the host: gofer::Op::kConnect and kBind. `type`: SOCK_*.
+  Result<UniqueFd> Connect(NodeId node, uint32_t type);
+  Result<CreatedFile> Bind(NodeId parent, std::string_view name, uint32_t type,
+                           const NewFile& file);
+
   // A file without a name in the filestore that export `index` is.
   Result<UniqueFd> NewUnnamed(uint32_t index);
 
@@ -177,6 +182,8 @@ class GoferClient {
   Status ReceiveFdLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(receive_mu_);
 
   static Result<WalkedNode> OneNode(Call& call);
+  Result<CreatedFile> CreateOpen(gofer::Op op, NodeId parent, std::string_view name, uint32_t flags,
+                                 const NewFile& file);
 
   const UniqueFd socket_;
   const gofer::RingMapping ring_;

@@ -83,8 +83,10 @@ Result<Ref<Inode>> GoferDirectory::Lookup(std::string_view name) {
 }
 
 Result<Ref<Inode>> GoferDirectory::Create(std::string_view name, const NewNode& node) {
-  if (!S_ISREG(node.mode) && !S_ISFIFO(node.mode)) return Errno(EPERM);
+  const bool socket = S_ISSOCK(node.mode) && node.socket_type != 0 && tree().options().bind_sockets;
+  if (!S_ISREG(node.mode) && !S_ISFIFO(node.mode) && !socket) return Errno(EPERM);
   InvalidateAttributes();
+  if (socket) return BindSocket(name, node);
   if (S_ISFIFO(node.mode)) {
     return tree().Intern(TRY(WithOwner(
         node, [&](const GoferNewFile& file) { return client().Mknod(this->node(), name, file); })));
@@ -97,6 +99,16 @@ Result<Ref<Inode>> GoferDirectory::Create(std::string_view name, const NewNode& 
   if (inode->type() == S_IFREG) {
     static_cast<GoferRegular&>(*inode).KeepCreated(std::move(created.fd));
   }
+  return inode;
+}
+
+Result<Ref<Inode>> GoferDirectory::BindSocket(std::string_view name, const NewNode& node) {
+  GoferCreatedFile created = TRY(WithOwner(node, [&](GoferNewFile file) {
+    file.mode &= 07777;
+    return client().Bind(this->node(), name, static_cast<uint32_t>(node.socket_type), file);
+  }));
+  Ref<GoferInode> inode = tree().Intern(created.node);
+  inode->KeepCreated(std::move(created.fd));
   return inode;
 }
 

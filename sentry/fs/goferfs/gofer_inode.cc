@@ -4,6 +4,10 @@
 
 #include <utility>
 
+#include "sentry/fs/host/host_file.h"
+#include "sentry/task/task.h"
+#include "sentry/task/waiter.h"
+
 namespace sentry {
 
 namespace {
@@ -22,7 +26,7 @@ gofer::Time ToGofer(const timespec& time) {
 Result<Ref<Inode>> GoferFs::Create(GoferClient& client, uint32_t index, const Options& options) {
   const gofer::NodeId root = gofer::RootNode(index);
   const gofer::Attr attr = TRY(client.GetAttr(root));
-  return MakeRef<GoferTree>(client, options.shared)->Intern({.id = root, .attr = attr});
+  return MakeRef<GoferTree>(client, options)->Intern({.id = root, .attr = attr});
 }
 
 GoferTree::Key GoferTree::KeyOf(const GoferInode* inode) {
@@ -89,7 +93,46 @@ GoferInode::GoferInode(Ref<GoferTree> tree, const gofer::WalkedNode& node, uint3
       mode_(node.attr.mode),
       packed_(Pack(node.attr)) {}
 
-GoferInode::~GoferInode() { tree_->Drop(*this); }
+GoferInode::~GoferInode() {
+  KeepCreated({});
+  tree_->Drop(*this);
+}
+
+// A fifo of the host. Its description never blocks, whatever the application's does; HostFile asks
+// before it reads or writes. A writer waits for a reader here, of which the host tells nobody; what
+// a reader has to wait for it waits for at its first read.
+Result<Ref<File>> GoferInode::Open(OpenFlags flags) {
+  if (!OpensItself()) return Errno(ENXIO);
+  Task* const task = Task::Current();
+  UniqueFd fd;
+  while (!fd.valid()) {
+    Result<UniqueFd> opened = client().Open(node_, static_cast<int>(flags.raw() & O_ACCMODE));
+    const bool waits =
+        !opened.ok() && opened.error() == Errno(ENXIO) && task != nullptr && !flags.has(O_NONBLOCK);
+    if (!opened.ok() && !waits) return opened.error();
+    if (opened.ok()) {
+      fd = *std::move(opened);
+      break;
+    }
+    constexpr int64_t kPause = 10'000'000;
+    const Status slept = Waiter(*task).Sleep(Deadline::After(kPause));
+    if (!slept.ok() && slept.error() != Errno(ETIMEDOUT)) return slept.error();
+  }
+  return Ref<File>(MakeRef<HostFile>(Ref<Inode>::Share(*this), std::move(fd), flags, S_IFIFO,
+                                     Ref<HostTerminal>()));
+}
+
+Result<UniqueFd> GoferInode::ConnectHostSocket(int type) {
+  if (!tree_->options().connect_sockets || this->type() != S_IFSOCK) return Errno(ECONNREFUSED);
+  return client().Connect(node_, static_cast<uint32_t>(type));
+}
+
+Result<UniqueFd> GoferInode::TakeHostSocket() {
+  if (type() != S_IFSOCK) return Errno(EOPNOTSUPP);
+  UniqueFd fd(created_fd_.exchange(-1));
+  if (!fd.valid()) return Errno(EOPNOTSUPP);
+  return fd;
+}
 
 GoferInode::Packed GoferInode::Pack(const gofer::Attr& attr) {
   Packed packed{.size = attr.size, .blocks = attr.blocks, .rdev = attr.rdev};

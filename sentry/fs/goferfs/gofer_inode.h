@@ -35,10 +35,12 @@ using OpenFiles = LruCache<const GoferInode*, Ref<HostDescriptor>>;
 // What the inodes of one export share; they hold it. Thread-safe.
 class GoferTree : public RefCounted {
  public:
-  GoferTree(GoferClient& client, bool shared) : client_(client), shared_(shared) {}
+  GoferTree(GoferClient& client, const GoferFsOptions& options)
+      : client_(client), options_(options) {}
 
   GoferClient& client() const { return client_; }
-  bool shared() const { return shared_; }
+  bool shared() const { return options_.shared; }
+  const GoferFsOptions& options() const { return options_; }
   // The inode of a node, of which the id becomes the inode's: one for each host file, whatever
   // names it has.
   Ref<GoferInode> Intern(const gofer::WalkedNode& node) ABSL_LOCKS_EXCLUDED(mu_);
@@ -58,7 +60,7 @@ class GoferTree : public RefCounted {
   uint32_t DevLocked(uint64_t host_dev) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   GoferClient& client_;
-  const bool shared_;
+  const GoferFsOptions options_;
   absl::Mutex mu_;
   // By device and inode number of the host, which the inodes know themselves.
   using Key = std::pair<uint64_t, uint64_t>;
@@ -85,7 +87,8 @@ class GoferTree : public RefCounted {
   LookAheads look_aheads_{kMostLookAheads};
 };
 
-// Any type; the base class is used for fifos, sockets and devices, which are shown only.
+// Any type; the base class is used for fifos, sockets and devices. They are shown only, unless the
+// tree's options let sockets and fifos of the host be used.
 class GoferInode : public Inode {
  public:
   GoferInode(Ref<GoferTree> tree, const gofer::WalkedNode& node, uint32_t dev);
@@ -93,7 +96,10 @@ class GoferInode : public Inode {
 
   Result<Attributes> GetAttributes() override;
   Status SetAttributes(const AttributeChange& change) override;
-  Result<Ref<File>> Open(OpenFlags flags) override { return Errno(ENXIO); }
+  Result<Ref<File>> Open(OpenFlags flags) override;
+  bool OpensItself() const override { return tree_->options().open_fifos && type() == S_IFIFO; }
+  Result<UniqueFd> ConnectHostSocket(int type) override;
+  Result<UniqueFd> TakeHostSocket() override;
   Result<std::string> GetXattr(std::string_view name) override;
   Status SetXattr(std::string_view name, std::string_view value, int flags) override;
   Status RemoveXattr(std::string_view name) override;
@@ -117,9 +123,11 @@ class GoferInode : public Inode {
   void DistrustAttributes() { volatile_.store(true, std::memory_order_relaxed); }
 
   GoferTree& tree() const { return *tree_; }
+  // The descriptor that came with its creation: of a regular file for the open that follows, of a
+  // socket for who has bound it.
+  void KeepCreated(UniqueFd fd) { UniqueFd(created_fd_.exchange(fd.release())); }
 
  protected:
-  // Of a regular file: the descriptor that came with its creation, for the open that follows.
   std::atomic<int>& created_fd() { return created_fd_; }
 
  private:
@@ -149,12 +157,7 @@ class GoferRegular final : public GoferInode {
  public:
   using GoferInode::GoferInode;
   Result<Ref<File>> Open(OpenFlags flags) override;
-  ~GoferRegular() override {
-    KeepCreated({});
-    tree().open_files().Take(this);
-  }
-  // The descriptor that came with the file's creation, for the open that follows.
-  void KeepCreated(UniqueFd fd) { UniqueFd(created_fd().exchange(fd.release())); }
+  ~GoferRegular() override { tree().open_files().Take(this); }
   // Serialises writes to the end.
   absl::Mutex& append_mu() { return append_mu_; }
 
@@ -191,6 +194,9 @@ class GoferDirectory final : public GoferInode {
   Status Rename(std::string_view name, Inode& new_parent, std::string_view new_name,
                 uint32_t flags) override;
   Result<Ref<File>> Open(OpenFlags flags) override;
+
+ private:
+  Result<Ref<Inode>> BindSocket(std::string_view name, const NewNode& node);
 };
 
 }  // namespace sentry

@@ -15,6 +15,9 @@ struct GoferFsOptions {
   // Exclusive: nobody else changes the tree, so names and attributes are cached for good. Shared:
   // the gofer is asked each time.
   bool shared = false;
+  // What the gofer lets through, as gofer::Policy: connections to sockets of the host, new ones,
+  // fifos of the host. Without it their files are names in the sandbox only.
+  bool connect_sockets = false, bind_sockets = false, open_fifos = false;
 };
 
 class GoferFs {

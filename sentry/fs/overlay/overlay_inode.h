@@ -91,7 +91,15 @@ class OverlayInode : public Inode {
   Result<Attributes> GetAttributes() override;
   Status SetAttributes(const AttributeChange& change) override;
   Result<std::string> ReadLink() override { return top().ReadLink(); }
-  Result<Ref<File>> Open(OpenFlags flags) override { return Errno(ENXIO); }
+  // Fifos of the host, where those may be used.
+  bool OpensItself() const override { return type() == S_IFIFO && lower_ && lower_->OpensItself(); }
+  Result<Ref<File>> Open(OpenFlags flags) override {
+    return OpensItself() ? lower_->Open(flags) : Errno(ENXIO);
+  }
+  // Of the lower tree, also when its attributes have been copied up.
+  Result<UniqueFd> ConnectHostSocket(int type) override {
+    return lower_ ? lower_->ConnectHostSocket(type) : Errno(ECONNREFUSED);
+  }
   Result<std::string> GetXattr(std::string_view name) override { return top().GetXattr(name); }
   Status SetXattr(std::string_view name, std::string_view value, int flags) override;
   Status RemoveXattr(std::string_view name) override;

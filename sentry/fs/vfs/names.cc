@@ -71,6 +71,16 @@ Status Vfs::Mknod(const WalkContext& ctx, std::string_view path, uint32_t mode, 
     default:
       return Errno(EINVAL);
   }
+  return MakeNodeAt(ctx, path, {.mode = mode, .rdev = rdev});
+}
+
+Status Vfs::MakeSocket(const WalkContext& ctx, std::string_view path, uint32_t permissions,
+                       int type) {
+  return MakeNodeAt(ctx, path, {.mode = S_IFSOCK | permissions, .socket_type = type});
+}
+
+Status Vfs::MakeNodeAt(const WalkContext& ctx, std::string_view path, const NewNode& wanted) {
+  const uint32_t mode = wanted.mode;
   const Place place = TRY(WalkToParent(ctx, path, 0));
   if (!place.ordinary()) return Errno(EEXIST);
   absl::WriterMutexLock lock(&DirectoryLock(*place.parent.dentry));
@@ -79,7 +89,8 @@ Status Vfs::Mknod(const WalkContext& ctx, std::string_view path, uint32_t mode, 
     return Errno(EPERM);
   }
   NewNode node = TRY(MakeNode(ctx, place.parent, (mode & S_IFMT) | (mode & 07777 & ~ctx.umask)));
-  node.rdev = rdev;
+  node.rdev = wanted.rdev;
+  node.socket_type = wanted.socket_type;
   Inode& parent = place.parent.dentry->inode();
   Ref<Inode> made = TRY(WithRoom([&] { return parent.Create(place.name, node); }));
   TRY(Remember(place.parent.dentry, place.name, std::move(made)));

@@ -202,6 +202,10 @@ Result<Ref<File>> Vfs::OpenInode(const WalkContext& ctx, const Path& path, OpenF
   const bool anonymous = path.mount == anonymous_mount_;
   switch (anonymous ? uint32_t{S_IFREG} : path.dentry->type()) {
     case S_IFIFO:
+      if (inode.OpensItself()) {
+        file = TRY(inode.Open(kept));
+        break;
+      }
       if (!open_fifo_) return Errno(ENXIO);
       file = TRY(open_fifo_(inode, kept));
       break;

@@ -72,6 +72,7 @@ UnixSocket::UnixSocket(Ref<NetworkNamespace> space, Ref<UnixEnd> end, OpenFlags 
 }
 
 UnixSocket::~UnixSocket() {
+  (void)Ref<HostUnixSocket>::Adopt(host_.exchange(nullptr));
   end_->table().SetSocket(*end_, nullptr);
   end_->Close();
 }
@@ -112,9 +113,17 @@ Status UnixSocket::Autobind() {
 Status UnixSocket::BindPath(Task& task, const std::string& name) {
   const WalkContext context = task.walk_context();
   const uint32_t permissions = TRY(inode().GetAttributes()).mode & 07777;
-  const Status made = task.vfs().Mknod(context, name, S_IFSOCK | permissions, 0);
+  const Status made = task.vfs().MakeSocket(context, name, permissions, end_->type);
   if (!made.ok()) return made.error() == Errno(EEXIST) ? Errno(EADDRINUSE) : made.error();
   Path path = TRY(task.vfs().Walk(context, name, {.follow_last = false}));
+  if (auto fd = path.dentry->inode().TakeHostSocket(); fd.ok()) {
+    {
+      absl::MutexLock lock(&end_->mu);
+      end_->name = name;
+      end_->path = std::move(path);
+    }
+    return MoveToHost(*std::move(fd), HostUnixSocket::State::kBound, {});
+  }
   const Attributes attributes = TRY(task.vfs().GetAttributes(path));
   const Status bound = end_->table().BindNode(*end_, {attributes.dev, attributes.ino});
   if (!bound.ok()) {
@@ -156,7 +165,39 @@ Result<Ref<UnixEnd>> UnixSocket::Find(Task& task, const std::string& name) const
   return found;
 }
 
+Status UnixSocket::MoveToHost(UniqueFd fd, HostUnixSocket::State state, const SocketAddress& peer) {
+  auto socket = MakeRef<HostUnixSocket>(what(), OpenFlags(), wait_point(), std::move(fd), state,
+                                        end_->Name(), peer);
+  absl::MutexLock lock(&connect_mu_);
+  if (host() != nullptr) return Errno(EISCONN);
+  {
+    absl::MutexLock own(&end_->mu);
+    if (end_->state == State::kConnected) return Errno(EISCONN);
+    if (end_->state != State::kIdle) return Errno(EINVAL);
+  }
+  host_.store(socket.Leak(), std::memory_order_release);
+  Notify(POLLOUT | POLLWRNORM);
+  return kOk;
+}
+
+Status UnixSocket::ConnectOnHost(Task& task, const SocketAddress& address, const std::string& name,
+                                 Errno why) {
+  if (why != Errno(ECONNREFUSED) || name.empty() || name[0] == '\0') return why;
+  const WalkContext context = task.walk_context();
+  const Path path = TRY(task.vfs().Walk(context, name, {}));
+  for (;;) {
+    Result<UniqueFd> fd = path.dentry->inode().ConnectHostSocket(end_->type);
+    if (fd.ok()) return MoveToHost(*std::move(fd), HostUnixSocket::State::kConnected, address);
+    if (fd.error() != Errno(EAGAIN) || nonblocking()) return fd.error();
+    // The server's queue is full, and the host tells nobody when it is not any more.
+    constexpr int64_t kPause = 10'000'000;
+    const Status slept = Waiter(task).Sleep(Deadline::After(kPause));
+    if (!slept.ok() && slept.error() != Errno(ETIMEDOUT)) return slept;
+  }
+}
+
 Status UnixSocket::Listen(Task& task, int backlog) {
+  if (HostUnixSocket* const socket = host()) return socket->Listen(task, backlog);
   if (end_->type == SOCK_DGRAM) return Errno(EOPNOTSUPP);
   Ref<WaitPoint> waiting;
   {
@@ -183,12 +224,14 @@ Status UnixSocket::CheckListenerLocked(UnixEnd& listener) {
 }
 
 Status UnixSocket::Connect(Task& task, const SocketAddress& address) {
+  if (HostUnixSocket* const socket = host()) return socket->Connect(task, address);
   if (end_->type == SOCK_DGRAM) return ConnectDatagram(task, address);
   const std::string name = TRY(UnixName(address));
   if (name.empty()) return Errno(EINVAL);
   if (WantsCredentials()) TRY(Autobind());
-  const Ref<UnixEnd> found = TRY(Find(task, name));
-  UnixEnd& listener = *found;
+  const Result<Ref<UnixEnd>> found = Find(task, name);
+  if (!found.ok()) return ConnectOnHost(task, address, name, found.error());
+  UnixEnd& listener = **found;
   const auto server = MakeRef<UnixEnd>(end_->space, end_->type);
   UnixEnd::Peer theirs;
   absl::MutexLock connecting(&connect_mu_);
@@ -233,7 +276,9 @@ Status UnixSocket::ConnectDatagram(Task& task, const SocketAddress& address) {
     const std::string name = TRY(UnixName(address));
     if (name.empty()) return Errno(EINVAL);
     if (WantsCredentials()) TRY(Autobind());
-    target = TRY(Find(task, name));
+    const Result<Ref<UnixEnd>> found = Find(task, name);
+    if (!found.ok()) return ConnectOnHost(task, address, name, found.error());
+    target = *found;
     absl::MutexLock lock(&target->mu);
     if (target->peer && target->peer.get() != end_.get()) return Errno(EPERM);
   }
@@ -259,6 +304,7 @@ Ref<WaitPoint> UnixSocket::ConnectQueue() {
 
 Result<Ref<Socket>> UnixSocket::Accept(Task& task, OpenFlags flags) {
   if (end_->type == SOCK_DGRAM) return Errno(EOPNOTSUPP);
+  if (HostUnixSocket* const socket = host()) return socket->Accept(task, flags);
   Ref<UnixEnd> accepted;
   Ref<WaitPoint> waiting;
   {
@@ -279,6 +325,7 @@ Result<Ref<Socket>> UnixSocket::Accept(Task& task, OpenFlags flags) {
 }
 
 Result<SocketAddress> UnixSocket::PeerAddress() {
+  if (HostUnixSocket* const socket = host()) return socket->PeerAddress();
   Ref<UnixEnd> peer;
   {
     absl::MutexLock lock(&end_->mu);
@@ -289,6 +336,7 @@ Result<SocketAddress> UnixSocket::PeerAddress() {
 }
 
 Status UnixSocket::Shutdown(int how) {
+  if (HostUnixSocket* const socket = host()) return socket->Shutdown(how);
   end_->ShutDown(how == SHUT_RD   ? UnixEnd::kShutReceive
                  : how == SHUT_WR ? UnixEnd::kShutSend
                                   : UnixEnd::kShutBoth);
@@ -296,11 +344,13 @@ Status UnixSocket::Shutdown(int how) {
 }
 
 bool UnixSocket::IsListening() const {
+  if (const HostUnixSocket* const socket = host()) return socket->IsListening();
   absl::MutexLock lock(&end_->mu);
   return end_->state == State::kListening;
 }
 
 Result<std::string> UnixSocket::GetFamilySocketOption(Task& task, int name) {
+  if (HostUnixSocket* const socket = host()) return socket->GetFamilySocketOption(task, name);
   UnixEnd::Peer peers;
   {
     absl::MutexLock lock(&end_->mu);
@@ -343,6 +393,10 @@ Status UnixSocket::SetOption(Task& task, int level, int name, std::span<const st
 }
 
 Result<int64_t> UnixSocket::Ioctl(Task& task, uint32_t command, uint64_t arg) {
+  const bool counts = command == SIOCOUTQ || command == SIOCINQ;
+  if (HostUnixSocket* const socket = host(); socket != nullptr && counts) {
+    return socket->Ioctl(task, command, arg);
+  }
   int32_t bytes = 0;
   if (command == SIOCOUTQ) {
     Ref<ByteStream> out;
@@ -369,6 +423,10 @@ Result<int64_t> UnixSocket::Ioctl(Task& task, uint32_t command, uint64_t arg) {
   }
   TRY(task.mem().Write(UserPtr<int32_t>{UserAddr{arg}}, bytes));
   return int64_t{0};
+}
+
+void UnixSocket::ArmHostEvents(uint32_t events) {
+  if (HostUnixSocket* const socket = host()) socket->ArmHostEvents(events);
 }
 
 void UnixSocket::OnLastClose() {

@@ -2,13 +2,16 @@
 #ifndef SENTRY_NET_UNIX_UNIX_SOCKET_H_
 #define SENTRY_NET_UNIX_UNIX_SOCKET_H_
 
+#include <atomic>
 #include <memory>
 #include <string>
 #include <utility>
 
 #include "base/ref.h"
 #include "base/result.h"
+#include "base/unique_fd.h"
 #include "sentry/net/family.h"
+#include "sentry/net/host/host_unix.h"
 #include "sentry/net/namespace.h"
 #include "sentry/net/socket.h"
 #include "sentry/net/unix/unix_end.h"
@@ -39,6 +42,7 @@ class UnixSocket final : public Socket {
   Status SetOption(Task& task, int level, int name, std::span<const std::byte> value) override;
   Result<int64_t> Ioctl(Task& task, uint32_t command, uint64_t arg) override;
   uint32_t Poll() override;
+  void ArmHostEvents(uint32_t events) override;
   void OnLastClose() override;
 
   UnixEnd& end() const { return *end_; }
@@ -55,6 +59,16 @@ class UnixSocket final : public Socket {
   Status CheckListenerLocked(UnixEnd& listener)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(connect_mu_, listener.mu);
   Status BindPath(Task& task, const std::string& name);
+  // What carries this socket once a path that it was bound or connected to turned out to be the
+  // host's (--host-uds): everything but the name is its affair then. nullptr for most; never taken
+  // back.
+  HostUnixSocket* host() const { return host_.load(std::memory_order_acquire); }
+  Status MoveToHost(UniqueFd fd, HostUnixSocket::State state, const SocketAddress& peer)
+      ABSL_LOCKS_EXCLUDED(connect_mu_);
+  // `why`: what the sandbox's own sockets answer, which counts unless the path is the host's
+  // socket.
+  Status ConnectOnHost(Task& task, const SocketAddress& address, const std::string& name, Errno why)
+      ABSL_LOCKS_EXCLUDED(connect_mu_);
   Status ConnectDatagram(Task& task, const SocketAddress& address);
   // The end that a name leads to: ECONNREFUSED, ENOENT, EACCES, EPROTOTYPE, ….
   Result<Ref<UnixEnd>> Find(Task& task, const std::string& name) const;
@@ -79,6 +93,7 @@ class UnixSocket final : public Socket {
 
   const Ref<NetworkNamespace> space_;
   const Ref<UnixEnd> end_;
+  std::atomic<HostUnixSocket*> host_{nullptr};  // Held.
   // One attempt to connect at a time; before an end's.
   absl::Mutex connect_mu_;
   Ref<WaitPoint> connect_queue_ ABSL_GUARDED_BY(connect_mu_);  // Of the listener that was full.

@@ -42,12 +42,14 @@ void UnixSocket::CountSentSockets(const FileRights& rights) const {
 }
 
 Result<size_t> UnixSocket::Send(IoSrc& src, OutgoingMessage& message) {
+  if (HostUnixSocket* const socket = host()) return socket->Send(src, message);
   const bool urgent = (message.flags & MSG_OOB) != 0;
   if (urgent && !(is_stream() && src.remaining() > 0)) return Errno(EOPNOTSUPP);
   return is_stream() ? SendStream(src, message) : SendMessage(src, message);
 }
 
 Result<size_t> UnixSocket::Receive(IoDst& dst, IncomingMessage& message) {
+  if (HostUnixSocket* const socket = host()) return socket->Receive(dst, message);
   if ((message.flags & MSG_OOB) != 0 && !is_stream()) return Errno(EOPNOTSUPP);
   return is_stream() ? ReceiveStream(dst, message) : ReceiveMessage(dst, message);
 }
@@ -266,6 +268,7 @@ Result<size_t> UnixSocket::ReceiveMessage(IoDst& dst, IncomingMessage& message) 
 }
 
 uint32_t UnixSocket::Poll() {
+  if (HostUnixSocket* const socket = host()) return socket->Poll();
   const int shut = end_->shut();
   const auto limit = static_cast<size_t>(options().send_buffer.load());
   uint32_t events = has_error() ? POLLERR : 0;
