@@ -13,8 +13,8 @@ SERVER_PACKAGES=(curl nginx-light nodejs openjdk-17-jdk-headless openssh-client 
   postgresql redis-server tmux wrk)
 
 # The daemons that use an OCI runtime, and the runtimes that its tests are measured with.
-OCI_PACKAGES=(conmon containerd containernetworking-plugins crun docker.io iptables podman runc tini
-  uidmap)
+OCI_PACKAGES=(conmon containerd containernetworking-plugins crun docker.io iptables podman
+  python3-grpcio runc systemd tini uidmap)
 
 # install_missing PACKAGE…: installs those that are not there; without the right to, names them.
 install_missing() {

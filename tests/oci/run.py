@@ -5,9 +5,8 @@
          [--daemons] [NAME…]
 
 Any runtime with runc's command line can be given; the cases were seen to hold with Debian's
-runc and crun first. Names are regular expressions. The last line is 'N passed, N failed'. The
-cases are in fields.py, lifetimes.py, faults.py; those with the real daemons in daemons.py
-(--daemons).
+runc and crun first. Names are regular expressions. The last line is 'N passed, N failed'. README.md says which
+cases are where; those with real daemons want --daemons.
 """
 import argparse
 import os
@@ -20,9 +19,11 @@ import time
 from runtime import Failure, Runtime, Skip, harness
 
 import cgroups
+import commands
 import cri
 import crowds
 import daemons
+import execs
 import faults
 import fields
 import lifetimes
@@ -77,9 +78,9 @@ def main():
     os.environ.update(LC_ALL="C", PATH=harness.PATH)
     # With a slash it is a path, without one a program of the host.
     binary = os.path.abspath(args.runtime) if "/" in args.runtime else shutil.which(args.runtime)
-    cases = daemons.CASES + cri.CASES if args.daemons else (
-        fields.CASES + cgroups.CASES + sockets.CASES + lifetimes.CASES + faults.CASES +
-        pods.CASES + crowds.CASES)
+    modules = [daemons, cri] if args.daemons else [fields, cgroups, sockets, lifetimes, execs,
+                                                   commands, faults, pods, crowds]
+    cases = [c for module in modules for c in module.CASES]
     cases = [c for c in cases if args.size == "full" or not getattr(c, "full", False)]
     if args.names:
         cases = [c for c in cases if any(re.search(n, c.__name__) for n in args.names)]
