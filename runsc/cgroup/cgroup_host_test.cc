@@ -26,8 +26,8 @@ class RealGroup : public testing::Test {
     host_ = *DetectHost();
     if (geteuid() != 0 || host_.mode == Mode::kNone) GTEST_SKIP() << "no control groups to make";
     const std::string path = "/sandbox_cgroup_test." + std::to_string(getpid()) + "/x";
-    manager_ = Manager(*Locate(host_, Driver::kCgroupfs, path, "id"));
-    const absl::Status status = manager_.Create(OnRefusal::kFail, 0);
+    manager_ = Manager(*Locate(host_, path, "id"));
+    const absl::Status status = manager_.Create(OnRefusal::kFail, 0, {});
     if (!status.ok()) GTEST_SKIP() << status;
   }
   void TearDown() override {

@@ -29,14 +29,14 @@ constexpr const char* kHybridOwn = "4:memory:/job/7\n3:cpu,cpuacct:/\n2:name=sys
 constexpr const char* kUnifiedMounts = "30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
 
 Placement Place(const Host& host, const std::string& path) {
-  absl::StatusOr<Placement> placement = Locate(host, Driver::kCgroupfs, path, "id7");
+  absl::StatusOr<Placement> placement = Locate(host, path, "id7");
   EXPECT_TRUE(placement.ok()) << placement.status();
   return placement.ok() ? *std::move(placement) : Placement{};
 }
 
-std::string PlaceError(Driver driver, const std::string& path) {
+std::string ScopeError(const std::string& path) {
   const Host host = ParseHost(kUnifiedMounts, "0::/\n");
-  return std::string(Locate(host, driver, path, "id7").status().message());
+  return std::string(LocateScope(host, {}, path, "id7").status().message());
 }
 
 TEST(CgroupHost, Modes) {
@@ -75,20 +75,38 @@ TEST(CgroupHost, AMountThatShowsAPartOfTheHierarchy) {
 
 TEST(CgroupHost, UnitsOfSystemd) {
   const Host host = ParseHost(kUnifiedMounts, "0::/\n");
-  const Placement placement = *Locate(host, Driver::kSystemd, "a-b.slice:docker:77", "id7");
+  const UnitManager manager = {.socket = "/run/s", .slice = "system.slice"};
+  const Placement placement = *LocateScope(host, manager, "a-b.slice:docker:77", "id7");
   EXPECT_EQ(placement.unit, "docker-77.scope");
   EXPECT_EQ(placement.slice, "a-b.slice");
+  EXPECT_EQ(placement.socket, "/run/s");
   EXPECT_EQ(*placement.Find(""), "/sys/fs/cgroup/a.slice/a-b.slice/docker-77.scope");
-  EXPECT_EQ(*Locate(host, Driver::kSystemd, "", "id7")->Find(""),
+  EXPECT_EQ(*LocateScope(host, manager, "", "id7")->Find(""),
             "/sys/fs/cgroup/system.slice/sandbox-id7.scope");
-  EXPECT_THAT(PlaceError(Driver::kSystemd, "/a/b"), HasSubstr("is not SLICE:PREFIX:NAME"));
-  EXPECT_THAT(PlaceError(Driver::kSystemd, "a/b.slice:x:y"), HasSubstr("is no slice"));
-  EXPECT_THAT(PlaceError(Driver::kCgroupfs, "/"), HasSubstr("is the host's root"));
+  EXPECT_EQ(*LocateScope(host, manager, "-.slice::x", "id7")->Find(""), "/sys/fs/cgroup/x.scope");
+  const UnitManager user = {.socket = "/s", .group = "/u/user@7.service", .slice = "user.slice"};
+  EXPECT_EQ(*LocateScope(host, user, ":p:x", "id7")->Find(""),
+            "/sys/fs/cgroup/u/user@7.service/user.slice/p-x.scope");
+  EXPECT_THAT(ScopeError("/a/b"), HasSubstr("is not SLICE:PREFIX:NAME"));
+  EXPECT_THAT(ScopeError("a/b.slice:x:y"), HasSubstr("is no slice"));
+  EXPECT_THAT(ScopeError("a.slice:x:../../y"), HasSubstr("makes no name of a unit"));
+  EXPECT_THAT(ScopeError("a.slice:x:b.slice"), HasSubstr("is a slice"));
+  EXPECT_THAT(ScopeError("a.slice::" + std::string(250, 'x')), HasSubstr("makes no name"));
+}
+
+TEST(CgroupHost, TheRootIsNoPlace) {
+  const Host host = ParseHost(kUnifiedMounts, "0::/\n");
+  EXPECT_THAT(std::string(Locate(host, "/", "id7").status().message()),
+              HasSubstr("is the host's root"));
 }
 
 TEST(CgroupHost, PlacesSurviveTheStateOnDisk) {
   const Placement placement = Place(ParseHost(kHybridMounts, kHybridOwn), "/a");
   EXPECT_EQ(Decode(Encode(placement))->directories, placement.directories);
+  const Placement scope = {.unit = "a.scope", .slice = "b.slice", .socket = "/s"};
+  EXPECT_EQ(Decode(Encode(scope))->unit, "a.scope");
+  EXPECT_EQ(Decode(Encode(scope))->slice, "b.slice");
+  EXPECT_EQ(Decode(Encode(scope))->socket, "/s");
   EXPECT_FALSE(Decode("").ok());
   EXPECT_FALSE(Decode("{\"directories\": {\"\": \"/a/../../etc\"}}").ok());
   EXPECT_FALSE(Decode("{\"directories\": {\"\": 7}}").ok());
@@ -227,14 +245,14 @@ class FakeTree : public testing::Test {
   std::string Get(const std::string& name) { return ReadText(root_ + "/" + name).value_or("?"); }
   Manager Make(const std::string& path) {
     const Host host = ParseHost("30 23 0:26 / " + root_ + " rw - cgroup2 c rw\n", "0::/\n");
-    return Manager(*Locate(host, Driver::kCgroupfs, path, "id"));
+    return Manager(*Locate(host, path, "id"));
   }
   std::string root_;
 };
 
 TEST_F(FakeTree, CreateEnablesControllersOnTheWay) {
   Manager manager = Make("/a/b");
-  ASSERT_TRUE(manager.Create(OnRefusal::kFail, 1).ok());
+  ASSERT_TRUE(manager.Create(OnRefusal::kFail, 1, {}).ok());
   EXPECT_TRUE(Exists(root_ + "/a/b"));
   EXPECT_EQ(Get("cgroup.subtree_control"), "+memory");  // The last write(2) of a plain file.
   EXPECT_TRUE(manager.Remove().ok());
@@ -244,7 +262,7 @@ TEST_F(FakeTree, CreateEnablesControllersOnTheWay) {
 
 TEST_F(FakeTree, LimitsReachTheirFiles) {
   Manager manager = Make("/a");
-  ASSERT_TRUE(manager.Create(OnRefusal::kFail, 1).ok());
+  ASSERT_TRUE(manager.Create(OnRefusal::kFail, 1, {}).ok());
   Put("a/pids.max", "max\n");
   spec::Resources r;
   r.pids_limit = 7;
@@ -283,7 +301,7 @@ TEST(Shown, NoLimits) {
 
 TEST_F(FakeTree, ProcessesOfTheWholeTree) {
   Manager manager = Make("/a");
-  ASSERT_TRUE(manager.Create(OnRefusal::kFail, 1).ok());
+  ASSERT_TRUE(manager.Create(OnRefusal::kFail, 1, {}).ok());
   mkdir((root_ + "/a/child").c_str(), 0755);
   Put("a/cgroup.procs", "7\n3\n");
   Put("a/child/cgroup.procs", "5\nrubbish\n-1\n");
@@ -292,7 +310,7 @@ TEST_F(FakeTree, ProcessesOfTheWholeTree) {
 
 TEST_F(FakeTree, OomKillsOfV2) {
   Manager manager = Make("/a");
-  ASSERT_TRUE(manager.Create(OnRefusal::kFail, 1).ok());
+  ASSERT_TRUE(manager.Create(OnRefusal::kFail, 1, {}).ok());
   Put("a/memory.events", "low 0\noom 3\noom_kill 2\n");
   EXPECT_EQ(manager.OomKills(), 2u);
   EXPECT_TRUE(manager.WatchOom().ok());

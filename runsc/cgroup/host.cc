@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -75,22 +76,33 @@ absl::StatusOr<std::string> ExpandSlice(const std::string& slice) {
   return path;
 }
 
-// "SLICE:PREFIX:NAME". A name that ends in .slice is a slice of its own.
-absl::StatusOr<Placement> LocateUnit(const std::string& cgroups_path, const std::string& id) {
-  const std::string text =
-      cgroups_path.empty() ? absl::StrCat("system.slice:sandbox:", id) : cgroups_path;
+// systemd.unit(5), "Unit names": what follows is part of a path, too.
+bool IsUnitName(const std::string& name) {
+  constexpr size_t kMost = 255;
+  constexpr std::string_view kOthers = ":-_.\\@";
+  return name.size() <= kMost && std::all_of(name.begin(), name.end(), [&](char c) {
+           return absl::ascii_isalnum(static_cast<unsigned char>(c)) ||
+                  kOthers.find(c) != kOthers.npos;
+         });
+}
+
+// "SLICE:PREFIX:NAME".
+absl::StatusOr<Placement> LocateUnit(const UnitManager& manager, const std::string& cgroups_path,
+                                     const std::string& id) {
+  const std::string text = cgroups_path.empty() ? absl::StrCat(":sandbox:", id) : cgroups_path;
   const std::vector<std::string> parts = absl::StrSplit(text, ':');
+  const auto bad = [&text](const char* why) {
+    return absl::InvalidArgumentError(absl::StrCat("linux.cgroupsPath: \"", text, "\" ", why));
+  };
   if (parts.size() != 3 || parts[2].empty()) {
-    return absl::InvalidArgumentError(absl::StrCat("linux.cgroupsPath: \"", text,
-                                                   "\" is not SLICE:PREFIX:NAME, as the systemd "
-                                                   "driver wants it"));
+    return bad("is not SLICE:PREFIX:NAME, as the systemd driver wants it");
   }
-  Placement placement;
-  placement.slice = parts[0].empty() ? "system.slice" : parts[0];
-  const bool is_slice = parts[2].ends_with(".slice");
-  placement.unit = is_slice           ? parts[2]
-                   : parts[1].empty() ? absl::StrCat(parts[2], ".scope")
-                                      : absl::StrCat(parts[1], "-", parts[2], ".scope");
+  if (parts[2].ends_with(".slice")) return bad("is a slice, in which there can be no processes");
+  Placement placement{.socket = manager.socket};
+  placement.slice = parts[0].empty() ? manager.slice : parts[0];
+  placement.unit =
+      absl::StrCat(parts[1].empty() ? "" : absl::StrCat(parts[1], "-"), parts[2], ".scope");
+  if (!IsUnitName(placement.unit)) return bad("makes no name of a unit");
   return placement;
 }
 
@@ -132,8 +144,10 @@ const std::string* Placement::Find(const std::string& controller) const {
 }
 
 std::string Encode(const Placement& placement) {
-  const nlohmann::json text = {
-      {"directories", placement.directories}, {"unit", placement.unit}, {"slice", placement.slice}};
+  const nlohmann::json text = {{"directories", placement.directories},
+                               {"unit", placement.unit},
+                               {"slice", placement.slice},
+                               {"socket", placement.socket}};
   return text.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
@@ -145,6 +159,7 @@ absl::StatusOr<Placement> Decode(const std::string& text) {
   in["directories"].Read(placement.directories);
   in["unit"].Read(placement.unit);
   in["slice"].Read(placement.slice);
+  in["socket"].Read(placement.socket);
   if (!failure.ok()) return failure;
   for (const auto& [controller, directory] : placement.directories) {
     // What is removed later must be a directory below one of the host.
@@ -155,20 +170,12 @@ absl::StatusOr<Placement> Decode(const std::string& text) {
   return placement;
 }
 
-absl::StatusOr<Placement> Locate(const Host& host, Driver driver, const std::string& cgroups_path,
+absl::StatusOr<Placement> Locate(const Host& host, const std::string& cgroups_path,
                                  const std::string& id) {
   Placement placement;
   std::string inner = CleanPath(cgroups_path);
   if (inner.empty()) inner = id;
   if (inner == "/") return absl::InvalidArgumentError("linux.cgroupsPath: is the host's root");
-  if (driver == Driver::kSystemd) {
-    absl::StatusOr<Placement> unit = LocateUnit(cgroups_path, id);
-    if (!unit.ok()) return unit;
-    placement = *std::move(unit);
-    const absl::StatusOr<std::string> slice = ExpandSlice(placement.slice);
-    if (!slice.ok()) return slice.status();
-    inner = absl::StrCat(*slice, "/", placement.unit);
-  }
   for (const Hierarchy& one : host.hierarchies) {
     std::string parent = inner.starts_with('/') ? "" : one.own;
     // Below a group of v2 that has processes no controller can be enabled; runc goes beside it,
@@ -178,6 +185,20 @@ absl::StatusOr<Placement> Locate(const Host& host, Driver driver, const std::str
     }
     placement.directories[one.controller] =
         absl::StrCat(one.mount_point, CleanPath(absl::StrCat("/", parent, "/", inner)));
+  }
+  return placement;
+}
+
+absl::StatusOr<Placement> LocateScope(const Host& host, const UnitManager& manager,
+                                      const std::string& cgroups_path, const std::string& id) {
+  absl::StatusOr<Placement> placement = LocateUnit(manager, cgroups_path, id);
+  if (!placement.ok()) return placement;
+  const absl::StatusOr<std::string> slice = ExpandSlice(placement->slice);
+  if (!slice.ok()) return slice.status();
+  for (const Hierarchy& one : host.hierarchies) {
+    placement->directories[one.controller] = absl::StrCat(
+        one.mount_point,
+        CleanPath(absl::StrCat("/", manager.group, "/", *slice, "/", placement->unit)));
   }
   return placement;
 }

@@ -30,16 +30,20 @@ Host ParseHost(const std::string& mountinfo, const std::string& own_cgroups);
 // From this host.
 absl::StatusOr<Host> DetectHost();
 
-enum class Driver : uint8_t { kCgroupfs, kSystemd };
+// A systemd that makes scopes for us.
+struct UnitManager {
+  std::string socket;  // Where it takes calls.
+  std::string group;   // Its own control group, "" for the root; units are below.
+  std::string slice;   // Where a unit goes that names none.
+};
 
 // Where a container is. Plain data, for the state that is kept on disk.
 struct Placement {
   // The container's directory for each controller of v1 ("memory", "name=systemd"), and under ""
   // that of v2. Empty when the host has no control groups.
   std::map<std::string, std::string> directories;
-  // Of systemd: "runc-ID.scope" in "system.slice". Empty with cgroupfs.
-  std::string unit;
-  std::string slice;
+  // Of systemd: "docker-ID.scope" in "system.slice", and the manager's socket. Empty otherwise.
+  std::string unit, slice, socket;
 
   // nullptr if there is none.
   const std::string* Find(const std::string& controller) const;
@@ -49,11 +53,14 @@ struct Placement {
 std::string Encode(const Placement& placement);
 absl::StatusOr<Placement> Decode(const std::string& text);
 
-// linux.cgroupsPath as runc reads it. With cgroupfs: absolute, from the mount points; relative, or
-// empty for the container's id, from where this process is. With systemd: "SLICE:PREFIX:NAME", and
-// "" for "system.slice:sandbox:ID".
-absl::StatusOr<Placement> Locate(const Host& host, Driver driver, const std::string& cgroups_path,
+// linux.cgroupsPath as runc reads it: absolute, from the mount points; relative, or empty for the
+// container's id, from where this process is.
+absl::StatusOr<Placement> Locate(const Host& host, const std::string& cgroups_path,
                                  const std::string& id);
+// Likewise for a scope of systemd: "SLICE:PREFIX:NAME", and "" for the container's id in the
+// manager's slice.
+absl::StatusOr<Placement> LocateScope(const Host& host, const UnitManager& manager,
+                                      const std::string& cgroups_path, const std::string& id);
 
 }  // namespace runsc::cgroup
 

@@ -78,6 +78,29 @@ absl::Status MakeDirectories(const std::string& path, const std::string& control
   }
 }
 
+// systemd removes groups of v1 that it did not make, for as long as they are empty.
+absl::Status MakeAndFill(const std::string& path, const std::string& controller, pid_t pid) {
+  absl::Status status;
+  Eventually([&] {
+    status = MakeDirectories(path, controller);
+    if (status.ok()) status = WriteText(path + "/cgroup.procs", absl::StrCat(pid));
+    return !absl::IsNotFound(status);
+  });
+  return status;
+}
+
+// Whoever else is in the group would be killed with the container.
+absl::Status CheckScope(const Placement& placement, pid_t pid) {
+  const std::string* home = placement.Find("name=systemd");
+  if (home == nullptr) home = placement.Find("");
+  if (home != nullptr && ReadPids(*home + "/cgroup.procs") == std::vector<pid_t>{pid}) {
+    return absl::OkStatus();
+  }
+  return absl::InternalError(absl::StrCat("systemd: ", placement.unit,
+                                          ": its processes are not in ",
+                                          home == nullptr ? "any group" : *home));
+}
+
 bool IsRefusal(const absl::Status& status) {
   return status.code() == absl::StatusCode::kPermissionDenied ||
          status.code() == absl::StatusCode::kFailedPrecondition;  // EROFS
@@ -150,13 +173,19 @@ absl::Status CheckEmpty(const Placement& placement) {
                                                     " processes in the group already"));
 }
 
-absl::Status Manager::Create(OnRefusal refusal, pid_t pid) {
+absl::Status Manager::Create(OnRefusal refusal, pid_t pid,
+                             const std::optional<spec::Resources>& resources) {
   if (!placement_.unit.empty()) {
-    if (absl::Status s = StartScope(placement_, pid); !s.ok()) return s;
+    if (absl::Status s = StartScope(placement_, pid, resources); !s.ok()) return s;
+    if (absl::Status s = CheckScope(placement_, pid); !s.ok()) {
+      (void)StopScope(placement_);
+      return s;
+    }
   }
   auto one = placement_.directories.begin();
   while (one != placement_.directories.end()) {
-    const absl::Status status = MakeDirectories(one->second, one->first);
+    const absl::Status status = placement_.unit.empty() ? MakeDirectories(one->second, one->first)
+                                                        : MakeAndFill(one->second, one->first, pid);
     if (!status.ok() && (refusal == OnRefusal::kFail || !IsRefusal(status))) {
       (void)Remove();
       return absl::Status(status.code(), absl::StrCat("control group ", status.message()));
@@ -198,6 +227,13 @@ absl::Status Manager::Set(const spec::Resources& resources) const {
   return absl::OkStatus();
 }
 
+absl::Status Manager::Update(const spec::Resources& resources) const {
+  if (!placement_.unit.empty()) {
+    if (absl::Status s = UpdateScope(placement_, resources); !s.ok()) return s;
+  }
+  return Set(resources);
+}
+
 std::vector<pid_t> Manager::Processes() const {
   std::set<pid_t> pids;
   if (const std::string* directory = Main()) Collect(*directory, pids);
@@ -222,12 +258,12 @@ absl::Status Manager::Kill() const {
 
 absl::Status Manager::Remove() const {
   absl::Status first;
+  if (!placement_.unit.empty()) first = StopScope(placement_);
   for (const auto& [controller, directory] : placement_.directories) {
     if (!Exists(directory)) continue;
     const absl::Status status = RemoveTree(directory);
     if (first.ok()) first = status;
   }
-  if (!placement_.unit.empty()) (void)StopScope(placement_);
   return first;
 }
 

@@ -36,15 +36,18 @@ class Manager {
   // After Create it holds the directories that are there; keep this one.
   const Placement& placement() const { return placement_; }
 
-  // Makes the directories with their parents, and enables v2's controllers on the way down. With
-  // systemd `pid` is the process that its scope is made for; without it `pid` is not used. kGoOn
-  // leaves out what the caller has no right to.
-  absl::Status Create(OnRefusal refusal, pid_t pid);
+  // Makes the directories with their parents, and enables v2's controllers on the way down. kGoOn
+  // leaves out what the caller has no right to. With systemd its scope is made first, with `pid` in
+  // it and the limits; otherwise the two are not used.
+  absl::Status Create(OnRefusal refusal, pid_t pid,
+                      const std::optional<spec::Resources>& resources);
   // Moves the caller, which must have one thread. Much cheaper with v1: for anybody else the kernel
   // first waits for every fork(2) on the host, which takes it an RCU grace period.
   absl::Status EnterSelf() const;
-  // Applies limits, to a new group or a running one.
+  // Applies limits to a new group.
   absl::Status Set(const spec::Resources& resources) const;
+  // Likewise to one that is in use.
+  absl::Status Update(const spec::Resources& resources) const;
 
   // In the group and below.
   std::vector<pid_t> Processes() const;

@@ -53,7 +53,7 @@ std::string FeaturesText(const std::string& version, const std::string& commit) 
        {{"namespaces", {"cgroup", "ipc", "mount", "network", "pid", "user", "uts"}},
         {"capabilities", Names(spec::CapabilityNames())},
         {"cgroup",
-         {{"v1", true}, {"v2", true}, {"systemd", false}, {"systemdUser", false}, {"rdma", true}}},
+         {{"v1", true}, {"v2", true}, {"systemd", true}, {"systemdUser", true}, {"rdma", true}}},
         {"seccomp", Seccomp()},
         {"apparmor", off},
         {"selinux", off},

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "runsc/cgroup/systemd.h"
 #include "runsc/oci/commands.h"
 #include "runsc/oci/record_json.h"
 #include "runsc/spec/parse.h"
@@ -20,10 +21,15 @@ std::string PathIn(const std::string& directory) { return absl::StrCat(directory
 absl::StatusOr<cgroup::Placement> LocateGroup(const Config& config, const Container& container) {
   const absl::StatusOr<cgroup::Host> host = cgroup::DetectHost();
   if (!host.ok()) return host.status();
-  const auto driver =
-      config.oci.systemd_cgroup ? cgroup::Driver::kSystemd : cgroup::Driver::kCgroupfs;
-  absl::StatusOr<cgroup::Placement> placement =
-      cgroup::Locate(*host, driver, container.spec.linux_.cgroups_path, container.id);
+  const std::string& path = container.spec.linux_.cgroups_path;
+  if (config.oci.systemd_cgroup) {
+    const auto kind =
+        IsRootless(config) ? cgroup::ManagerKind::kUser : cgroup::ManagerKind::kSystem;
+    const absl::StatusOr<cgroup::UnitManager> manager = cgroup::FindManager(kind);
+    if (!manager.ok()) return manager.status();
+    return cgroup::LocateScope(*host, *manager, path, container.id);
+  }
+  absl::StatusOr<cgroup::Placement> placement = cgroup::Locate(*host, path, container.id);
   if (placement.ok()) cgroup::LeaveOutIdleV2(*placement, container.spec.linux_.resources);
   return placement;
 }
@@ -32,10 +38,10 @@ absl::Status MakeGroup(const Config& config, const Container& container, pid_t p
                        cgroup::Placement& placement) {
   cgroup::Manager manager(placement);
   const auto refusal = IsRootless(config) ? cgroup::OnRefusal::kGoOn : cgroup::OnRefusal::kFail;
-  if (absl::Status s = manager.Create(refusal, pid); !s.ok()) return s;
+  const auto& resources = container.spec.linux_.resources;
+  if (absl::Status s = manager.Create(refusal, pid, resources); !s.ok()) return s;
   placement = manager.placement();
-  if (!container.spec.linux_.resources) return absl::OkStatus();
-  return manager.Set(*container.spec.linux_.resources);
+  return resources ? manager.Set(*resources) : absl::OkStatus();
 }
 
 cgroup::Manager GroupOf(const std::string& directory) {

@@ -75,7 +75,7 @@ absl::StatusOr<int> RunUpdate(Config& config, RawArguments arguments) {
   if (!request.ok()) return request.status();
   const absl::StatusOr<Running> found = FindRunning(config, request->id);
   if (!found.ok()) return found.status();
-  if (absl::Status s = found->group.Set(request->resources); !s.ok()) return s;
+  if (absl::Status s = found->group.Update(request->resources); !s.ok()) return s;
   // It shows them; and of tasks it is the sentry that keeps the limit, the host's number has room
   // for the sandbox's own.
   const std::string lines = cgroup::EncodeLimits(cgroup::LimitsToShow(request->resources));

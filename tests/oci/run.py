@@ -30,6 +30,7 @@ import lifetimes
 import pending
 import pods
 import sockets
+import systemd
 
 
 def leftovers(before, folder):
@@ -79,7 +80,7 @@ def main():
     # With a slash it is a path, without one a program of the host.
     binary = os.path.abspath(args.runtime) if "/" in args.runtime else shutil.which(args.runtime)
     modules = [daemons, cri] if args.daemons else [fields, cgroups, sockets, lifetimes, execs,
-                                                   commands, faults, pods, crowds]
+                                                   commands, faults, pods, crowds, systemd]
     cases = [c for module in modules for c in module.CASES]
     cases = [c for c in cases if args.size == "full" or not getattr(c, "full", False)]
     if args.names:
