@@ -27,8 +27,10 @@ import execs
 import faults
 import fields
 import lifetimes
+import namespaces
 import pending
 import pods
+import resources
 import sockets
 import systemd
 
@@ -79,7 +81,8 @@ def main():
     os.environ.update(LC_ALL="C", PATH=harness.PATH)
     # With a slash it is a path, without one a program of the host.
     binary = os.path.abspath(args.runtime) if "/" in args.runtime else shutil.which(args.runtime)
-    modules = [daemons, cri] if args.daemons else [fields, cgroups, sockets, lifetimes, execs,
+    modules = [daemons, cri] if args.daemons else [fields, namespaces, resources, cgroups, sockets,
+                                                   lifetimes, execs,
                                                    commands, faults, pods, crowds, systemd]
     cases = [c for module in modules for c in module.CASES]
     cases = [c for c in cases if args.size == "full" or not getattr(c, "full", False)]

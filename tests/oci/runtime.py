@@ -97,6 +97,22 @@ class Runtime:
         """Runs a command that starts no container; its output is read to the end."""
         return execute(self.command(*args, root=root), data, limit, **options)
 
+    def popen(self, *args):
+        return harness.popen(self.command(*args), stdin=subprocess.DEVNULL)
+
+    @staticmethod
+    def first_lines(process, trigger, text, seconds=20):
+        """Its output until `text` comes, and then its end. `trigger` is what makes it say so, again
+        and again, since nobody tells when it has begun to look."""
+        seen, end = "", time.monotonic() + seconds
+        while text not in seen and time.monotonic() < end and process.poll() is None:
+            trigger()
+            if select.select([process.stdout], [], [], 0.5)[0]:
+                seen += os.read(process.stdout.fileno(), 65536).decode()
+        process.kill()
+        harness.finish(process)
+        return seen
+
     def need_cgroups(self):
         if self.name == "crun":
             raise Skip("Debian's crun leaves control groups behind on hosts with both versions")
