@@ -274,8 +274,8 @@ sandbox_stub_fast_self:
     movq %rbx, CONTEXT_RBX(%r11)
     movq %rdx, CONTEXT_RDX(%r11)
     movq %rsp, CONTEXT_RSP(%r11)
+    movq $0, CONTEXT_RCX(%r11)  // Not what the host makes it: see IsInterruptedWait.
     movq MAILBOX_RETURN(%rcx), %rax
-    movq %rax, CONTEXT_RCX(%r11)
     movq %rax, CONTEXT_RIP(%r11)
     movq MAILBOX_VALUE(%rcx), %rax
     movq %rax, CONTEXT_RAX(%r11)

@@ -29,16 +29,20 @@ constexpr uint16_t kSyscallCode = 0x050f;
 
 // Whether the thread was interrupted in a wait that the host executed. Puts it in front of the
 // instruction, where the host has left one without a timeout; one with a timeout it has ended with
-// EINTR, because a handler runs, the stub's.
+// EINTR, because a handler runs, the stub's. Such a wait is told by %rcx, which the host makes the
+// address behind the call: whoever has been told EINTR here goes on with another %rcx, so that the
+// next interrupt, which may come before it has run on (behind rt_sigreturn(2), too), does not take
+// it for a wait once more.
 bool IsInterruptedWait(native::NativeAddressSpace& space, const Answer& last, Registers& regs) {
   constexpr uint64_t kFutexWaitv = 449, kFutexWait = 455;
   uint16_t code = 0;
   if (regs.rax == SYS_futex || regs.rax == kFutexWaitv || regs.rax == kFutexWait) {
     return space.ReadObject(regs.rip, code) && code == kSyscallCode;
   }
+  if (static_cast<int64_t>(regs.rax) != -EINTR || regs.rcx != regs.rip) return false;
+  regs.rcx = 0;
   const uint64_t command = regs.rsi & static_cast<uint64_t>(FUTEX_CMD_MASK) & 0xffffffff;
-  if (static_cast<int64_t>(regs.rax) != -EINTR || regs.r10 == 0 ||
-      (command != FUTEX_WAIT && command != FUTEX_WAIT_BITSET) ||
+  if (regs.r10 == 0 || (command != FUTEX_WAIT && command != FUTEX_WAIT_BITSET) ||
       (last.ip == regs.rip && last.value == -EINTR)) {
     return false;
   }

@@ -198,6 +198,50 @@ TEST(Restart, FutexWaitWithATimeoutIsNot) {
   munmap(word, 4096);
 }
 
+// A signal that the handler leaves for its end, and that nobody takes, comes before the program has
+// run on. It finds a call that has been interrupted already, and does not have it made again.
+void HandleAndLeaveAnother(int) {
+  raise(SIGURG);  // Blocked meanwhile; ignored.
+}
+
+int InterruptTwice(const std::function<long()>& call) {
+  ScopedAction restored(SIGUSR1, HandleAndLeaveAnother);
+  struct sigaction action = {};
+  action.sa_handler = HandleAndLeaveAnother;
+  action.sa_flags = SA_RESTART;
+  sigaddset(&action.sa_mask, SIGURG);
+  sigaction(SIGUSR1, &action, nullptr);
+  const pid_t caller = getpid();
+  const pid_t helper = Start([&] {
+    CHILD_CHECK(WaitForState(caller, 'S'));
+    CHILD_CHECK(kill(caller, SIGUSR1) == 0);
+    return 0;
+  });
+  const int result = call() < 0 ? errno : 0;
+  EXPECT_THAT(Wait(helper), Exited(0));
+  return result;
+}
+
+TEST(Restart, AFutexWaitWithATimeoutIsNotBehindTheHandler) {
+  auto* word = static_cast<uint32_t*>(
+      mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+  const timespec patience = {30, 0};
+  EXPECT_EQ(InterruptTwice([&] { return syscall(SYS_futex, word, FUTEX_WAIT, 0, &patience); }),
+            EINTR);
+  munmap(word, 4096);
+}
+
+// Whose arguments look like those of a wait.
+TEST(Restart, ASleepIsNotBehindTheHandler) {
+  const timespec patience = {30, 0};
+  timespec left = {};
+  EXPECT_EQ(InterruptTwice([&] {
+              return syscall(SYS_clock_nanosleep, CLOCK_REALTIME, 0, &patience, &left);
+            }),
+            EINTR);
+  EXPECT_GT(left.tv_sec * 1'000'000'000 + left.tv_nsec, 0);
+}
+
 TEST(Restart, Sockets) {
   int pair[2];
   ASSERT_THAT(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), Returns(0));
