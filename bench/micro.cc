@@ -49,8 +49,8 @@ void Wait(pid_t child) {
 }
 
 // A call that the sentry answers (systrap: by notify). The C library does not cache it.
-void BM_Getppid(benchmark::State& state) {
-  for (auto _ : state) benchmark::DoNotOptimize(syscall(SYS_getppid));
+void BM_Getsid(benchmark::State& state) {
+  for (auto _ : state) benchmark::DoNotOptimize(syscall(SYS_getsid, 0));
 }
 
 // A call that a stub could answer in place, once its site is patched.
@@ -347,7 +347,7 @@ void BM_ForkExecWait(benchmark::State& state) {
   }
 }
 
-BENCHMARK(BM_Getppid)->UseRealTime();
+BENCHMARK(BM_Getsid)->UseRealTime();
 BENCHMARK(BM_Getpid)->UseRealTime();
 BENCHMARK(BM_ClockGettime)->UseRealTime();
 BENCHMARK(BM_CpuLoop)->UseRealTime();

@@ -8,7 +8,7 @@ from common import (PLATFORMS, CannotRun, duration, inside, least_ratio, output_
 
 # Name in micro.cc, what the table calls it.
 BENCHMARKS = (
-    ("Getppid", "getppid, answered by the sentry"),
+    ("Getsid", "getsid, answered by the sentry"),
     ("Getpid", "getpid"),
     ("ClockGettime", "clock_gettime, vDSO"),
     ("CpuLoop", "CPU loop, 100,000 steps"),
@@ -105,25 +105,25 @@ def notify(programs):
 
 
 def against_notify(programs, rounds, seconds, report):
-    """getppid inside against a bare notification, which always stays on one CPU."""
+    """getsid inside against a bare notification, which always stays on one CPU."""
     rows = []
     for where, pinned in (("all on one CPU", True), ("where the scheduler likes", False)):
-        say(f"micro: getppid against a bare notification, {where}")
+        say(f"micro: getsid against a bare notification, {where}")
 
         def sample(prefix):
             if not pinned:
-                return time_of(prefix, programs, "Getppid", seconds)
+                return time_of(prefix, programs, "Getsid", seconds)
             with OneCpu():
-                return time_of(prefix, programs, "Getppid", seconds)
+                return time_of(prefix, programs, "Getsid", seconds)
 
         sources = [("notify", lambda: notify(programs))]
         sources += [(source, lambda prefix=prefix: sample(prefix))
                     for source, prefix in prefixes(programs) if source != "native"]
         samples = rounds_of(sources, rounds, lambda source, reason: report.failed(
-            f"micro: getppid, {where}, {source}", reason))
-        rows.append((f"getppid, sandbox {where}", *cells(samples, "notify")))
+            f"micro: getsid, {where}, {source}", reason))
+        rows.append((f"getsid, sandbox {where}", *cells(samples, "notify")))
         if {"notify", "systrap"} <= samples.keys():
-            report.goal(f"getppid ÷ bare notify round trip, {where}", 1.3,
+            report.goal(f"getsid ÷ bare notify round trip, {where}", 1.3,
                         ratio(samples["systrap"], samples["notify"]))
     table(f"Against a bare seccomp-notify round trip on one CPU, {rounds} interleaved rounds",
           heading("notify"), rows)

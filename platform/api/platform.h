@@ -23,6 +23,7 @@
 #include "base/ref.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
+#include "platform/api/local_signals.h"
 #include "platform/api/registers.h"
 #include "platform/api/usage.h"
 
@@ -48,6 +49,9 @@ struct Verdict {
   int64_t value = 0;
   int host_fd = -1;  // Borrowed until the call-back's caller is done with the verdict.
   int guest_fd = -1;
+  // The platform may give the answer of a call that is kLocal again without asking, until
+  // Thread::ForgetAnswers.
+  bool may_keep = true;
 };
 
 // Memory of one process, or of several that share it (CLONE_VM). Thread-safe.
@@ -144,6 +148,10 @@ class Guest {
   // The host process ended without the sentry's doing. `wait_status` as in wait(2). Comes at most
   // once for each thread, instead of any further call-back, possibly during another one.
   virtual void OnHostDeath(int wait_status) = 0;
+  // From now on the thread's signal mask lives in `signals`, which begin as the guest fills them
+  // here; nullptr: no longer. While the thread stands still, without locks held, possibly outside a
+  // call-back.
+  virtual void ShareSignals(LocalSignals* signals) {}
 };
 
 // A host thread that runs application code for one Guest. Owned by the sentry's task; destroyed
@@ -166,6 +174,10 @@ class Thread {
   // The application has closed what lay from `first` to `last` by other means than close(2) (dup2,
   // close_range): what was put there for a mapping is to go before long.
   virtual void ReleaseDescriptors(uint32_t first, uint32_t last) {}
+  // What the platform keeps of answers of kLocal calls may not be true any more. When this returns
+  // it is not given any more, nor is the answer to a call under way kept. Callable from any thread,
+  // with locks held.
+  virtual void ForgetAnswers() {}
   virtual AddressSpace& address_space() = 0;
   // CPU time used by this thread's whole process, in nanoseconds, user and system together.
   virtual uint64_t CpuTimeNs() = 0;

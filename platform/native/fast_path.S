@@ -76,6 +76,9 @@ sandbox_stub_fast_any:
     movl %eax, %eax
     movzbl SITE_TABLE + SITE_CALLS(%rax), %ecx
     jrcxz .Lany_slow
+    leal -SITE_CALL_MASK(%rcx), %ecx
+    jrcxz .Lany_mask
+    movzbl SITE_TABLE + SITE_CALLS(%rax), %ecx
     leal -1(%rcx), %ecx
     jrcxz .Lany_call
     movq %gs:(MAILBOX_LOCAL - 8)(,%rcx,8), %rcx
@@ -83,6 +86,8 @@ sandbox_stub_fast_any:
     leaq -1(%rcx), %rax
 sandbox_stub_fast_any_done:
     jmp *SITE_RETURN(%r11)
+.Lany_mask:
+    jmp sandbox_stub_fast_mask
 .Lany_call:
     movq %gs:MAILBOX_POLLED, %rcx
     jrcxz .Lany_slow
@@ -252,6 +257,91 @@ sandbox_stub_fast_slow:
     movl SITE_NUMBER(%r11), %eax
     jmp *SITE_TAIL(%r11)
 sandbox_stub_fast_end:
+
+// rt_sigprocmask(2) of a thread for which no signal waits. Faults are nobody's signal here, either:
+// up to `masked` the call is made in the ordinary way, behind it the answer is EFAULT, as on Linux.
+//   up to `mask_saved`                       as up to `posted` above
+//   up to `masked`, `mask_undone` to `tell`  the call has not been made, flags are in the mailbox
+//   `masked` to `undone`, `tell` to `told`   it has, the old mask is in %r11 and still to be told
+//   from `told` to `out`                     it has; at `out` %r11 is where it returns to
+    .globl sandbox_stub_fast_mask, sandbox_stub_fast_mask_saved, sandbox_stub_fast_masked
+    .globl sandbox_stub_fast_mask_undone, sandbox_stub_fast_mask_tell, sandbox_stub_fast_mask_told
+    .globl sandbox_stub_fast_mask_out, sandbox_stub_fast_mask_end
+    .hidden sandbox_stub_fast_mask, sandbox_stub_fast_mask_saved, sandbox_stub_fast_masked
+    .hidden sandbox_stub_fast_mask_undone, sandbox_stub_fast_mask_tell, sandbox_stub_fast_mask_told
+    .hidden sandbox_stub_fast_mask_out, sandbox_stub_fast_mask_end
+    .balign 64
+sandbox_stub_fast_mask:
+    movl $14, %eax
+    rdgsbase %rcx
+    rorxq $29, %rcx, %rcx
+    leal -0x3ffff(%rcx), %ecx
+    jrcxz .Lmask_mailbox
+    jmp *SITE_TAIL(%r11)
+.Lmask_mailbox:
+    movq %gs:MAILBOX_SIGNAL_PENDING, %rcx
+    jrcxz .Lmask_alone
+    jmp .Lany_call
+.Lmask_alone:
+    rdgsbase %rcx
+    lahf
+    seto %al
+    movq %rax, MAILBOX_FLAGS(%rcx)
+    movq SITE_RETURN(%r11), %rax
+    movq %rax, MAILBOX_RETURN(%rcx)
+    movq %r11, MAILBOX_RECORD(%rcx)
+sandbox_stub_fast_mask_saved:
+    cmpq $8, %r10
+    jne .Lmask_back
+    testq %rsi, %rsi
+    jz .Lmask_back
+    cmpl $2, %edi
+    ja .Lmask_back
+    movq (%rsi), %r11
+    testq %rdx, %rdx
+    jz .Lmask_change
+    lock orb $0, (%rdx)         // No more than two pages.
+    lock orb $0, 7(%rdx)
+.Lmask_change:
+    movq MAILBOX_SIGNAL_MASK(%rcx), %rax
+    cmpl $1, %edi
+    ja .Lmask_set               // SIG_SETMASK
+    je .Lmask_unblock
+    orq %rax, %r11
+    jmp .Lmask_set
+.Lmask_unblock:
+    notq %r11
+    andq %rax, %r11
+.Lmask_set:
+    andq $~(1 << 8 | 1 << 18), %r11  // SIGKILL, SIGSTOP
+    xchgq %r11, MAILBOX_SIGNAL_MASK(%rcx)
+sandbox_stub_fast_masked:
+    cmpq $0, MAILBOX_SIGNAL_PENDING(%rcx)
+    je .Lmask_tell
+    xchgq %r11, MAILBOX_SIGNAL_MASK(%rcx)  // One has come: the sentry decides who takes it.
+sandbox_stub_fast_mask_undone:
+.Lmask_back:
+    movq MAILBOX_RECORD(%rcx), %r11
+    movl MAILBOX_FLAGS(%rcx), %eax
+    addb $0x7f, %al
+    sahf
+    movl $14, %eax
+    jmp .Lany_call
+sandbox_stub_fast_mask_tell:
+.Lmask_tell:
+    testq %rdx, %rdx
+    jz .Lmask_told
+    movq %r11, (%rdx)
+sandbox_stub_fast_mask_told:
+.Lmask_told:
+    movl MAILBOX_FLAGS(%rcx), %eax
+    addb $0x7f, %al
+    sahf
+    movq MAILBOX_RETURN(%rcx), %r11
+    movl $0, %eax
+sandbox_stub_fast_mask_out:
+    jmp *%r11
+sandbox_stub_fast_mask_end:
 
 // The call is done and an interrupt is due: what the host does for a signal, without one. The
 // application's registers stay where they are, all but %rax, %rcx, %r11 and, for a moment, %rdx, until

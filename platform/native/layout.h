@@ -46,6 +46,10 @@
 #define STUB_COMMAND_LEAVE_SETUP 2  // Take the set-up copy away, then as RESUME.
 #define STUB_COMMAND_NOTIFY 3       // To an event by mailbox: report it by a notification.
 
+// In a batch with clone: what becomes of the segment base that leads the caller to its mailbox. 0: it
+// has none; the address of the child's own; or
+#define STUB_MAILBOX_OF_PARENT 1  // The child has none.
+
 // In a batch: not a call but a store of the second argument to the first, the third says of how many
 // bytes (1 or 2). What others may execute meanwhile must not change piecemeal.
 #define STUB_STORE_CALL 0x2b000002
@@ -58,11 +62,13 @@
 #define SITE_RECORD_SIZE 64
 // The first eleven are the head: where the code of records goes on, and a byte for each call number,
 // what to do where the number is not known before: 0 to make the call, 1 to ask the sentry through
-// the mailbox, n + 2 to look for the mailbox's known answer n first.
+// the mailbox, n + 2 to look for the mailbox's known answer n first, SITE_CALL_MASK for the mask.
 #define SITE_HEADER_CALL 0   // Asks the sentry through the mailbox.
 #define SITE_HEADER_LOCAL 8  // Looks for an answer in the mailbox first.
 #define SITE_HEADER_ANY 16   // The number is in %eax.
+#define SITE_HEADER_MASK 24  // rt_sigprocmask: changes the mask in the mailbox.
 #define SITE_CALLS 64
+#define SITE_CALL_MASK 255
 #define SITE_CALLS_BITS 9    // As many numbers, see kMaxSyscalls.
 // Then a bit for each number: the first, or the second, argument is a path that the call takes along.
 #define SITE_PATH_FIRST 576
@@ -114,6 +120,9 @@
 #define CONTEXT_RIP 128
 #define CONTEXT_FLAGS 136
 #define MAILBOX_LOCAL 256   // Known answers, each plus one; 0 is none.
+// struct LocalSignals.
+#define MAILBOX_SIGNAL_MASK 512
+#define MAILBOX_SIGNAL_PENDING 520
 // A second one in the same page is for what the stub's signal handler reports: a call may be under
 // way in the first. Number, arguments, value and state are used.
 #define MAILBOX_EVENT 2048

@@ -109,7 +109,7 @@ sandbox_stub_handler:
     jz .Lresume
     ud2
 
-// struct Batch at %r15: count, then {nr, six arguments, has mailbox} each. The sixth argument of
+// struct Batch at %r15: count, then {nr, six arguments, mailbox} each. The sixth argument of
 // clone, which Linux does not use, is the child's frame.
 .Lbatch:
     movq 0(%r15), %rbp
@@ -163,6 +163,11 @@ sandbox_stub_handler:
     testq %r14, %r14            // The parent's mailbox is not the child's.
     jz .Lno_mailbox
     xorl %eax, %eax
+    cmpq $STUB_MAILBOX_OF_PARENT, %r14
+    je .Lleave_mailbox
+    movq %r14, %rax
+    movq %r14, STUB_SLOT_HAS_MAILBOX(%r15)
+.Lleave_mailbox:
     wrgsbase %rax
 .Lno_mailbox:
     subq $32, %rsp

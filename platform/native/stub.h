@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <span>
 
+#include "platform/api/local_signals.h"
 #include "platform/api/registers.h"
 #include "platform/native/layout.h"
 
@@ -29,6 +30,14 @@ extern const char sandbox_stub_fast_posted[];
 extern const char sandbox_stub_fast_out[];
 extern const char sandbox_stub_fast_slow[];
 extern const char sandbox_stub_fast_end[];
+extern const char sandbox_stub_fast_mask[];
+extern const char sandbox_stub_fast_mask_saved[];
+extern const char sandbox_stub_fast_masked[];
+extern const char sandbox_stub_fast_mask_undone[];
+extern const char sandbox_stub_fast_mask_tell[];
+extern const char sandbox_stub_fast_mask_told[];
+extern const char sandbox_stub_fast_mask_out[];
+extern const char sandbox_stub_fast_mask_end[];
 extern const char sandbox_stub_fast_self[];
 extern const char sandbox_stub_fast_self_resume[];
 extern const char sandbox_stub_fast_self_end[];
@@ -45,7 +54,7 @@ inline bool InStub(uint64_t ip, uint64_t copy) { return ip > copy && ip <= copy 
 struct BatchCall {
   uint64_t nr = 0;
   uint64_t args[6] = {};
-  uint64_t has_mailbox = 0;  // Of clone: the caller has one, which the child must not use.
+  uint64_t mailbox = 0;  // Of clone: STUB_MAILBOX_OF_PARENT, or where the child has its own.
 };
 struct BatchHeader {
   uint64_t count = 0;
@@ -115,6 +124,7 @@ struct alignas(64) Mailbox {
   uint64_t carried;
   uint64_t to;
   alignas(256) std::atomic<uint64_t> local[32];
+  LocalSignals signals;
 };
 static_assert(
     offsetof(Mailbox, state) == MAILBOX_STATE && offsetof(Mailbox, patience) == MAILBOX_PATIENCE &&
@@ -122,11 +132,15 @@ static_assert(
     offsetof(Mailbox, flags) == MAILBOX_FLAGS && offsetof(Mailbox, record) == MAILBOX_RECORD &&
     offsetof(Mailbox, args) == MAILBOX_ARGS && offsetof(Mailbox, value) == MAILBOX_VALUE &&
     offsetof(Mailbox, carried) == MAILBOX_CARRIED && offsetof(Mailbox, to) == MAILBOX_TO &&
-    offsetof(Mailbox, local) == MAILBOX_LOCAL && sizeof(Mailbox) <= STUB_MAILBOX_SIZE);
+    offsetof(Mailbox, local) == MAILBOX_LOCAL &&
+    offsetof(Mailbox, signals) + offsetof(LocalSignals, mask) == MAILBOX_SIGNAL_MASK &&
+    offsetof(Mailbox, signals) + offsetof(LocalSignals, pending) == MAILBOX_SIGNAL_PENDING &&
+    sizeof(Mailbox) <= STUB_MAILBOX_SIZE);
 
 static_assert(sizeof(Mailbox) <= MAILBOX_CONTEXT);
 
-// The pages of a thread. Only the first of its mailboxes has `polled`, `patience` and `local`.
+// The pages of a thread. Only the first of its mailboxes has `polled`, `patience`, `local` and
+// `signals`.
 struct MailboxPage {
   Mailbox call;
   alignas(MAILBOX_CONTEXT) MachineContext context;

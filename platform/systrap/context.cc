@@ -143,13 +143,15 @@ Status StubContext::WriteFpState(std::span<const std::byte> state) {
 
 // Has the stub make one call. In the copy at STUB_CODE each is reported before it is made, and
 // compared, since the application can write to the batch as well.
-Result<uint64_t> StubContext::RunCall(uint64_t nr, std::span<const uint64_t, 6> args) {
+Result<uint64_t> StubContext::RunCall(uint64_t nr, std::span<const uint64_t, 6> args,
+                                      uint64_t mailbox) {
   struct {
     BatchHeader header{.count = 1};
     BatchCall call;
   } batch;
   batch.call.nr = nr;
-  batch.call.has_mailbox = thread_.mailbox != nullptr ? 1 : 0;
+  batch.call.mailbox =
+      mailbox == 0 && thread_.mailbox != nullptr ? STUB_MAILBOX_OF_PARENT : mailbox;
   std::copy(args.begin(), args.end(), batch.call.args);
   TRY(EnsureNotification());
   if (!space().WriteObject(SlotAddress(thread_.slot), batch)) return Errno(EIO);
@@ -215,6 +217,13 @@ Status StubContext::PrepareSlot(native::Slot slot) {
   return kOk;
 }
 
+native::MailboxPage* StubContext::PrepareMailbox(native::Slot slot) {
+  // The first thread in a slot may be one of many that stay.
+  if (thread_.mailbox == nullptr || !slot.mapped) return nullptr;
+  const Result<native::MailboxPage*> page = platform_.MapMailbox(*this, thread_, slot.index);
+  return page.ok() ? *page : nullptr;
+}
+
 Status StubContext::WriteChildFrame(uint64_t slot, const Registers& registers) {
   UserContext frame = native::MakeFrame(registers, slot);
   const std::vector<std::byte> fp = TRY(ReadFpState());
@@ -241,10 +250,12 @@ Result<std::unique_ptr<Thread>> StubContext::Clone(const CloneRequest& request, 
   const uint64_t args[6] = {flags,       shares_memory ? base + STUB_SLOT_USED - 64 : 0,
                             0,           request.child_tid,
                             request.tls, base + STUB_SLOT_FRAME};
+  native::MailboxPage* mailbox = nullptr;
   Result<uint64_t> tid = [&]() -> Result<uint64_t> {
     TRY(PrepareSlot(slot));
+    if (thread) mailbox = PrepareMailbox(slot);
     TRY(WriteChildFrame(base, request.registers));
-    return RunCall(SYS_clone, args);
+    return RunCall(SYS_clone, args, mailbox != nullptr ? base + STUB_SLOT_MAILBOX : 0);
   }();
   if (!tid.ok()) {
     // A slot that could not be mapped must not be taken for mapped: it stays in use.
@@ -257,6 +268,9 @@ Result<std::unique_ptr<Thread>> StubContext::Clone(const CloneRequest& request, 
   child->slot = slot.index;
   child->resume_command = STUB_COMMAND_RESUME;
   child->uses_gs = thread_.uses_gs;
+  child->mailbox = mailbox;
+  child->busy = thread_.busy;
+  if (mailbox != nullptr) guest.ShareSignals(&mailbox->call.signals);
   absl::MutexLock lock(&platform_.mu());
   if (thread) {
     child->process = thread_.process;
@@ -280,6 +294,7 @@ Result<std::unique_ptr<Thread>> StubContext::Clone(const CloneRequest& request, 
 
 Status StubContext::Exec(Image& image) {
   StubImage::Parked parked = TRY(static_cast<StubImage&>(image).Release());
+  if (thread_.mailbox != nullptr) thread_.guest->ShareSignals(nullptr);
   platform_.StartChannel(parked.process->channel);
   absl::MutexLock lock(&platform_.mu());
   // Of a death before the thread is registered nobody would tell it.

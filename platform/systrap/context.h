@@ -37,7 +37,8 @@ class StubContext final : public Context {
  private:
   native::NativeAddressSpace& space() const { return *thread_.process->space; }
   const Listener& listener() const { return thread_.process->channel.listener; }
-  Result<uint64_t> RunCall(uint64_t nr, std::span<const uint64_t, 6> args);
+  // `mailbox` is BatchCall's.
+  Result<uint64_t> RunCall(uint64_t nr, std::span<const uint64_t, 6> args, uint64_t mailbox = 0);
   // The extended state as it was loaded; empty when it lies elsewhere.
   std::span<const std::byte> LoadedFpState() const;
   void SetAwaited(bool awaited);
@@ -47,6 +48,8 @@ class StubContext final : public Context {
   Status EnsureNotification();
   Result<uint64_t> FollowCall(uint64_t nr, std::span<const uint64_t, 6> args);
   Status PrepareSlot(native::Slot slot);
+  // Threads of a busy process that follow each other come with a mailbox; nullptr for others.
+  native::MailboxPage* PrepareMailbox(native::Slot slot);
   Status WriteChildFrame(uint64_t slot, const Registers& registers);
 
   Systrap& platform_;

@@ -102,6 +102,8 @@ struct HostThread : RefCounted {
   uint32_t calls = 0;
   int64_t window = 0;
   bool busy = false;
+  // Nothing has been forgotten since the call-back began: its answer may be kept.
+  bool fresh = false;
 
   // The last answer, for hosts that lose answers to interrupted callers (before Linux 6.18).
   struct {
@@ -171,6 +173,10 @@ class Systrap final : public Platform {
   void StopPollingLocked(HostThread& thread) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void DetachMailboxLocked(HostThread& thread) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
+  // Keeps the answer of a call, if it stays the same, and forgets what the call may have changed.
+  static void Keep(HostThread& thread, uint64_t nr, const Verdict& verdict)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu());
+
   // Ends the wait of a stub at one of the mailboxes for events.
   void AnswerEvent(HostThread& thread, native::Mailbox& box, int command) ABSL_LOCKS_EXCLUDED(mu_);
   // A thread that interrupted itself goes on: signals may be sent to it again.
@@ -181,6 +187,9 @@ class Systrap final : public Platform {
   uint64_t NewFamilyLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return ++last_family_; }
   // The next notification of a registered thread that is awaited; EIO when it died instead.
   Result<seccomp_notif> Await(HostThread& thread) ABSL_LOCKS_EXCLUDED(mu_);
+  // Has the thread map the mailbox of a slot of its process, unless it is there, and empties it.
+  Result<native::MailboxPage*> MapMailbox(class StubContext& context, HostThread& thread,
+                                          size_t slot) ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
   struct Worker {
@@ -335,6 +344,7 @@ class StubThread final : public Thread {
   void KillProcess() override;
   bool HoldsDescriptor(int guest_fd) override;
   void ReleaseDescriptors(uint32_t first, uint32_t last) override;
+  void ForgetAnswers() override;
   AddressSpace& address_space() override;
   uint64_t CpuTimeNs() override { return CpuSplit().total_ns(); }
   CpuTimes CpuSplit() override;

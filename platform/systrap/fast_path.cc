@@ -55,6 +55,7 @@ native::MailboxPage& MailboxPool::Clear(size_t index) {
   native::MailboxPage& page = at(index);
   std::memset(static_cast<void*>(&page), 0, offsetof(native::MailboxPage, data));
   page.call.patience.store(Patience(), std::memory_order_relaxed);
+  page.call.signals.pending.store(1);  // Until somebody says otherwise.
   return page;
 }
 
@@ -214,6 +215,10 @@ void UpdateLocal(Mailbox& box, uint64_t nr, int64_t value) {
   }
 }
 
+void ForgetLocal(Mailbox& box) {
+  for (std::atomic<uint64_t>& answer : box.local) answer.store(0, std::memory_order_relaxed);
+}
+
 std::vector<std::byte> SelfFpState(const native::MailboxPage& page) {
   static const uint64_t features = native::EnabledFeatures();
   std::vector<std::byte> state(std::begin(page.xstate), std::end(page.xstate));
@@ -237,6 +242,25 @@ Registers SelfRegisters(const native::MailboxPage& page) {
 
 namespace {
 
+bool IsCarrying(uint64_t ip) { return Between(ip, sandbox_stub_fast_carry, sandbox_stub_fast_out); }
+
+// The thread was changing its mask. What was to be told of the old one is returned.
+CarriedBack UnwindMask(Registers& regs, const Mailbox& box) {
+  const uint64_t ip = regs.rip;
+  const uint64_t after = box.after;
+  regs.eflags = RestoreFlags(regs.eflags, box.flags);
+  if (Between(ip, sandbox_stub_fast_mask_saved, sandbox_stub_fast_masked) ||
+      Between(ip, sandbox_stub_fast_mask_undone, sandbox_stub_fast_mask_tell)) {
+    BeforeCall(regs, after, SYS_rt_sigprocmask);
+    return {};
+  }
+  const bool told = Between(ip, sandbox_stub_fast_mask_told, sandbox_stub_fast_mask_out);
+  regs.rip = after;
+  regs.rax = 0;
+  if (told || regs.rdx == 0) return {};
+  return {.address = regs.rdx, .size = sizeof(uint64_t), .mask = regs.r11};
+}
+
 // The call has not been posted.
 void UnwindEarly(Registers& regs, const Sites::Record& record, const native::MailboxPage* page) {
   const uint64_t ip = regs.rip;
@@ -247,6 +271,8 @@ void UnwindEarly(Registers& regs, const Sites::Record& record, const native::Mai
     regs.rip = record.start();  // It is about to execute what stood there.
   } else if (ip == StubAddress(sandbox_stub_fast_any_done, STUB_CODE)) {
     regs.rip = record.after;
+  } else if (Between(ip, sandbox_stub_fast_mask, sandbox_stub_fast_mask_saved)) {
+    BeforeCall(regs, record.after, SYS_rt_sigprocmask);
   } else if (!record.any_number) {
     BeforeCall(regs, record.after, record.nr);
   } else if (Between(ip, sandbox_stub_fast_numbered, sandbox_stub_fast_carry) && page != nullptr) {
@@ -274,19 +300,23 @@ void UnwindSelf(Registers& regs, native::MailboxPage& page, bool resuming) {
 
 }  // namespace
 
-bool IsCarrying(uint64_t ip) { return Between(ip, sandbox_stub_fast_carry, sandbox_stub_fast_out); }
+bool MayFault(uint64_t ip) {
+  return IsCarrying(ip) || Between(ip, sandbox_stub_fast_mask_saved, sandbox_stub_fast_mask_out);
+}
 
 CarriedBack UnwindFastPath(Registers& regs, const Sites& sites, native::MailboxPage* page,
                            const std::optional<MailAnswer>& answer) {
   const uint64_t ip = regs.rip;
   const bool in_record = InTable(ip) || sites.RecordAt(ip) != nullptr;
   if (in_record || Between(ip, sandbox_stub_fast_any, sandbox_stub_fast_carry) ||
-      Between(ip, sandbox_stub_fast_slow, sandbox_stub_fast_end)) {
+      Between(ip, sandbox_stub_fast_slow, sandbox_stub_fast_end) ||
+      Between(ip, sandbox_stub_fast_mask, sandbox_stub_fast_mask_saved)) {
     const Sites::Record* record = sites.RecordAt(in_record ? ip : regs.r11);
     if (record != nullptr) UnwindEarly(regs, *record, page);
     return {};
   }
-  if (ip == StubAddress(sandbox_stub_fast_out, STUB_CODE)) {
+  if (ip == StubAddress(sandbox_stub_fast_out, STUB_CODE) ||
+      ip == StubAddress(sandbox_stub_fast_mask_out, STUB_CODE)) {
     regs.rip = regs.r11;
     return {};
   }
@@ -294,6 +324,9 @@ CarriedBack UnwindFastPath(Registers& regs, const Sites& sites, native::MailboxP
   if (Between(ip, sandbox_stub_fast_self, sandbox_stub_fast_self_end)) {
     UnwindSelf(regs, *page, Between(ip, sandbox_stub_fast_self_resume, sandbox_stub_fast_self_end));
     return {};
+  }
+  if (Between(ip, sandbox_stub_fast_mask_saved, sandbox_stub_fast_mask_out)) {
+    return UnwindMask(regs, page->call);
   }
   if (!IsCarrying(ip)) return {};
   Mailbox& box = page->call;
@@ -317,7 +350,8 @@ CarriedBack UnwindFastPath(Registers& regs, const Sites& sites, native::MailboxP
   if (result.carried.size > sizeof(page->data)) return {};
   return {.address = result.carried.address,
           .size = result.carried.size,
-          .in_part = nr == SYS_read || nr == SYS_pread64};
+          .in_part = nr == SYS_read || nr == SYS_pread64,
+          .mask = std::nullopt};
 }
 
 }  // namespace platform::systrap

@@ -146,6 +146,7 @@ inline int64_t MonotonicNs() {
 
 // Keeps what a call has shown, and forgets what it may have changed.
 void UpdateLocal(native::Mailbox& box, uint64_t nr, int64_t value);
+void ForgetLocal(native::Mailbox& box);
 
 // What the sentry has found but not yet told.
 struct MailAnswer {
@@ -153,18 +154,20 @@ struct MailAnswer {
   bool refused = false;
   native::CarriedBuffer::Place carried;  // Bytes of the mailbox's data that go with it.
 };
-// Data in the mailbox that an unwound call has read, and where it belongs.
+// Data in the mailbox that an unwound call has read, and where it belongs; or the mask that a call
+// has replaced.
 struct CarriedBack {
   uint64_t address = 0;
   size_t size = 0;
   bool in_part = false;  // Where not all of it finds room, the call tells how much did.
+  std::optional<uint64_t> mask;
 };
 // Puts a thread that was interrupted in the fast path in front of its call or behind it. What is
 // returned is still to be copied.
 CarriedBack UnwindFastPath(Registers& regs, const Sites& sites, native::MailboxPage* page,
                            const std::optional<MailAnswer>& answer);
 // Whether a fault here is the fast path's own, of memory that a call was to read or write.
-bool IsCarrying(uint64_t ip);
+bool MayFault(uint64_t ip);
 
 }  // namespace platform::systrap
 

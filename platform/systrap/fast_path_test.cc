@@ -103,7 +103,7 @@ TEST_F(Unwind, ACallThatTakesItsDataAlongHasNotBeenMade) {
   for (const uint64_t ip : {Fast(sandbox_stub_fast_carry), Fast(sandbox_stub_fast_posted) - 1}) {
     box_.carried = CARRY_OUT;
     Registers regs = At(ip);
-    EXPECT_TRUE(IsCarrying(ip));
+    EXPECT_TRUE(MayFault(ip));
     EXPECT_EQ(UnwindFastPath(regs, *sites_, &page_, std::nullopt).size, 0u);
     EXPECT_EQ(regs.rip, kAfter - 2);
     EXPECT_EQ(regs.rax, uint64_t{SYS_lseek});
@@ -130,6 +130,42 @@ TEST_F(Unwind, WhatACallHasReadIsStillToBeCopied) {
   EXPECT_EQ(UnwindFastPath(regs, *sites_, &page_, std::nullopt).size, 0u);
   regs = At(Fast(sandbox_stub_fast_posted, 5));
   EXPECT_EQ(UnwindFastPath(regs, *sites_, &page_, MailAnswer{.carried = {0x7000, 7}}).size, 7u);
+}
+
+TEST_F(Unwind, AMaskIsChangedOnceOrNotAtAll) {
+  box_.flags = 0x0101;
+  for (const uint64_t ip :
+       {Fast(sandbox_stub_fast_mask_saved), Fast(sandbox_stub_fast_masked) - 1,
+        Fast(sandbox_stub_fast_mask_undone), Fast(sandbox_stub_fast_mask_tell) - 1}) {
+    Registers regs = At(ip);
+    EXPECT_TRUE(MayFault(ip));
+    EXPECT_FALSE(UnwindFastPath(regs, *sites_, &page_, std::nullopt).mask.has_value());
+    EXPECT_EQ(regs.rip, kAfter - 2);
+    EXPECT_EQ(regs.rax, uint64_t{SYS_rt_sigprocmask});
+    EXPECT_EQ(regs.eflags, 0x202u | 0x801u);
+  }
+  for (const uint64_t ip :
+       {Fast(sandbox_stub_fast_masked), Fast(sandbox_stub_fast_mask_undone) - 1,
+        Fast(sandbox_stub_fast_mask_tell), Fast(sandbox_stub_fast_mask_told) - 1,
+        Fast(sandbox_stub_fast_mask_told), Fast(sandbox_stub_fast_mask_out) - 1}) {
+    const bool told = ip >= Fast(sandbox_stub_fast_mask_told);
+    Registers regs = At(ip);
+    regs.r11 = 0x1234;
+    regs.rdx = 0x7000;
+    const CarriedBack back = UnwindFastPath(regs, *sites_, &page_, std::nullopt);
+    EXPECT_EQ(back.mask, told ? std::nullopt : std::optional<uint64_t>(0x1234));
+    EXPECT_EQ(back.address, told ? 0u : 0x7000u);
+    EXPECT_EQ(regs.rip, kAfter);
+    EXPECT_EQ(regs.rax, 0u);
+    EXPECT_EQ(regs.eflags, 0x202u | 0x801u);
+    regs = At(ip);
+    regs.rdx = 0;  // Nobody wants to know.
+    EXPECT_EQ(UnwindFastPath(regs, *sites_, &page_, std::nullopt).size, 0u);
+  }
+  Registers regs = At(Fast(sandbox_stub_fast_mask_out));
+  regs.r11 = kAfter;
+  Run(regs);
+  EXPECT_EQ(regs.rip, kAfter);
 }
 
 TEST_F(Unwind, AnAnswerThatWasNotToldIsToldNow) {
@@ -302,8 +338,11 @@ TEST(Local, ChangesOfIdsAreForgotten) {
   UpdateLocal(box, SYS_setresuid, -EPERM);
   EXPECT_EQ(box.local[*LocalIndex(SYS_getuid)], 0u);
   EXPECT_EQ(box.local[*LocalIndex(SYS_getpid)], 18u);
-  UpdateLocal(box, SYS_getppid, 5);  // Changes without the thread's doing.
-  EXPECT_FALSE(LocalIndex(SYS_getppid).has_value());
+  UpdateLocal(box, SYS_getppid, 5);
+  ForgetLocal(box);  // Changes without the thread's doing.
+  EXPECT_EQ(box.local[*LocalIndex(SYS_getppid)], 0u);
+  EXPECT_EQ(box.local[*LocalIndex(SYS_getpid)], 0u);
+  EXPECT_FALSE(LocalIndex(SYS_getsid).has_value());  // Depends on its argument.
 }
 
 }  // namespace

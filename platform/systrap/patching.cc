@@ -253,6 +253,7 @@ void Systrap::Patch(StubContext& context, HostThread& thread, const Sites::Recor
 bool Systrap::AnswerSegmentBase(HostThread& thread, const seccomp_notif& notification) {
   const auto* args = notification.data.args;
   if (args[0] == ARCH_SET_GS) {
+    thread.guest->ShareSignals(nullptr);
     absl::MutexLock lock(&mu_);
     thread.uses_gs = args[1] != 0;
     DetachMailboxLocked(thread);
@@ -265,37 +266,41 @@ bool Systrap::AnswerSegmentBase(HostThread& thread, const seccomp_notif& notific
   return true;
 }
 
-Status Systrap::AttachMailbox(StubContext& context, HostThread& thread) {
-  const uint64_t address = SlotAddress(thread.slot) + STUB_SLOT_MAILBOX;
+Result<native::MailboxPage*> Systrap::MapMailbox(StubContext& context, HostThread& thread,
+                                                 size_t slot) {
   std::optional<size_t> index;
   {
     absl::MutexLock lock(&mu_);
-    index = thread.process->sites->MailboxOf(thread.slot);
+    index = thread.process->sites->MailboxOf(slot);
   }
   if (!index.has_value()) {
+    const uint64_t address = SlotAddress(slot) + STUB_SLOT_MAILBOX;
     index = TRY(pool()->Allocate());
-    const auto mapped = context.HostCall(
+    // What could be mapped all the same is not given to another process.
+    TRY(context.HostCall(
         {.nr = SYS_mmap,
          .args = {address, STUB_MAILBOX_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
                   uint64_t{kMailboxFd}, pool()->offset(*index)},
          .host_fd = pool()->fd(),
-         .guest_fd = kMailboxFd});
-    // What could be mapped all the same is not given to another process.
-    if (!mapped.ok()) return mapped.error();
+         .guest_fd = kMailboxFd}));
+    // A forked child must not share it.
+    TRY(context.HostCall({.nr = SYS_madvise, .args = {address, STUB_MAILBOX_SIZE, MADV_DONTFORK}}));
     absl::MutexLock lock(&mu_);
-    thread.process->sites->SetMailbox(thread.slot, *index);
+    thread.process->sites->SetMailbox(slot, *index);
   }
-  // A forked child must not share it.
-  TRY(context.HostCall({.nr = SYS_madvise, .args = {address, STUB_MAILBOX_SIZE, MADV_DONTFORK}}));
-  native::MailboxPage& page = pool()->Clear(*index);
-  const uint64_t yes = 1;
-  if (!thread.process->space->WriteObject(SlotAddress(thread.slot) + STUB_SLOT_HAS_MAILBOX, yes)) {
-    return Errno(EFAULT);
-  }
-  TRY(context.HostCall({.nr = SYS_arch_prctl, .args = {ARCH_SET_GS, address}}));
   warm_.store(true, std::memory_order_relaxed);
+  return &pool()->Clear(*index);
+}
+
+Status Systrap::AttachMailbox(StubContext& context, HostThread& thread) {
+  native::MailboxPage* page = TRY(MapMailbox(context, thread, thread.slot));
+  const uint64_t slot = SlotAddress(thread.slot);
+  const uint64_t yes = 1;
+  if (!thread.process->space->WriteObject(slot + STUB_SLOT_HAS_MAILBOX, yes)) return Errno(EFAULT);
+  TRY(context.HostCall({.nr = SYS_arch_prctl, .args = {ARCH_SET_GS, slot + STUB_SLOT_MAILBOX}}));
+  thread.guest->ShareSignals(&page->call.signals);
   absl::MutexLock lock(&mu_);
-  thread.mailbox = &page;
+  thread.mailbox = page;
   return kOk;
 }
 

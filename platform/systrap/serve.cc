@@ -181,6 +181,7 @@ Ref<HostThread> Systrap::Route(Channel& channel, const seccomp_notif& notificati
   }
   if (thread.process->killed || thread.ended) return nullptr;
   thread.in_callback = true;
+  thread.fresh = true;
   thread.caller = pthread_self();
   ++thread.process->calls;
   return it->second;
@@ -213,6 +214,7 @@ std::optional<seccomp_notif> Systrap::LeaveCallback(HostThread& thread) {
     ListenerOf(thread).Reply(*std::exchange(thread.asleep, std::nullopt), 0);
   }
   auto next = std::exchange(thread.late, std::nullopt);
+  thread.fresh = true;
   if (next.has_value() && !thread.ended && !thread.process->killed) return next;
   thread.in_callback = false;
   thread.idle.SignalAll();
@@ -230,11 +232,17 @@ void Systrap::ServeSyscall(HostThread& thread, const seccomp_notif& notification
   const Verdict verdict = thread.guest->OnSyscall(call);
   if (pool() != nullptr) {
     if (verdict.kind == Verdict::Kind::kReturn && thread.mailbox != nullptr) {
-      UpdateLocal(thread.mailbox->call, call.nr, verdict.value);
+      absl::MutexLock lock(&mu_);
+      Keep(thread, call.nr, verdict);
     }
     if (verdict.kind == Verdict::Kind::kReturn) Observe(thread, call);
   }
   FinishSyscall(thread, notification, verdict);
+}
+
+void Systrap::Keep(HostThread& thread, uint64_t nr, const Verdict& verdict) {
+  if (!thread.fresh || !verdict.may_keep || thread.mailbox == nullptr) return;
+  UpdateLocal(thread.mailbox->call, nr, verdict.value);
 }
 
 void Systrap::FinishSyscall(HostThread& thread, const seccomp_notif& notification,
@@ -347,6 +355,13 @@ bool Systrap::AwaitsAnswer(HostThread& thread) {
 }
 
 void Systrap::CopyCarried(HostThread& thread, Registers& regs, const CarriedBack& back) {
+  if (back.mask.has_value()) {
+    // As Linux: the mask has been changed.
+    if (!thread.process->space->WriteObject(back.address, *back.mask)) {
+      regs.rax = static_cast<uint64_t>(-int64_t{EFAULT});
+    }
+    return;
+  }
   const auto data = std::as_bytes(std::span(thread.mailbox->data)).first(back.size);
   const size_t written = thread.process->space->Write(back.address, data);
   // Somebody has taken the memory away meanwhile.
@@ -395,7 +410,7 @@ void Systrap::ServeEvent(HostThread& thread, std::optional<uint64_t> notificatio
   std::optional<Sites::Record> patch;
   if (pool() != nullptr) {
     Count(thread);
-    const bool carrying = fault && IsCarrying(context.regs.rip);
+    const bool own_fault = fault && MayFault(context.regs.rip);
     CarriedBack back;
     {
       absl::MutexLock lock(&mu_);
@@ -403,7 +418,7 @@ void Systrap::ServeEvent(HostThread& thread, std::optional<uint64_t> notificatio
                             std::exchange(thread.answer, std::nullopt));
       // Memory that a call was to read or write is not there. The call is made again in the
       // ordinary way; what may have been deferred until it was done is not lost.
-      if (carrying && !IsCarrying(context.regs.rip)) {
+      if (own_fault && !MayFault(context.regs.rip)) {
         fault = false;
         event = STUB_INTERRUPT_SIGNAL;
       }

@@ -182,9 +182,10 @@ std::vector<uint8_t> StepCode(const SiteForm& form, uint64_t after, size_t recor
 native::SiteRecord MakeRecord(const SiteForm& form, size_t index, uint64_t after, uint64_t nr) {
   const auto address = static_cast<uint32_t>(SITE_TABLE + index * SITE_RECORD_SIZE);
   const auto local = LocalIndex(nr);
-  const uint32_t next = SITE_TABLE + (!form.number_known  ? SITE_HEADER_ANY
-                                      : local.has_value() ? SITE_HEADER_LOCAL
-                                                          : SITE_HEADER_CALL);
+  const uint32_t next = SITE_TABLE + (!form.number_known         ? SITE_HEADER_ANY
+                                      : local.has_value()        ? SITE_HEADER_LOCAL
+                                      : nr == SYS_rt_sigprocmask ? SITE_HEADER_MASK
+                                                                 : SITE_HEADER_CALL);
   std::vector<uint8_t> code;
   if (!form.has_step() && !form.number_known) code = form.displaced;
   code.insert(code.end(), {0x41, 0xbb, Byte(address, 0), Byte(address, 1), Byte(address, 2),
@@ -207,13 +208,17 @@ std::array<uint8_t, native::kFirstSite * SITE_RECORD_SIZE> MakeTableHead(
   std::array<uint8_t, native::kFirstSite * SITE_RECORD_SIZE> head{};
   const uint64_t next[] = {StubAddress(sandbox_stub_fast_call, STUB_CODE),
                            StubAddress(sandbox_stub_fast_local, STUB_CODE),
-                           StubAddress(sandbox_stub_fast_any, STUB_CODE)};
-  static_assert(SITE_HEADER_CALL == 0 && SITE_HEADER_LOCAL == 8 && SITE_HEADER_ANY == 16);
+                           StubAddress(sandbox_stub_fast_any, STUB_CODE),
+                           StubAddress(sandbox_stub_fast_mask, STUB_CODE)};
+  static_assert(SITE_HEADER_CALL == 0 && SITE_HEADER_LOCAL == 8 && SITE_HEADER_ANY == 16 &&
+                SITE_HEADER_MASK == 24);
   std::memcpy(head.data(), next, sizeof(next));
   for (uint64_t nr = 0; nr < kMaxSyscalls; ++nr) {
     if (!IsMailable(dispositions, nr)) continue;
     const auto local = LocalIndex(nr);
-    head[SITE_CALLS + nr] = static_cast<uint8_t>(local.has_value() ? 2 + *local : 1);
+    head[SITE_CALLS + nr] = static_cast<uint8_t>(nr == SYS_rt_sigprocmask ? SITE_CALL_MASK
+                                                 : local.has_value()      ? 2 + *local
+                                                                          : 1);
   }
   static_assert(SITE_CALLS + kMaxSyscalls == SITE_PATH_FIRST);
   static_assert(SITE_PATH_SECOND + kMaxSyscalls / 8 == sizeof(head));
@@ -236,6 +241,10 @@ std::optional<size_t> LocalIndex(uint64_t nr) {
       return 4;
     case SYS_getegid:
       return 5;
+    case SYS_getppid:
+      return 6;
+    case SYS_getpgrp:
+      return 7;
     default:
       return std::nullopt;
   }

@@ -243,6 +243,7 @@ bool Systrap::TakeMail(const Polled& polled, Mailbox& box) {
   const uint64_t state = box.state.fetch_and(~uint64_t{MAILBOX_POSTED}, std::memory_order_acq_rel);
   if ((state & MAILBOX_POSTED) == 0) return false;
   thread.in_callback = true;
+  thread.fresh = true;
   ++thread.process->calls;
   thread.caller = pthread_self();
   thread.in_mail = &box == &polled.page->call && self_interrupts_;
@@ -286,7 +287,7 @@ void Systrap::FinishMail(HostThread& thread, Mailbox& box, const SyscallArgs& ca
   if (verdict.kind == Verdict::Kind::kReturn) {
     answer.value = verdict.value;
     answer.carried = carried;
-    UpdateLocal(box, call.nr, verdict.value);
+    Keep(thread, call.nr, verdict);
   } else if (verdict.kind == Verdict::Kind::kContinue && verdict.host_fd < 0) {
     answer.refused = true;
     thread.approved = call;

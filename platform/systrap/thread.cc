@@ -56,6 +56,12 @@ void StubThread::ReleaseDescriptors(uint32_t first, uint32_t last) {
   }
 }
 
+void StubThread::ForgetAnswers() {
+  absl::MutexLock lock(&platform_.mu());
+  host_->fresh = false;
+  if (host_->mailbox != nullptr) ForgetLocal(host_->mailbox->call);
+}
+
 AddressSpace& StubThread::address_space() {
   absl::MutexLock lock(&platform_.mu());
   return *host_->process->space;

@@ -276,6 +276,7 @@ Status TaskBuilder::Link(Task& parent, Task& child, const CloneArgs& args) {
     group.control_group->AddProcess(0);
   }
   group.tasks.push_back(&child);
+  child.PublishPendingLocked();
   kernel.tasks_[child.tid_] = Ref<Task>::Share(child);
   if ((flags & CLONE_VFORK) != 0) {
     child.vfork_parent_ = Ref<Task>::Share(parent);

@@ -119,6 +119,8 @@ void Kernel::FinishTask(Task& task, From from) {
     }
     const ThreadGroup& group = task.group();
     if (group.exiting && group.tasks.size() == 1 && !group.host_gone) KillHostLocked(task.group());
+    task.mask_.store(task.signal_mask().bits());
+    task.local_signals_.store(nullptr);  // Its place may be another thread's before long.
     thread = std::move(task.thread_);
     Task* executing = task.group().exec_task;
     if (executing != nullptr && executing != &task && thread) {
@@ -273,6 +275,7 @@ void Kernel::ReparentChildrenLocked(ThreadGroup& group, AfterUnlock& after) {
     child->exit_signal = SIGCHLD;
     heir->children.push_back(child);
     for (Task* task : child->tasks) {
+      task->ForgetAnswersLocked();
       if (task->pdeath_signal == 0) continue;
       const SignalInfo info = MakeSignalInfo(task->pdeath_signal, SI_USER, group.id, group.uid);
       (void)SendLocked(*child, task, info, after);

@@ -103,6 +103,7 @@ Result<Pid> SetSession(Task& task) {
   old = std::exchange(group.session, std::move(session));
   terminal = std::move(group.terminal);
   group.group = group.id;
+  for (Task* member : group.tasks) member->ForgetAnswersLocked();
   return group.id;
 }
 
@@ -124,6 +125,7 @@ Status SetProcessGroup(Task& task, Pid pid, Pid pgid) {
     return Errno(EPERM);
   }
   target->group = pgid;
+  for (Task* member : target->tasks) member->ForgetAnswersLocked();
   return kOk;
 }
 

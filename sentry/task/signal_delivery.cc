@@ -161,6 +161,9 @@ Status Kernel::SendLocked(ThreadGroup& group, Task* only, const SignalInfo& info
   if (immune && action.handler == reinterpret_cast<uint64_t>(SIG_DFL) && !held.has(sig)) return kOk;
   SignalQueue& queue = only != nullptr ? only->pending_ : group.pending;
   TRY(QueueLocked(group, queue, info, room));
+  for (Task* task : group.tasks) {
+    if (only == nullptr || task == only) task->PublishPendingLocked();
+  }
   signal_events_.Notify(POLLIN);
   WakeForSignalLocked(group, only, sig, after);
   return kOk;
@@ -207,7 +210,8 @@ void Kernel::WakeForSignalLocked(ThreadGroup& group, Task* only, int sig, AfterU
     if (target == nullptr || task == group.leader) target = task;
   }
   if (target == nullptr) return;
-  // Linux, too, ends the process at once: a task that cannot be interrupted (vfork) must not delay it.
+  // Linux, too, ends the process at once: a task that cannot be interrupted (vfork) must not delay
+  // it.
   if (IsFatal(group.handlers->actions[static_cast<size_t>(sig)], sig)) {
     BeginGroupExitLocked(group, sig, after);
     return;
@@ -279,7 +283,12 @@ std::optional<Task::Delivery> Task::NextDelivery(bool& stopped) {
     if (stopped) return std::nullopt;
     std::optional<SignalInfo> info = pending_.Pop(~signal_mask());
     if (!info.has_value()) info = group.pending.Pop(~signal_mask());
-    if (!info.has_value()) return std::nullopt;
+    PublishPendingLocked();
+    if (!info.has_value()) {
+      // It may have been chosen for a signal of the process and have blocked that since.
+      if (local_signals_.load() != nullptr) kernel_.RecheckSignalsLocked(*this);
+      return std::nullopt;
+    }
     TellTimer(group, info);
     const int sig = info->si_signo;
     SignalAction& action = group.handlers->actions[static_cast<size_t>(sig)];
@@ -372,10 +381,11 @@ void Task::ForceSignal(const SignalInfo& info) {
   SignalAction& action = group_->handlers->actions[static_cast<size_t>(sig)];
   if (action.handler == reinterpret_cast<uint64_t>(SIG_IGN) || signal_mask().has(sig)) {
     action = SignalAction{};
-    mask_.store((signal_mask() & ~SignalSet::Of(sig)).bits(), std::memory_order_relaxed);
+    StoreSignalMask(signal_mask() & ~SignalSet::Of(sig));
   }
   pending_.Discard(SignalSet::Of(sig));
   pending_.Push(info);
+  PublishPendingLocked();
 }
 
 }  // namespace sentry

@@ -209,10 +209,36 @@ uint64_t Task::Limit(int resource) const {
 }
 
 void Task::SetSignalMask(SignalSet mask) {
-  mask = mask & ~SignalSet::Unmaskable();
   absl::MutexLock lock(&kernel_.mu());
-  mask_.store(mask.bits(), std::memory_order_relaxed);
+  StoreSignalMask(mask & ~SignalSet::Unmaskable());
+  PublishPendingLocked();
   kernel_.RecheckSignalsLocked(*this);
+}
+
+void Task::StoreSignalMask(SignalSet mask) {
+  platform::LocalSignals* local = local_signals_.load(std::memory_order_acquire);
+  (local != nullptr ? local->mask : mask_).store(mask.bits());
+}
+
+void Task::PublishPendingLocked() {
+  platform::LocalSignals* local = local_signals_.load(std::memory_order_acquire);
+  if (local == nullptr) return;
+  // Filters see every call.
+  const bool asks = has_seccomp() || !(pending_.pending() | group_->pending.pending()).empty();
+  local->pending.store(asks ? 1 : 0);
+}
+
+void Task::ShareSignals(platform::LocalSignals* signals) {
+  absl::MutexLock lock(&kernel_.mu());
+  if (killed()) signals = nullptr;  // It may have ended.
+  const SignalSet mask = signal_mask();
+  if (signals != nullptr) {
+    signals->mask.store(mask.bits());
+  } else {
+    mask_.store(mask.bits());
+  }
+  local_signals_.store(signals, std::memory_order_release);
+  PublishPendingLocked();
 }
 
 void Task::SetTemporaryMask(SignalSet mask) {
@@ -305,6 +331,8 @@ void Task::set_seccomp(Ref<SeccompFilters> filters, bool strict) {
   absl::MutexLock lock(&refs_mu_);
   has_seccomp_.store(static_cast<bool>(filters), std::memory_order_release);
   seccomp_strict_.store(strict, std::memory_order_relaxed);
+  PublishPendingLocked();
+  ForgetAnswersLocked();
   std::swap(seccomp_, filters);
 }
 
@@ -312,7 +340,10 @@ platform::Verdict Task::OnSyscall(const platform::SyscallArgs& call) {
   if (!Enter()) return Gone();
   if (mapping_fd.valid()) [[unlikely]]
     mapping_fd.reset();
-  return Leave(FilterRestart(kernel_.dispatcher().Dispatch(*this, call, nullptr), call));
+  platform::Verdict verdict =
+      FilterRestart(kernel_.dispatcher().Dispatch(*this, call, nullptr), call);
+  verdict.may_keep = !has_seccomp();
+  return Leave(verdict);
 }
 
 platform::Verdict Task::OnContextSyscall(const platform::SyscallArgs& call,

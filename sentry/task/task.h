@@ -91,6 +91,12 @@ class Task final : public RefCounted, public platform::Guest {
     if (thread_) (void)thread_->SetAffinity(cpus);
   }
 
+  // platform::Thread::ForgetAnswers under Kernel::mu(), from any task: behind each change of what
+  // getppid(2) and getpgrp(2) tell.
+  void ForgetAnswersLocked() {
+    if (thread_) thread_->ForgetAnswers();
+  }
+
   // The credentials, own. Others read a copy through Kernel::CredentialsOf.
   const Credentials& creds() const { return creds_; }
   void set_creds(Credentials creds);
@@ -113,7 +119,10 @@ class Task final : public RefCounted, public platform::Guest {
 
   // The signal mask, own (others read it under Kernel::mu()). Setting it may make a pending signal
   // deliverable, which is then delivered when the call returns.
-  SignalSet signal_mask() const { return SignalSet(mask_.load(std::memory_order_relaxed)); }
+  SignalSet signal_mask() const {
+    const platform::LocalSignals* local = local_signals_.load(std::memory_order_acquire);
+    return SignalSet((local != nullptr ? local->mask : mask_).load()) & ~SignalSet::Unmaskable();
+  }
   void SetSignalMask(SignalSet mask);
   // sigsuspend, ppoll, …: `mask` holds during the call; the old one comes back after the handler.
   void SetTemporaryMask(SignalSet mask);
@@ -163,6 +172,7 @@ class Task final : public RefCounted, public platform::Guest {
   platform::Verdict OnInterrupt(platform::Context& context, bool restartable_syscall) override;
   platform::Verdict OnFault(const siginfo_t& info, platform::Context& context) override;
   void OnHostDeath(int wait_status) override;
+  void ShareSignals(platform::LocalSignals* signals) override;
 
  private:
   friend class Kernel;
@@ -224,7 +234,13 @@ class Task final : public RefCounted, public platform::Guest {
   Credentials creds_;  // Written under Kernel::mu().
   std::unique_ptr<platform::Thread> thread_;  // Set and reset under Kernel::mu().
   Sleeper sleeper_;
-  std::atomic<uint64_t> mask_{0};
+  void StoreSignalMask(SignalSet mask);
+  // Tells a thread that changes its mask itself whether it may. Under Kernel::mu(), behind each change
+  // of what is pending and in front of looking at the mask.
+  void PublishPendingLocked();
+
+  std::atomic<uint64_t> mask_{0};  // While it is not in local_signals_.
+  std::atomic<platform::LocalSignals*> local_signals_{nullptr};  // Written under Kernel::mu().
   std::optional<SignalSet> saved_mask_;  // Own: the mask under a temporary one.
   SignalQueue pending_;                  // Signals to this task; guarded by Kernel::mu().
 

@@ -38,6 +38,7 @@ CALL_SITE(site_pread, 17)
 CALL_SITE(site_kill, 62)
 CALL_SITE(site_fcntl, 72)
 CALL_SITE(site_close, 3)
+CALL_SITE(site_priority, 146)  // sched_get_priority_max: 99 for SCHED_FIFO, which is 1.
 
 // Makes a call with every register and flag set to known values, and collects what they are
 // afterwards: only %rax, %rcx and %r11 may differ.
@@ -74,7 +75,7 @@ site_with_state:
     mov 96(%rax), %rax
     add $0x7f, %al
     sahf
-    mov $110, %eax
+    mov $146, %eax
     syscall
     mov %rax, %r11
     lahf
@@ -149,6 +150,7 @@ TEST(HotCalls, ResultsStayRight) {
   for (int i = 0; i < kMany; ++i) {
     ASSERT_EQ(site_lseek(file.get(), i, SEEK_SET), i);
     ASSERT_EQ(site_getppid(0, 0, 0), getppid());
+    ASSERT_EQ(site_priority(SCHED_FIFO, 0, 0), 99);
   }
 }
 
@@ -171,10 +173,10 @@ TEST(HotCalls, RegistersAndFlagsAreKept) {
   for (int i = 0; i < kMany; ++i) {
     // SF ZF AF PF CF in ah, OF in al; bit 1 always reads as one.
     const uint64_t flags = ((i & 1 ? 0xd7u : 0x02u) << 8) | (i & 2 ? 1u : 0u);
-    State in{.rbx = 1,
+    State in{.rbx = 21,
              .rdx = 2,
              .rsi = 3,
-             .rdi = 4,
+             .rdi = SCHED_FIFO,
              .rbp = 5,
              .r8 = 6,
              .r9 = 7,
@@ -186,7 +188,7 @@ TEST(HotCalls, RegistersAndFlagsAreKept) {
              .flags = flags};
     State out{};
     site_with_state(&in, &out);
-    in.rax = static_cast<uint64_t>(getppid());
+    in.rax = 99;
     ASSERT_EQ(memcmp(&in, &out, sizeof in), 0)
         << "flags " << std::hex << out.flags << " for " << in.flags << " in call " << std::dec << i;
   }
@@ -197,10 +199,10 @@ TEST(HotCalls, RegistersAreKeptAcrossSignals) {
   int calls = 0;
   for (; calls < kMany || g_alarms < 20; ++calls) {
     const uint64_t flags = ((calls & 1 ? 0xd7u : 0x02u) << 8) | (calls & 2 ? 1u : 0u);
-    State in{.rbx = 1,
+    State in{.rbx = 21,
              .rdx = 2,
              .rsi = 3,
-             .rdi = 4,
+             .rdi = SCHED_FIFO,
              .rbp = 5,
              .r8 = 6,
              .r9 = 7,
@@ -210,7 +212,7 @@ TEST(HotCalls, RegistersAreKeptAcrossSignals) {
              .r14 = 11,
              .r15 = 12,
              .flags = flags,
-             .rax = static_cast<uint64_t>(getppid())};
+             .rax = 99};
     State out{};
     site_with_state(&in, &out);
     ASSERT_EQ(memcmp(&in, &out, sizeof in), 0)
@@ -234,7 +236,7 @@ TEST(HotCalls, HandlersSeeOnlyTheProgramsOwnAddresses) {
     Alarms alarms;
     // From here to the end of the block through sites of this program only.
     g_text_end = reinterpret_cast<uint64_t>(&etext);
-    while (g_alarms < 50) site_getppid(0, 0, 0);
+    while (g_alarms < 50) site_priority(SCHED_FIFO, 0, 0);
     g_text_end = 0;
   }
   EXPECT_EQ(g_strange_ip, 0u) << std::hex << g_strange_ip;
@@ -397,7 +399,7 @@ TEST(HotCalls, ClosedFilesWithMappingsToo) {
 
 TEST(HotCalls, SegmentBaseIsTheProgramsOwn) {
   uint64_t base = 1;
-  for (int i = 0; i < kMany; ++i) site_getppid(0, 0, 0);
+  for (int i = 0; i < kMany; ++i) site_priority(SCHED_FIFO, 0, 0);
   ASSERT_EQ(syscall(SYS_arch_prctl, ARCH_GET_GS, &base), 0);
   EXPECT_EQ(base, 0u);
   static uint64_t values[512];
@@ -478,7 +480,7 @@ TEST(HotCalls, ProtectionsOfCodeStay) {
 
 TEST(HotCalls, ExecutedProgramsStartAfresh) {
   for (int i = 0; i < 20; ++i) {
-    for (int j = 0; j < 200; ++j) site_getppid(0, 0, 0);
+    for (int j = 0; j < 200; ++j) site_priority(SCHED_FIFO, 0, 0);
     const pid_t child = vfork();
     if (child == 0) {
       execl("/bin/true", "true", nullptr);
@@ -492,9 +494,9 @@ TEST(HotCalls, KilledInTheMiddle) {
   for (int i = 0; i < 20; ++i) {
     Pipe ready;
     const pid_t child = Start([&ready] {
-      for (int j = 0; j < 300; ++j) site_getppid(0, 0, 0);
+      for (int j = 0; j < 300; ++j) site_priority(SCHED_FIFO, 0, 0);
       Post(ready.write.get());
-      for (;;) site_getppid(0, 0, 0);
+      for (;;) site_priority(SCHED_FIFO, 0, 0);
       return 0;
     });
     ASSERT_TRUE(Await(ready.read.get()));

@@ -1,0 +1,22 @@
+// The signal mask of a thread that changes it without asking.
+#ifndef PLATFORM_API_LOCAL_SIGNALS_H_
+#define PLATFORM_API_LOCAL_SIGNALS_H_
+
+#include <atomic>
+#include <cstdint>
+
+namespace platform {
+
+// Memory shared with the thread, which changes `mask` and looks at `pending` behind that; whoever
+// sends a signal writes `pending` first and looks at `mask` then. Both with sequential consistency:
+// one of them sees the other. Nothing in here is trusted: a thread may block what it likes.
+struct LocalSignals {
+  std::atomic<uint64_t> mask{0};
+  // Not 0 while signals wait, for this thread or its process, or while rt_sigprocmask(2) is not the
+  // thread's own business for another reason: it then asks, as ever.
+  std::atomic<uint64_t> pending{0};
+};
+
+}  // namespace platform
+
+#endif  // PLATFORM_API_LOCAL_SIGNALS_H_
