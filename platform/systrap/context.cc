@@ -227,13 +227,17 @@ native::MailboxPage* StubContext::PrepareMailbox(native::Slot slot) {
 Status StubContext::WriteChildFrame(uint64_t slot, const Registers& registers) {
   UserContext frame = native::MakeFrame(registers, slot);
   const std::vector<std::byte> fp = TRY(ReadFpState());
+  // In one copy: the state lies closely above.
+  constexpr size_t kStateOffset = native::kFrameFpState - STUB_SLOT_FRAME;
+  std::vector<std::byte> bytes(fp.empty() ? sizeof(frame) : kStateOffset + fp.size());
   if (!fp.empty()) {
     constexpr uint64_t kExtended = 1;  // UC_FP_XSTATE
     frame.machine.fpstate = slot + native::kFrameFpState;
     if (fp.size() > 512) frame.flags |= kExtended;
-    if (space().Write(frame.machine.fpstate, fp) != fp.size()) return Errno(EFAULT);
+    std::copy(fp.begin(), fp.end(), bytes.begin() + kStateOffset);
   }
-  if (!space().WriteObject(slot + STUB_SLOT_FRAME, frame)) return Errno(EFAULT);
+  std::memcpy(bytes.data(), &frame, sizeof(frame));
+  if (space().Write(slot + STUB_SLOT_FRAME, bytes) != bytes.size()) return Errno(EFAULT);
   return kOk;
 }
 

@@ -110,14 +110,15 @@ void Kernel::FinishTask(Task& task, From from) {
   {
     AfterUnlock after(*this);
     absl::MutexLock lock(&mu_);
-    if (task.thread_) {
+    ThreadGroup& group = task.group();
+    group.lost_threads = true;
+    // As long as there are others, the host knows what the process has used.
+    if (task.thread_ && (group.exiting || group.tasks.size() == 1)) {
       // The host may have forgotten a process that was killed.
-      platform::CpuTimes& total = task.group().dead_cpu;
       for (const platform::CpuTimes& used : {task.final_cpu_, task.CpuSplitLocked()}) {
-        if (used.total_ns() > total.total_ns()) total = used;
+        if (used.total_ns() > group.dead_cpu.total_ns()) group.dead_cpu = used;
       }
     }
-    const ThreadGroup& group = task.group();
     if (group.exiting && group.tasks.size() == 1 && !group.host_gone) KillHostLocked(task.group());
     task.mask_.store(task.signal_mask().bits());
     task.local_signals_.store(nullptr);  // Its place may be another thread's before long.

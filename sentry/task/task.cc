@@ -157,7 +157,7 @@ uint64_t Task::ThreadCpuNs() const {
   {
     absl::MutexLock lock(&kernel_.mu());
     if (!thread_) return 0;
-    alone = group_->tasks.size() == 1 && group_->dead_cpu.total_ns() == 0;
+    alone = group_->tasks.size() == 1 && !group_->lost_threads;
     if (alone) return CpuSplitLocked().total_ns();
     host_tid = thread_->host_tid();
   }

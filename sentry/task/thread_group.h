@@ -112,7 +112,8 @@ class ThreadGroup : public RefCounted {
 
   ResourceLimits limits;
   uint32_t host_limits = 0;  // Bits 1 << RLIMIT_* of those that the host keeps.
-  platform::CpuTimes dead_cpu;        // CPU time of the process when a thread last exited.
+  platform::CpuTimes dead_cpu;        // CPU time of the process at its end, or so far.
+  bool lost_threads = false;          // It has had more than it has now.
   Ref<platform::UsageLedger> ledger = MakeRef<platform::UsageLedger>();
   // Of reaped children and those that they have waited for, but for what the host has not said yet.
   platform::Usage children_usage;
