@@ -257,7 +257,8 @@ Result<std::unique_ptr<Thread>> StubContext::Clone(const CloneRequest& request, 
   native::MailboxPage* mailbox = nullptr;
   Result<uint64_t> tid = [&]() -> Result<uint64_t> {
     TRY(PrepareSlot(slot));
-    if (thread) mailbox = PrepareMailbox(slot);
+    // A forked child has no memory of its parent's mailboxes.
+    if (shares_memory) mailbox = PrepareMailbox(slot);
     TRY(WriteChildFrame(base, request.registers));
     return RunCall(SYS_clone, args, mailbox != nullptr ? base + STUB_SLOT_MAILBOX : 0);
   }();
@@ -300,35 +301,38 @@ Status StubContext::Exec(Image& image) {
   StubImage::Parked parked = TRY(static_cast<StubImage&>(image).Release());
   if (thread_.mailbox != nullptr) thread_.guest->ShareSignals(nullptr);
   platform_.StartChannel(parked.process->channel);
-  absl::MutexLock lock(&platform_.mu());
-  // Of a death before the thread is registered nobody would tell it.
-  if (thread_.process->killed || parked.process->reaped) {
-    platform_.KillLocked(*parked.process);
-    return Errno(EIO);
+  {
+    absl::MutexLock lock(&platform_.mu());
+    // Of a death before the thread is registered nobody would tell it.
+    if (thread_.process->killed || parked.process->reaped) {
+      platform_.KillLocked(*parked.process);
+      return Errno(EIO);
+    }
+    platform_.Unregister(thread_);
+    platform_.DetachMailboxLocked(thread_);
+    thread_.uses_gs = false;
+    thread_.process->space->FreeSlot(thread_.slot);
+    thread_.process->slots.erase(thread_.slot);
+    if (thread_.process->ledger) {
+      parked.process->ledger = thread_.process->ledger;
+      parked.process->ledger->Open();
+      parked.process->before = platform_.CpuSplitLocked(*thread_.process);
+    }
+    parked.process->family = thread_.process->family;
+    parked.process->parent_family = thread_.process->parent_family;
+    platform_.KillLocked(*thread_.process);
+    thread_.process = parked.process;
+    thread_.tid = parked.process->pid;
+    thread_.slot = 0;
+    thread_.last_reply.valid = false;
+    platform_.Register(thread_);
+    thread_.mailbox = parked.mailbox;
+    if (thread_.interrupt_pending) {
+      thread_.interrupt_pending = false;
+      platform_.InterruptLocked(thread_);
+    }
   }
-  platform_.Unregister(thread_);
-  platform_.DetachMailboxLocked(thread_);
-  thread_.uses_gs = false;
-  thread_.process->space->FreeSlot(thread_.slot);
-  thread_.process->slots.erase(thread_.slot);
-  if (thread_.process->ledger) {
-    parked.process->ledger = thread_.process->ledger;
-    parked.process->ledger->Open();
-    parked.process->before = platform_.CpuSplitLocked(*thread_.process);
-  }
-  parked.process->family = thread_.process->family;
-  parked.process->parent_family = thread_.process->parent_family;
-  platform_.KillLocked(*thread_.process);
-  thread_.process = parked.process;
-  thread_.tid = parked.process->pid;
-  thread_.slot = 0;
-  thread_.last_reply.valid = false;
-  platform_.Register(thread_);
-  thread_.mailbox = parked.mailbox;
-  if (thread_.interrupt_pending) {
-    thread_.interrupt_pending = false;
-    platform_.InterruptLocked(thread_);
-  }
+  if (parked.mailbox != nullptr) thread_.guest->ShareSignals(&parked.mailbox->call.signals);
   notification_ = parked.notification;
   mailbox_ = nullptr;
   self_ = nullptr;

@@ -207,6 +207,7 @@ Result<std::unique_ptr<Thread>> StubImage::Start(const Registers& registers, Gue
   thread->parked = parked.notification;
   thread->resume_command = STUB_COMMAND_LEAVE_SETUP;
   thread->mailbox = parked.mailbox;
+  if (parked.mailbox != nullptr) guest.ShareSignals(&parked.mailbox->call.signals);
   platform_.StartChannel(process_->channel);
   absl::MutexLock lock(&platform_.mu());
   process_->family = platform_.NewFamilyLocked();
