@@ -218,6 +218,9 @@ class Image {
   // `stack_top` is the first address above the stack. False where the host cannot.
   virtual bool SetBreak(uint64_t start, uint64_t stack_top) = 0;
   virtual Status Flush() = 0;
+  // Has the process write "0" to each of these descriptors: files of control groups of the host, in
+  // which it is from then on, with all that it forks. At once; the error of the first failure.
+  virtual Status JoinGroups(std::span<const int> files) { return Errno(ENOSYS); }
   virtual Ref<AddressSpace> address_space() = 0;
   // Makes the image the sandbox's first process. It stands still until Thread::Start.
   virtual Result<std::unique_ptr<Thread>> Start(const Registers& registers, Guest& guest) = 0;

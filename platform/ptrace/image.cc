@@ -64,6 +64,16 @@ Status PtraceImage::Flush() {
   return error_.code() == 0 ? Status(kOk) : error_;
 }
 
+Status PtraceImage::JoinGroups(std::span<const int> files) {
+  const uint64_t at = native::SlotAddress(0) + native::kBatchStruct;
+  if (!process_->space().WriteObject(at, '0')) return Errno(EIO);
+  for (const int file : files) {
+    TRY(CallWithDescriptor(*core_, tracee_, *process_, SYS_write, {0, at, 1}, file,
+                           DescriptorArgument(SYS_write)));
+  }
+  return kOk;
+}
+
 bool PtraceImage::SetBreak(uint64_t start, uint64_t stack_top) {
   if (!Flush().ok()) return false;
   const prctl_mm_map map = native::BreakMap(start, stack_top);

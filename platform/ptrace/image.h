@@ -22,6 +22,7 @@ class PtraceImage final : public Image {
   void Map(const Mapping& mapping) override { queue_.push_back(mapping); }
   bool SetBreak(uint64_t start, uint64_t stack_top) override;
   Status Flush() override;
+  Status JoinGroups(std::span<const int> files) override;
   Ref<AddressSpace> address_space() override;
   Result<std::unique_ptr<Thread>> Start(const Registers& registers, Guest& guest) override;
 

@@ -76,6 +76,7 @@ class StubImage final : public Image {
   void Map(const Mapping& mapping) override;
   bool SetBreak(uint64_t start, uint64_t stack_top) override;
   Status Flush() override;
+  Status JoinGroups(std::span<const int> files) override;
   Ref<AddressSpace> address_space() override { return process_->space; }
   Result<std::unique_ptr<Thread>> Start(const Registers& registers, Guest& guest) override;
 

@@ -185,6 +185,21 @@ Status StubImage::Flush() {
   return status;
 }
 
+Status StubImage::JoinGroups(std::span<const int> files) {
+  TRY(Flush());
+  const uint64_t at = SlotAddress(0) + native::kBatchStruct;
+  if (!process_->space->WriteObject(at, '0')) return Errno(EIO);
+  for (const int file : files) {
+    const int guest = kFirstDescriptor + static_cast<int>(descriptors_.size());
+    descriptors_.emplace_back(file, guest);
+    batch_.push_back({.nr = SYS_write, .args = {static_cast<uint64_t>(guest), at, 1}});
+    if (descriptors_.size() < native::kMaxBatch / 2) continue;
+    TRY(Flush());
+    if (!process_->space->WriteObject(at, '0')) return Errno(EIO);
+  }
+  return Flush();
+}
+
 Result<StubImage::Parked> StubImage::Release() {
   TRY(Flush());
   TRY(Park());

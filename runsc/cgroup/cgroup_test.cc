@@ -260,6 +260,23 @@ TEST_F(FakeTree, CreateEnablesControllersOnTheWay) {
   EXPECT_TRUE(manager.Remove().ok());
 }
 
+TEST_F(FakeTree, ALeafLeavesRoomForOthersGroups) {
+  Placement placement = Make("/a").placement();
+  placement.leaf = "@x";
+  EXPECT_EQ(Decode(Encode(placement))->leaf, "@x");
+  EXPECT_FALSE(Decode(R"({"leaf": "a/b"})").ok());
+  Manager manager(placement);
+  mkdir((root_ + "/a").c_str(), 0755);
+  Put("a/cgroup.controllers", "pids\n");
+  Put("a/cgroup.subtree_control", "");
+  ASSERT_TRUE(manager.Create(OnRefusal::kFail, 1, {}).ok());
+  EXPECT_EQ(Get("a/cgroup.subtree_control"), "+pids");
+  Put("a/@x/cgroup.procs", "");
+  EXPECT_TRUE(manager.EnterSelf().ok());
+  EXPECT_EQ(Get("a/@x/cgroup.procs"), "0");
+  EXPECT_EQ(manager.OpenEntries()->size(), 1u);
+}
+
 TEST_F(FakeTree, LimitsReachTheirFiles) {
   Manager manager = Make("/a");
   ASSERT_TRUE(manager.Create(OnRefusal::kFail, 1, {}).ok());

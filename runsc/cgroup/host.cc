@@ -145,6 +145,7 @@ const std::string* Placement::Find(const std::string& controller) const {
 
 std::string Encode(const Placement& placement) {
   const nlohmann::json text = {{"directories", placement.directories},
+                               {"leaf", placement.leaf},
                                {"unit", placement.unit},
                                {"slice", placement.slice},
                                {"socket", placement.socket}};
@@ -157,6 +158,7 @@ absl::StatusOr<Placement> Decode(const std::string& text) {
   Placement placement;
   const spec::Reader in(&document, "cgroup", &failure);
   in["directories"].Read(placement.directories);
+  in["leaf"].Read(placement.leaf);
   in["unit"].Read(placement.unit);
   in["slice"].Read(placement.slice);
   in["socket"].Read(placement.socket);
@@ -166,6 +168,9 @@ absl::StatusOr<Placement> Decode(const std::string& text) {
     if (!directory.starts_with('/') || CleanPath(directory) != directory) {
       return absl::InvalidArgumentError("cgroup: not a clean path");
     }
+  }
+  if (placement.leaf.find('/') != placement.leaf.npos) {
+    return absl::InvalidArgumentError("cgroup: not a name");
   }
   return placement;
 }

@@ -42,6 +42,9 @@ struct Placement {
   // The container's directory for each controller of v1 ("memory", "name=systemd"), and under ""
   // that of v2. Empty when the host has no control groups.
   std::map<std::string, std::string> directories;
+  // In v2's, what the processes are in: below it there are groups for others, and a group with
+  // limits for those cannot have processes. Empty when they are in it themselves.
+  std::string leaf;
   // Of systemd: "docker-ID.scope" in "system.slice", and the manager's socket. Empty otherwise.
   std::string unit, slice, socket;
 

@@ -101,6 +101,20 @@ absl::Status CheckScope(const Placement& placement, pid_t pid) {
                                           home == nullptr ? "any group" : *home));
 }
 
+// With systemd the process is in the group itself, and until it has left no controller can be
+// enabled for what is below.
+absl::Status MakeLeaf(const Placement& placement, pid_t pid) {
+  const std::string* const group = placement.Find("");
+  if (group == nullptr) return absl::OkStatus();
+  const std::string leaf = absl::StrCat(*group, "/", placement.leaf);
+  if (mkdir(leaf.c_str(), 0755) != 0 && errno != EEXIST) return absl::ErrnoToStatus(errno, leaf);
+  if (!placement.unit.empty()) {
+    if (absl::Status s = WriteText(leaf + "/cgroup.procs", absl::StrCat(pid)); !s.ok()) return s;
+  }
+  EnableControllers(*group);
+  return absl::OkStatus();
+}
+
 bool IsRefusal(const absl::Status& status) {
   return status.code() == absl::StatusCode::kPermissionDenied ||
          status.code() == absl::StatusCode::kFailedPrecondition;  // EROFS
@@ -192,18 +206,39 @@ absl::Status Manager::Create(OnRefusal refusal, pid_t pid,
     }
     one = status.ok() ? std::next(one) : placement_.directories.erase(one);
   }
-  return absl::OkStatus();
+  return placement_.leaf.empty() ? absl::OkStatus() : MakeLeaf(placement_, pid);
+}
+
+std::vector<std::string> Manager::Entries() const {
+  std::vector<std::string> files;
+  for (const auto& [controller, directory] : placement_.directories) {
+    const std::string inner = placement_.leaf.empty() ? "" : "/" + placement_.leaf;
+    files.push_back(controller.empty() ? absl::StrCat(directory, inner, "/cgroup.procs")
+                                       : absl::StrCat(directory, "/tasks"));
+  }
+  // Controllers that are mounted together.
+  std::sort(files.begin(), files.end());
+  files.erase(std::unique(files.begin(), files.end()), files.end());
+  return files;
 }
 
 absl::Status Manager::EnterSelf() const {
-  for (const auto& [controller, directory] : placement_.directories) {
+  for (const std::string& file : Entries()) {
     // "0" is the writing thread: cgroup_procs_write_start() takes no global lock for it.
-    const char* const file = controller.empty() ? "/cgroup.procs" : "/tasks";
-    if (absl::Status s = WriteText(directory + file, "0"); !s.ok()) {
+    if (absl::Status s = WriteText(file, "0"); !s.ok()) {
       return absl::Status(s.code(), absl::StrCat("control group ", s.message()));
     }
   }
   return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<UniqueFd>> Manager::OpenEntries() const {
+  std::vector<UniqueFd> fds;
+  for (const std::string& file : Entries()) {
+    fds.emplace_back(open(file.c_str(), O_WRONLY | O_CLOEXEC));
+    if (!fds.back().valid()) return absl::ErrnoToStatus(errno, "control group " + file);
+  }
+  return fds;
 }
 
 absl::Status Manager::Set(const spec::Resources& resources) const {

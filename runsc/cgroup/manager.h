@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -44,6 +45,8 @@ class Manager {
   // Moves the caller, which must have one thread. Much cheaper with v1: for anybody else the kernel
   // first waits for every fork(2) on the host, which takes it an RCU grace period.
   absl::Status EnterSelf() const;
+  // The files by which a process moves itself: it writes "0" to each.
+  absl::StatusOr<std::vector<UniqueFd>> OpenEntries() const;
   // Applies limits to a new group.
   absl::Status Set(const spec::Resources& resources) const;
   // Likewise to one that is in use.
@@ -65,6 +68,7 @@ class Manager {
  private:
   // The one to list and kill: v2's if there is one. nullptr without control groups.
   const std::string* Main() const;
+  std::vector<std::string> Entries() const;
 
   Placement placement_;
 };

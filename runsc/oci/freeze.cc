@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -35,6 +36,13 @@ std::vector<pid_t> ChildrenOf(pid_t pid) {
   return children;
 }
 
+// proc_pid_status(5)
+bool IsTraced(pid_t pid) {
+  const auto text = spec::ReadFile(absl::StrCat("/proc/", pid, "/status"));
+  return text.ok() && absl::StrContains(*text, "\nTracerPid:") &&
+         !absl::StrContains(*text, "\nTracerPid:\t0\n");
+}
+
 }  // namespace
 
 void StopAll(pid_t sentry) {
@@ -51,6 +59,36 @@ void ContinueAll(pid_t sentry) {
   if (sentry <= 0) return;
   for (const pid_t stub : ChildrenOf(sentry)) kill(stub, SIGCONT);
   kill(sentry, SIGCONT);
+}
+
+bool Freezer::StopNew() {
+  bool found = false;
+  for (const pid_t pid : stubs_()) {
+    if (stopped_.insert(pid).second) found = kill(pid, SIGSTOP) == 0 || found;
+  }
+  return found;
+}
+
+absl::Status Freezer::Stop() {
+  for (const pid_t pid : stubs_()) {
+    if (IsTraced(pid)) {
+      return absl::UnimplementedError(
+          "with --platform=ptrace a container of a pod cannot be paused alone, its sandbox can");
+    }
+  }
+  Again();
+  return absl::OkStatus();
+}
+
+void Freezer::Again() {
+  // What is stopped forks no more.
+  while (StopNew()) {
+  }
+}
+
+void Freezer::Continue() {
+  for (const pid_t pid : stubs_()) kill(pid, SIGCONT);
+  stopped_.clear();
 }
 
 }  // namespace runsc::oci

@@ -105,11 +105,10 @@ absl::Status Inside::Prepare(std::vector<UniqueFd> fds) {
 
 // All but one are the host's to enforce; cgroup/plan.h says why that one is not.
 void Inside::TakeLimits(const cgroup::ShownLimits& limits) {
-  if (shares_kernel()) return;
   for (const auto& [file, text] : limits) {
     if (file == "pids.max") {
-      kernel_.LimitTasks(strtoul(text.c_str(), nullptr, 10));  // 0 for "max".
-    } else {
+      LimitTasks(strtoul(text.c_str(), nullptr, 10));  // 0 for "max".
+    } else if (!shares_kernel()) {
       kernel_.control_group().Show(file, text);
     }
   }
@@ -120,6 +119,11 @@ void Inside::TakeLimits(const std::vector<UniqueFd>& fds) {
   const ssize_t size = fds.size() == 1 ? pread(fds[0].get(), lines.data(), lines.size(), 0) : 0;
   lines.resize(static_cast<size_t>(std::max<ssize_t>(size, 0)));
   TakeLimits(cgroup::DecodeLimits(lines));
+}
+
+void Inside::LimitTasks(size_t most) {
+  if (!shares_kernel()) return kernel_.LimitTasks(most);
+  host_group_->most_tasks = most;
 }
 
 void Inside::KillAll() {
@@ -154,6 +158,7 @@ absl::Status Inside::MakeProcess(const spec::Process& process, std::vector<Uniqu
   init.umask = process.user.umask.value_or(022);
   init.oom_score_adj = process.oom_score_adj.value_or(0);
   init.container = tag();
+  init.host_group = host_group_;
   for (const spec::Rlimit& limit : process.rlimits) {
     init.limits.emplace_back(limit.resource, rlimit{limit.soft, limit.hard});
   }

@@ -29,15 +29,17 @@ namespace runsc::oci {
 class Inside {
  public:
   // `control`: where reports go.
-  // `number`: which container of a pod it is, 0 for the one that the sandbox was made for.
+  // `number`: which container of a pod it is, 0 for the one that the sandbox was made for, which is
+  // where the sentry is and has no `group`.
   Inside(sentry::Kernel& kernel, sentry::GoferClient& files, const Config& config, int control,
-         uint32_t number = 0)
+         uint32_t number = 0, Ref<sentry::ContainerGroup> group = {})
       : kernel_(kernel),
         files_(files),
         config_(config),
         container_(*config.container),
         control_(control),
-        number_(number) {}
+        number_(number),
+        host_group_(std::move(group)) {}
 
   // The tree and the first process, which does not run yet. A failure's message is what runc says.
   // `fds` are its descriptors, from 0 on.
@@ -71,6 +73,7 @@ class Inside {
   void SignalForeground(int sig);
   // Whether its processes are the sandbox's neighbours, in one pid namespace.
   bool shares_kernel() const { return (container_.joins & CLONE_NEWPID) != 0; }
+  void LimitTasks(size_t most);
   // Of ThreadGroup.
   uint32_t tag() const { return shares_kernel() ? number_ : 0; }
 
@@ -81,6 +84,7 @@ class Inside {
   const int control_;
   sentry::Path root_;
   const uint32_t number_;
+  const Ref<sentry::ContainerGroup> host_group_;
   Ref<sentry::Task> first_;           // Until it runs.
   Ref<sentry::ThreadGroup> group_;    // Of the first process.
   Ref<sentry::Terminal> terminal_;    // That it began with.

@@ -60,9 +60,14 @@ class Member {
     absl::StatusOr<Described> described = ReadDescription(fds_[0].get());
     if (!described.ok()) return described.status();
     container_ = std::move(described->container);
-    if (fds_.size() != kPodFds + 3 + static_cast<size_t>(container_.preserve_fds)) {
+    const size_t of_process = 3 + static_cast<size_t>(container_.preserve_fds);
+    if (fds_.size() != kPodFds + of_process + described->group_files) {
       return Failed("descriptors", Errno(EMFILE));
     }
+    for (size_t i = kPodFds + of_process; i < fds_.size(); ++i) {
+      group_->files.push_back(std::move(fds_[i]));
+    }
+    fds_.resize(kPodFds + of_process);
     if (WantsUnseenCalls(container_) && !WantsUnseenCalls(*config_.container)) {
       return absl::UnimplementedError(
           "linux.seccomp: a profile that forbids calls which the host answers (futex, mmap) must "
@@ -78,7 +83,7 @@ class Member {
         sentry::GoferClient::Create(std::move(fds_[2]), std::move(fds_[3]), sandbox_.platform());
     if (!files.ok()) return Failed("gofer", files.error());
     files_ = *std::move(files);
-    inside_ = std::make_unique<Inside>(*kernel_, *files_, config_, control_.get(), number_);
+    inside_ = std::make_unique<Inside>(*kernel_, *files_, config_, control_.get(), number_, group_);
     std::vector<UniqueFd> stdio;
     for (size_t i = kPodFds; i < fds_.size(); ++i) stdio.push_back(std::move(fds_[i]));
     return inside_->Prepare(std::move(stdio));
@@ -126,6 +131,7 @@ class Member {
   std::vector<UniqueFd> fds_;
   UniqueFd control_;
   Container container_;
+  const Ref<sentry::ContainerGroup> group_ = MakeRef<sentry::ContainerGroup>();
   std::unique_ptr<sentry::GoferClient> files_;
   std::unique_ptr<sentry::Kernel> own_kernel_;
   sentry::Kernel* kernel_ = nullptr;

@@ -25,6 +25,7 @@
 #include "runsc/oci/channel.h"
 #include "runsc/oci/container.h"
 #include "runsc/oci/freeze.h"
+#include "runsc/oci/groups.h"
 #include "runsc/oci/pod.h"
 #include "runsc/oci/title.h"
 #include "runsc/supervise.h"
@@ -59,7 +60,7 @@ class Monitor {
         null.valid() ? start_.enter(start_.config, start_.directory) : HostError("/dev/null");
     if (status.ok()) {
       absl::StatusOr<Sandbox> sandbox =
-          in_pod() ? LaunchInPod(start_.config) : Launch(start_.config);
+          in_pod() ? LaunchInPod(start_.config, start_.directory) : Launch(start_.config);
       status = sandbox.status();
       if (sandbox.ok()) sandbox_ = *std::move(sandbox);
     }
@@ -111,7 +112,10 @@ class Monitor {
                                {.fd = sandbox_.network.control.get(), .events = POLLIN}};
     const size_t first_client = fds.size();
     for (const auto& client : clients_) fds.push_back({client->socket.get(), POLLIN, 0});
-    if (poll(fds.data(), fds.size(), -1) < 0) return;
+    constexpr int kLookAgainMs = 50;
+    const bool looks = paused_ && in_pod();
+    if (poll(fds.data(), fds.size(), looks ? kLookAgainMs : -1) < 0) return;
+    if (looks) freezer_.Again();
     // Reports first: a child's last words explain its end.
     if (fds[1].revents != 0) OnReports(sandbox_.sentry);
     if (fds[2].revents != 0) OnReports(sandbox_.gofer);
@@ -281,15 +285,7 @@ class Monitor {
       case Request::Kind::kAddContainer:
         return AddContainer(socket, std::move(fds));
       case Request::Kind::kPause:
-        if (in_pod()) {
-          (void)SendReply(socket, Reply::Kind::kFailed, 0,
-                          "a container of a pod cannot be paused alone, its sandbox can");
-          return;
-        }
-        paused_ = true;
-        StopAll(sandbox_.sentry.pid);
-        (void)SendReply(socket, Reply::Kind::kDone, 0);
-        return;
+        return Pause(socket);
       case Request::Kind::kResume:
         Resume();
         (void)SendReply(socket, Reply::Kind::kDone, 0);
@@ -310,8 +306,27 @@ class Monitor {
     client.gone = true;
   }
 
+  void Pause(int socket) {
+    if (!in_pod()) {
+      StopAll(sandbox_.sentry.pid);
+    } else if (const absl::Status status = freezer_.Stop(); !status.ok()) {
+      (void)SendReply(socket, Reply::Kind::kFailed, 0, std::string(status.message()));
+      return;
+    }
+    paused_ = true;
+    (void)SendReply(socket, Reply::Kind::kDone, 0);
+  }
+
   void Resume() {
-    if (std::exchange(paused_, false)) ContinueAll(sandbox_.sentry.pid);
+    if (!std::exchange(paused_, false)) return;
+    in_pod() ? freezer_.Continue() : ContinueAll(sandbox_.sentry.pid);
+  }
+
+  // In a pod, whose sentry has the stubs of all.
+  std::vector<pid_t> Stubs() const {
+    std::vector<pid_t> pids = GroupOf(start_.directory).Processes();
+    std::erase_if(pids, [this](pid_t pid) { return pid == getpid() || pid == sandbox_.gofer.pid; });
+    return pids;
   }
 
   bool Start() {
@@ -419,6 +434,7 @@ class Monitor {
   bool started_ = false;  // Was told to run.
   bool running_ = false;  // Runs: hooks inside have ended.
   bool paused_ = false;
+  Freezer freezer_{[this] { return Stubs(); }};
   bool finished_ = false;
   int wait_status_ = 0;
 };

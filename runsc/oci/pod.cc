@@ -17,6 +17,7 @@
 #include "runsc/control.h"
 #include "runsc/lockdown.h"
 #include "runsc/oci/channel.h"
+#include "runsc/oci/groups.h"
 #include "runsc/spec/parse.h"
 
 namespace runsc::oci {
@@ -100,8 +101,10 @@ std::string PodOf(const spec::Spec& spec) {
   return Annotation(spec, {"io.kubernetes.cri.sandbox-id", "io.kubernetes.cri-o.SandboxID"});
 }
 
+bool IsPodSandbox(const spec::Spec& spec) { return TypeOf(spec) == "sandbox"; }
+
 absl::Status ApplyPodLimits(spec::Spec& spec) {
-  if (TypeOf(spec) != "sandbox") return absl::OkStatus();
+  if (!IsPodSandbox(spec)) return absl::OkStatus();
   spec::Resources limits = spec.linux_.resources.value_or(spec::Resources());
   absl::Status status = ReadLimit(spec, "io.kubernetes.cri.sandbox-memory", limits.memory.limit);
   const auto read = [&](const char* key, auto& field) {
@@ -135,19 +138,19 @@ absl::Status JoinPod(const Store& store, Container& container) {
     return absl::UnimplementedError(
         "linux.namespaces: with the pod's pid namespace, ipc and uts are the pod's, too");
   }
-  if (container.spec.linux_.resources) {
-    LOG_INFO(
-        "linux.resources: of a container in a pod, pids.limit holds; memory and processor "
-        "time are limited for the pod as a whole");
+  if (!container.spec.linux_.cgroups_path.empty()) {
+    LOG_INFO("linux.cgroupsPath: a container of a pod has a group below that of its sandbox");
   }
   return absl::OkStatus();
 }
 
-absl::StatusOr<Sandbox> LaunchInPod(const Config& config) {
+absl::StatusOr<Sandbox> LaunchInPod(const Config& config, const std::string& directory) {
   const Container& container = *config.container;
   absl::StatusOr<UniqueFd> connection = ConnectIn(container.sandbox_directory);
   if (!connection.ok()) return absl::FailedPreconditionError("the pod's sandbox is not running");
-  const Result<UniqueFd> description = DescribeContainer(config);
+  const absl::StatusOr<std::vector<UniqueFd>> groups = GroupOf(directory).OpenEntries();
+  if (!groups.ok()) return groups.status();
+  const Result<UniqueFd> description = DescribeContainer(config, groups->size());
   if (!description.ok()) {
     return absl::InternalError(absl::StrCat("config.json: ", strerror(description.error().code())));
   }
@@ -157,6 +160,7 @@ absl::StatusOr<Sandbox> LaunchInPod(const Config& config) {
   std::vector<int> fds = {description->get(), handover.control.get(), handover.files.get(),
                           handover.ring.get()};
   for (int fd = STDIN_FILENO; fd <= STDERR_FILENO + container.preserve_fds; ++fd) fds.push_back(fd);
+  for (const UniqueFd& group : *groups) fds.push_back(group.get());
   const Status sent = SendRequest(connection->get(), {.kind = Request::Kind::kAddContainer}, fds);
   const Result<Reply> reply =
       sent.ok() ? ReceiveReply(connection->get()) : Result<Reply>(sent.error());
@@ -167,15 +171,15 @@ absl::StatusOr<Sandbox> LaunchInPod(const Config& config) {
                                            : std::string("the pod's sandbox is gone"));
 }
 
-Result<UniqueFd> DescribeContainer(const Config& config) {
+Result<UniqueFd> DescribeContainer(const Config& config, size_t group_files) {
   const Container& container = *config.container;
   const auto text = spec::ReadFile(absl::StrCat(container.bundle, "/config.json"));
   if (!text.ok()) return Errno(EIO);
   const std::string all =
       absl::StrCat(container.joins, " ", config.overlay == OverlayKind::kMemory ? 1 : 0, " ",
                    config.oci.shared_root.value_or(true) ? 1 : 0, " ", container.preserve_fds, " ",
-                   absl::StrJoin(container.export_of_mount, " "), "\n", container.id, "\n",
-                   container.bundle, "\n", container.rootfs, "\n", *text);
+                   group_files, " ", absl::StrJoin(container.export_of_mount, " "), "\n",
+                   container.id, "\n", container.bundle, "\n", container.rootfs, "\n", *text);
   UniqueFd fd(memfd_create("container", MFD_CLOEXEC));
   if (!fd.valid()) return Errno::Last();
   const ssize_t written = pwrite(fd.get(), all.data(), all.size(), 0);
@@ -197,16 +201,20 @@ absl::StatusOr<Described> ReadDescription(int fd) {
   for (size_t i = 0; i < numbers.size(); ++i) {
     if (!absl::SimpleAtoi(numbers[i], &values[i])) return bad;
   }
-  if (values.size() < 4 || values[3] > kMaxCommandFds) return bad;
+  constexpr size_t kFixed = 5;
+  if (values.size() < kFixed || values[3] > kMaxCommandFds || values[4] > kMaxCommandFds) {
+    return bad;
+  }
   absl::StatusOr<spec::Spec> spec = spec::Parse(lines[4]);
   if (!spec.ok()) return spec.status();
-  if (!spec->process || !spec->root || spec->mounts.size() != values.size() - 4) return bad;
-  Described described{.overlay = values[1] != 0, .shared = values[2] != 0};
+  if (!spec->process || !spec->root || spec->mounts.size() != values.size() - kFixed) return bad;
+  Described described{
+      .overlay = values[1] != 0, .shared = values[2] != 0, .group_files = values[4]};
   described.container = {.id = lines[1], .bundle = lines[2], .rootfs = lines[3]};
   described.container.spec = *std::move(spec);
   described.container.joins = values[0];
   described.container.preserve_fds = static_cast<int>(values[3]);
-  for (size_t i = 4; i < values.size(); ++i) {
+  for (size_t i = kFixed; i < values.size(); ++i) {
     described.container.export_of_mount.push_back(static_cast<uint32_t>(values[i]));
   }
   return described;

@@ -19,6 +19,9 @@ namespace runsc::oci {
 // The id of the pod's sandbox for a container that is to run in it; empty for every other.
 std::string PodOf(const spec::Spec& spec);
 
+// Whether it is what a pod begins with.
+bool IsPodSandbox(const spec::Spec& spec);
+
 // For the pod's sandbox: the limits of the whole pod, which its annotations name, are its own. A
 // failure names the annotation.
 absl::Status ApplyPodLimits(spec::Spec& spec);
@@ -29,19 +32,22 @@ absl::Status ApplyPodLimits(spec::Spec& spec);
 absl::Status JoinPod(const Store& store, Container& container);
 
 // In the monitor of such a container, instead of Launch: starts its gofer and has the sandbox's
-// sentry take the container in. `sentry` of the result has no process.
-absl::StatusOr<Sandbox> LaunchInPod(const Config& config);
+// sentry take the container in. `directory` is the container's in the store. `sentry` of the result
+// has no process.
+absl::StatusOr<Sandbox> LaunchInPod(const Config& config, const std::string& directory);
 
 // What comes with Request::Kind::kAddContainer: the description, the socket of control.h, the
-// gofer's socket and ring, and from here on the descriptors of the first process.
+// gofer's socket and ring, and from here on the descriptors of the first process, and behind those
+// the files of ContainerGroup.
 inline constexpr size_t kPodFds = 4;
 
 // The description, there and back. EPROTO for anything else.
-Result<UniqueFd> DescribeContainer(const Config& config);
+Result<UniqueFd> DescribeContainer(const Config& config, size_t group_files);
 struct Described {
   Container container;
   bool overlay = false;  // In memory.
   bool shared = true;    // GoferFs: others may change the root.
+  size_t group_files = 0;
 };
 absl::StatusOr<Described> ReadDescription(int fd);
 

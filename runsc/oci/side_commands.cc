@@ -125,7 +125,8 @@ uint32_t InnermostPid(pid_t pid) {
   for (absl::string_view line : absl::StrSplit(*text, '\n')) {
     if (!absl::ConsumePrefix(&line, "NSpid:")) continue;
     const std::vector<std::string> words = absl::StrSplit(line, '\t', absl::SkipEmpty());
-    if (words.empty() || !absl::SimpleAtoi(words.back(), &number)) return 0;
+    // What has none but the host's is no stub.
+    if (words.size() < 2 || !absl::SimpleAtoi(words.back(), &number)) return 0;
   }
   return number;
 }

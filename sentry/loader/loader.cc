@@ -73,8 +73,8 @@ Status MapElf(platform::Image& image, File& file, const ElfLayout& layout) {
   return kOk;
 }
 
-// What lies in the file's last page behind the segment's end reads as zero. A segment that cannot be
-// written keeps what the file has there (Linux).
+// What lies in the file's last page behind the segment's end reads as zero. A segment that cannot
+// be written keeps what the file has there (Linux).
 Status ZeroTails(platform::AddressSpace& space, const ElfLayout& layout) {
   static constexpr std::array<std::byte, kPage> kZeroes{};
   for (const ElfLayout::Zero& zero : layout.zeroes) {
@@ -158,11 +158,19 @@ class Load {
     TRY(Place());
     BuildStackContents();
     image_ = TRY(platform_.NewImage());
+    if (request_.host_group) TRY(JoinGroups(*request_.host_group));
     TRY(Map());
     return Finish();
   }
 
  private:
+  // Before it has memory of its own, which counts where it was first touched.
+  Status JoinGroups(const ContainerGroup& group) {
+    std::vector<int> files;
+    for (const UniqueFd& file : group.files) files.push_back(file.get());
+    return image_->JoinGroups(files);
+  }
+
   Status OpenInterpreter() {
     if (program_.elf.interpreter_size == 0) return kOk;
     const std::string path = TRY(ReadInterpreterPath(*file_, program_.elf));

@@ -10,6 +10,7 @@
 #include "platform/api/platform.h"
 #include "sentry/fs/vfs.h"
 #include "sentry/mm/mm.h"
+#include "sentry/task/container_group.h"
 #include "sentry/task/credentials.h"
 
 namespace sentry {
@@ -26,7 +27,7 @@ struct ProgramRequest {
   WalkContext interpreters;  // For what scripts name: starts at the working directory.
   std::string path;
   WalkOptions options;
-  std::string exec_name;     // What a script's interpreter is given as its path.
+  std::string exec_name;       // What a script's interpreter is given as its path.
   bool name_vanishes = false;  // exec_name leads through a close-on-exec descriptor.
   std::vector<std::string> argv;
 };
@@ -42,6 +43,7 @@ struct LoadRequest {
   uint64_t stack_limit = 8 << 20;
   bool randomize = true;
   bool read_implies_exec = false;
+  Ref<ContainerGroup> host_group;  // Where it is to live on the host; may be empty.
 };
 struct LoadedProgram {
   std::unique_ptr<platform::Image> image;

@@ -163,6 +163,7 @@ Ref<ThreadGroup> TaskBuilder::NewGroup(Task& parent, const CloneArgs& args) {
   group->mce_policy = from.mce_policy;
   group->oom_score_adj = from.oom_score_adj;
   group->container = from.container;
+  group->host_group = from.host_group;
   group->coredump_filter = from.coredump_filter;
   group->uid = from.uid;
   return group;
@@ -192,6 +193,17 @@ void InheritScheduling(const Task& parent, Task& child) {
 
 }  // namespace
 
+// pids.limit of a container that shares its kernel with others.
+bool TaskBuilder::IsContainerFull(Kernel& kernel, const ThreadGroup& group) {
+  const size_t most = group.host_group ? group.host_group->most_tasks.load() : 0;
+  if (most == 0) return false;
+  const auto is_in = [&group](const auto& entry) {
+    return entry.second->group().container == group.container;
+  };
+  return static_cast<size_t>(std::count_if(kernel.tasks_.begin(), kernel.tasks_.end(), is_in)) >=
+         most;
+}
+
 Result<Ref<Task>> TaskBuilder::NewTask(Task& parent, const CloneArgs& args,
                                        const Ref<ControlGroup>& into) {
   Kernel& kernel = parent.kernel();
@@ -200,7 +212,7 @@ Result<Ref<Task>> TaskBuilder::NewTask(Task& parent, const CloneArgs& args,
   uint64_t of_user = 0;
   for (const auto& [id, task] : kernel.tasks_) of_user += task->creds_.uid == parent.creds_.uid;
   const bool privileged = parent.creds_.HasCapability(21) || parent.creds_.HasCapability(24);
-  if (kernel.tasks_.size() >= Kernel::kMostTasks ||
+  if (kernel.tasks_.size() >= Kernel::kMostTasks || IsContainerFull(kernel, parent.group()) ||
       (!privileged && parent.creds_.uid != 0 &&
        of_user >= parent.group().limits[RLIMIT_NPROC].rlim_cur)) {
     return Errno(EAGAIN);

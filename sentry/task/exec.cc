@@ -118,6 +118,7 @@ Status TaskBuilder::Exec(Task& task, platform::Context& context, ExecArgs args) 
                       .stack_limit = task.Limit(RLIMIT_STACK)};
   {
     absl::MutexLock lock(&kernel.mu());
+    request.host_group = task.group().host_group;
     request.randomize = (task.group().personality & ADDR_NO_RANDOMIZE) == 0;
     request.read_implies_exec = (task.group().personality & READ_IMPLIES_EXEC) != 0;
   }

@@ -56,6 +56,7 @@ Result<Ref<Task>> TaskBuilder::NewInitTask(Kernel& kernel, const Kernel::InitPro
   group->uid = init.creds.uid;
   group->oom_score_adj = init.oom_score_adj;
   group->container = init.container;
+  group->host_group = init.host_group;
   group->unkillable = init.unkillable;
   group->on_exit = init.on_exit;
   group->control_group = kernel.control_group_;
@@ -90,7 +91,8 @@ Result<Ref<Task>> TaskBuilder::Prepare(Kernel& kernel, const Kernel::InitProcess
                       .exec_name = init.path,
                       .creds = becomes.creds,
                       .secure = becomes.secure,
-                      .stack_limit = task->Limit(RLIMIT_STACK)};
+                      .stack_limit = task->Limit(RLIMIT_STACK),
+                      .host_group = init.host_group};
   LoadedProgram loaded = TRY(LoadProgram(kernel.platform(), kernel.vfs(), program, request));
   task->mm_ = loaded.mm;
   task->creds_ = std::move(becomes.creds);

@@ -94,6 +94,7 @@ class Kernel {
     std::vector<std::pair<int, rlimit>> limits;  // RLIMIT_*: instead of the usual ones.
     int oom_score_adj = 0;
     uint32_t container = 0;  // ThreadGroup::container
+    Ref<ContainerGroup> host_group;  // Likewise; empty but for a container in a pod.
     // Signals without a handler leave it alone, as they do process 1 of a pid namespace.
     bool unkillable = false;
     Ref<SeccompFilters> seccomp;                   // In force from its first call on.

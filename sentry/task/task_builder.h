@@ -27,6 +27,8 @@ class TaskBuilder {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(kernel.mu());
 
   // clone.cc
+  static bool IsContainerFull(Kernel& kernel, const ThreadGroup& group)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(kernel.mu());
   // `into`: the control group of a new process, or empty for the parent's.
   static Result<Ref<Task>> NewTask(Task& parent, const CloneArgs& args,
                                    const Ref<ControlGroup>& into);

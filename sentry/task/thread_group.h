@@ -16,6 +16,7 @@
 #include "platform/api/usage.h"
 #include "sentry/fs/file.h"
 #include "sentry/fs/wait_queue.h"
+#include "sentry/task/container_group.h"
 #include "sentry/task/control_group.h"
 #include "sentry/task/signal.h"
 #include "sentry/task/terminal.h"
@@ -128,6 +129,7 @@ class ThreadGroup : public RefCounted {
   Ref<ControlGroup> control_group;   // Inherited; never empty once there are tasks.
   size_t charged_tasks = 0;          // To it: those being made and zombies as well.
   uint32_t container = 0;  // Which one of a pod, where several share a kernel. Inherited.
+  Ref<ContainerGroup> host_group;  // Of a container in a pod; inherited.
   uint32_t coredump_filter = 0x33;   // core(5). Told only: no core is written.
   // Bytes and calls of read(2), write(2) and their kin, for /proc/PID/io. Not guarded.
   struct IoCounts {

@@ -1,4 +1,5 @@
 """Pods: several containers in one sandbox, by the annotations of Kubernetes' runtimes."""
+import json
 import os
 import signal
 
@@ -7,6 +8,8 @@ from runtime import Skip, eventually, want, want_equal
 
 CASES = []
 PREFIX = "io.kubernetes.cri."
+# The namespaces of a container that has its processes beside those of the sandbox.
+SHARED_PIDS = (("network", "ipc", "uts", "pid"), ("mount",))
 
 
 def case(function):
@@ -207,13 +210,126 @@ def pod_limits(runtime):
     for controller, v1, v2, value in (
             ("memory", "memory.limit_in_bytes", "memory.max", str(64 << 20)),
             ("cpu", "cpu.cfs_quota_us", "cpu.max", "50000")):
-        folder = pod.cgroup_of(controller)
+        folder = pod.cgroup_of(controller).removesuffix("/@sandbox")
         file = os.path.join(folder, v1)
         with open(file if os.path.exists(file) else os.path.join(folder, v2)) as f:
             want_equal(f.read().split()[0], value, file)
     eater = member(pod, "head -c 300m /dev/zero | tail | wc -c").create().start()
     eater.wait()
     want("314572800" not in eater.text(), "300 MiB fit into a pod of 64")
+
+
+@case
+def pod_limits_of_one(runtime):
+    """A container's own limits bind what runs in it and nobody else, in the pod's group."""
+    runtime.need_cgroups()
+    pod = sandbox(runtime)
+    other = member(pod, FOREVER).create().start()
+    for arguments in ((), SHARED_PIDS):
+        eater = member(pod, "echo ready; head -c 300m /dev/zero | tail | wc -c", *arguments)
+        eater.set("linux.resources.memory", {"limit": 48 << 20, "swap": 48 << 20}).create()
+        file = os.path.join(eater.cgroup_of("memory"), "memory.limit_in_bytes")
+        if os.path.exists(file):
+            want(os.path.dirname(file).startswith(pod.cgroup_of("memory").removesuffix("/@sandbox") + "/"), file)
+        eater.start()
+        eater.wait()
+        want("314572800" not in eater.text(), "300 MiB fit into 48")
+        forker = member(pod, "for i in $(seq 60); do sleep 100 & done; echo all", *arguments)
+        forker.set("linux.resources.pids", {"limit": 20}).create().start()
+        want(forker.wait() != 0, "status")
+        want("can't fork" in forker.text(), f"output {forker.text()!r}")
+        for bundle in (eater, forker):
+            bundle.delete("--force").expect(status=0)
+    other.exec("echo", "alive").expect(status=0, out="alive\n")
+    want_equal((other.status(), pod.status()), ("running", "running"), "statuses")
+
+
+@case
+def pod_group_of_one(runtime):
+    """All that runs is in the container's own group: after execve and fork, after exec, too."""
+    runtime.need_cgroups()
+    pod = sandbox(runtime)
+    for arguments in ((), SHARED_PIDS):
+        one = member(pod, "sh -c 'sleep 100 & exec sleep 200' & echo ready; exec sleep 300",
+                     *arguments)
+        one.set("linux.resources.cpu", {"shares": 300, "quota": 30000, "period": 100000})
+        one.create().start()
+        one.await_text("ready")
+        pids = []
+
+        def three():
+            text = one.call("ps", "--format", "json", one.id).expect(status=0).out
+            pids[:] = json.loads(text)
+            return len(pids) == 3
+        want(eventually(three, 10), f"processes {pids}")
+        folder = one.cgroup_of("cpu")
+        with open(os.path.join(folder, "cgroup.procs")) as f:
+            inside = {int(line) for line in f}
+        want(set(pids) <= inside, f"{pids} are not all in {inside}")
+        file = os.path.join(folder, "cpu.cfs_quota_us")
+        if os.path.exists(file):
+            with open(file) as f:
+                want_equal(f.read(), "30000\n", "quota")
+            one.call("update", "--cpu-quota", "40000", one.id).expect(status=0)
+            with open(file) as f:
+                want_equal(f.read(), "40000\n", "quota after update")
+        event = json.loads(one.call("events", "--stats", one.id).expect(status=0).out)
+        want(event["data"]["pids"]["current"] >= 3, "figures")
+        one.delete("--force").expect(status=0)
+
+
+@case
+def pod_update_of_pids(runtime):
+    pod = sandbox(runtime)
+    for arguments in ((), SHARED_PIDS):
+        one = member(pod, "(for i in $(seq 60); do sleep 100 & done; echo all) 2>&1; true",
+                     *arguments).create()
+        one.call("update", "--pids-limit", "20", one.id).expect(status=0)
+        one.start()
+        want_equal(one.wait(), 0, "status")
+        want("can't fork" in one.text(), f"output {one.text()!r}")
+
+
+@case
+def pod_pause_of_one(runtime):
+    """It stands still, the others go on; what it was sent arrives when it does."""
+    pod = sandbox(runtime)
+    count = "i=0; while :; do i=$((i+1)); echo $i >/tmp/n; done"
+    for arguments in ((), SHARED_PIDS):
+        one, other = (member(pod, f"trap 'echo got' USR1; echo ready; {count}",
+                             *arguments).create().start() for _ in range(2))
+        one.await_text("ready")
+        other.await_text("ready")
+
+        def number(bundle):
+            with open(os.path.join(bundle.rootfs, "tmp", "n")) as f:
+                return f.read()
+        want(eventually(lambda: os.path.exists(os.path.join(one.rootfs, "tmp", "n")), 10), "a file")
+        paused = one.call("pause", one.id)
+        if "ptrace" in " ".join(runtime.flags):
+            want(paused.status != 0 and "ptrace" in paused.err, f"pause: {paused.err!r}")
+            one.delete("--force").expect(status=0)
+            other.delete("--force").expect(status=0)
+            continue
+        paused.expect(status=0)
+        want_equal((one.status(), other.status(), pod.status()), ("paused", "running", "running"),
+                   "statuses")
+        one.kill("USR1").expect(status=0)
+        for _ in range(3):
+            before, beside = number(one), number(other)
+            want(eventually(lambda: number(other) not in (beside, ""), 10), "the other one stands")
+            want_equal(number(one), before, "the paused one's number")
+        want("got" not in one.text(), "a paused container handles a signal")
+        want(one.exec("true").status != 0, "exec into a paused container succeeds")
+        one.call("resume", one.id).expect(status=0)
+        one.await_text("got")
+        before = number(one)
+        want(eventually(lambda: number(one) not in (before, ""), 10), "it does not go on")
+        one.call("pause", one.id).expect(status=0)
+        one.kill("KILL").expect(status=0)
+        want_equal(one.wait(), 137, "status")
+        other.call("pause", other.id).expect(status=0)
+        other.delete("--force").expect(status=0)
 
 
 @case
@@ -228,7 +344,3 @@ def pod_refusals(runtime):
     missing = member(pod, "true").set("process.args", ["/no/such/program"])
     want(missing.try_create() != 0, "a missing program is accepted")
     want("no such file" in missing.text(), f"output {missing.text()!r}")
-    one = member(pod, FOREVER).create().start()
-    paused = one.call("pause", one.id)
-    want(paused.status != 0 and "sandbox" in paused.err, f"pause: {paused.err!r}")
-    want_equal((one.status(), pod.status()), ("running", "running"), "statuses")

@@ -314,6 +314,33 @@ def systemd_units_of_others(runtime):
 
 
 @case
+def systemd_pod(runtime):
+    """A pod's scope is its sandbox's; its containers have groups below."""
+    prefix = "io.kubernetes.cri."
+    for unified in ([False, True] if old_hierarchies() else [True]):
+        with Systemd(runtime, unified) as systemd:
+            pod = systemd.container()
+            pod.set("annotations", {prefix + "container-type": "sandbox",
+                                    prefix + "sandbox-id": pod.id})
+            systemd.running(pod)
+            one = systemd.container("echo ready; sleep 1000")
+            one.set("annotations", {prefix + "container-type": "container",
+                                    prefix + "sandbox-id": pod.id})
+            one.set("linux.namespaces", [
+                {"type": "pid"}, {"type": "mount"},
+                *({"type": t, "path": f"/proc/{pod.pid}/ns/{f}"}
+                  for t, f in (("network", "net"), ("ipc", "ipc"), ("uts", "uts")))])
+            systemd.running(one)
+            unit = f"box-{pod.id}.scope"
+            inside = read(systemd.path_of(unit, "unified"), one.id, "cgroup.procs").split()
+            want(len(inside) >= 3, f"{inside} are in the container's group")
+            one.delete("--force").expect(status=0)
+            want_equal(pod.status(), "running", "the sandbox's status")
+            pod.delete("--force").expect(status=0)
+            want_gone(systemd, unit)
+
+
+@case
 def systemd_sudden_deaths(runtime):
     """The command or the container is killed: delete --force ends the scope."""
     with Systemd(runtime) as systemd:
