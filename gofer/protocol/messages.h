@@ -39,7 +39,7 @@ enum class Op : uint32_t {
   kWalk = 1,
   // node -> attr.
   kGetAttr,
-  // node, flags (open(2)) -> the descriptor on the socket. A fifo's (Policy::open_fifos) never blocks.
+  // node, flags (open(2)) -> the descriptor on the socket. A fifo's (see Policy) never blocks.
   kOpen,
   // node (a directory, or the stream of an earlier answer), offset, flags (kReadDir*)
   // -> payload: count * DirectoryRecord; offset to go on from; node: the stream to go on with, or
@@ -78,11 +78,11 @@ enum class Op : uint32_t {
   kForget,
   // node (the root of a filestore) -> a new file without a name, open for both, on the socket.
   kNewUnnamed,
-  // node (a socket), flags (SOCK_STREAM, SOCK_DGRAM or SOCK_SEQPACKET) -> a socket that is connected to
-  // it, on the socket. It never blocks. Policy::connect_sockets.
+  // node (a socket), flags (SOCK_STREAM, SOCK_DGRAM or SOCK_SEQPACKET) -> a socket that is connected
+  // to it, on the socket. It never blocks. Policy::connect_sockets.
   kConnect,
-  // node (a directory), name, flags (as above), mode, uid, gid -> payload: WalkedNode, and the socket
-  // that has this name now. Policy::bind_sockets.
+  // node (a directory), name, flags (as above), mode, uid, gid -> payload: WalkedNode, and the
+  // socket that has this name now, on the socket. Policy::bind_sockets.
   kBind,
 };
 inline constexpr uint32_t kOpCount = static_cast<uint32_t>(Op::kBind) + 1;

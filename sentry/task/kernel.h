@@ -64,8 +64,8 @@ class Kernel {
   void set_network(Ref<NetworkNamespace> network);
   // Takes part in those namespaces of `other` that `which` names (CLONE_NEW*). Before guests run.
   void JoinNamespaces(const Kernel& other, uint64_t which);
-  // How many tasks there may be before clone(2) answers EAGAIN: pids.max of the first control group.
-  // At any time; 0 leaves Linux's usual number.
+  // How many tasks there may be before clone(2) answers EAGAIN: pids.max of the first control
+  // group. At any time; 0 leaves Linux's usual number.
   void LimitTasks(size_t most);
   // More than these the sandbox does not hold, whatever anybody's limit says.
   static constexpr size_t kMostTasks = 32768;

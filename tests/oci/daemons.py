@@ -369,6 +369,15 @@ def cpus(docker):
 
 
 @docker_case
+def limits_show_inside(docker):
+    """In the control groups that docker mounts."""
+    docker.shell("cd /sys/fs/cgroup && cat memory.max cpu.max pids.max cpuset.cpus.effective; "
+                 "mkdir x 2>/dev/null || echo read-only",
+                 "--memory", "64m", "--cpus", "0.5", "--pids-limit", "40", "--cpuset-cpus", "0",
+                 ).expect(status=0, out="67108864\n50000 100000\n40\n0\nread-only\n")
+
+
+@docker_case
 def names_and_hosts(docker):
     docker.shell("grep -c box-name /etc/hosts; grep extra /etc/hosts | cut -f1; cat /etc/hostname",
                  "-h", "box-name", "--add-host", "extra:1.2.3.4").expect(

@@ -15,7 +15,8 @@ constexpr auto kNone = TaskText::Guard::kNone, kOpen = TaskText::Guard::kOpen,
                kRead = TaskText::Guard::kRead;
 constexpr auto kProcess = TaskText::Where::kProcess, kThread = TaskText::Where::kThread;
 
-constexpr char kAllow[] = "allow\n", kZero[] = "0", kSlash[] = "/\n", kNobody[] = "4294967295", kRunning[] = "running\n", kEmpty[] = "",
+constexpr char kAllow[] = "allow\n", kZero[] = "0", kSlash[] = "/\n", kNobody[] = "4294967295",
+               kRunning[] = "running\n", kEmpty[] = "",
                kTimeOffsets[] =
                    "monotonic           0         0\nboottime            0         0\n";
 
