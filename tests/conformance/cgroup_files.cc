@@ -53,6 +53,7 @@ TEST_F(CgroupFiles, Modes) {
     EXPECT_THAT(stat(At(name).c_str(), &st), Returns(0)) << name;
     EXPECT_EQ(st.st_mode, S_IFREG | mode) << name;
     EXPECT_EQ(st.st_size, 0) << name;
+    EXPECT_EQ(st.st_blksize, 4096) << name;
     EXPECT_EQ(st.st_uid, 0u) << name;
   }
 }

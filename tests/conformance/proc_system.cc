@@ -20,6 +20,17 @@ TEST(ProcSystem, IsAProcfs) {
   EXPECT_EQ(fs.f_type, PROC_SUPER_MAGIC);
 }
 
+TEST(ProcSystem, SysIsASysfs) {
+  for (const char* path : {"/sys", "/sys/devices/system/cpu/online", "/sys/class/net"}) {
+    struct statfs fs;
+    ASSERT_THAT(statfs(path, &fs), Returns(0)) << path;
+    EXPECT_EQ(fs.f_type, SYSFS_MAGIC) << path;
+    struct stat st;
+    ASSERT_THAT(stat(path, &st), Returns(0)) << path;
+    EXPECT_EQ(st.st_blksize, 4096) << path;
+  }
+}
+
 TEST(ProcSystem, Meminfo) {
   const std::string text = ReadFile("/proc/meminfo");
   struct sysinfo info;

@@ -24,8 +24,6 @@ std::string_view Strip(std::string_view text) {
   return text.substr(first, text.find_last_not_of(kSpace) - first + 1);
 }
 
-FilesystemStats Stats() { return {.type = CGROUP2_SUPER_MAGIC}; }
-
 class InterfaceFile final : public TextInode {
  public:
   InterfaceFile(const PseudoNode& node, Kernel& kernel, Ref<ControlGroup> group, const FileRow& row)
@@ -45,7 +43,6 @@ class InterfaceFile final : public TextInode {
     if (row_.write == nullptr) return Errno(EINVAL);
     return row_.write({kernel_, *group_}, Strip(text));
   }
-  Result<FilesystemStats> StatFs() override { return Stats(); }
 
  private:
   Kernel& kernel_;
@@ -120,7 +117,6 @@ class Directory final : public PseudoDirectory {
     return Errno(EPERM);
   }
   ControlGroup* control_group() const override { return group_.get(); }
-  Result<FilesystemStats> StatFs() override { return Stats(); }
   std::string ShowMountOptions() override { return ",nsdelegate"; }
 
  private:
@@ -129,7 +125,9 @@ class Directory final : public PseudoDirectory {
             .ino = group.id() * kInosOfGroup + slot,
             .mode = mode,
             .uid = group.owner().uid,
-            .gid = group.owner().gid};
+            .gid = group.owner().gid,
+            .filesystem = CGROUP2_SUPER_MAGIC,
+            .block_size = 4096};
   }
   Ref<Inode> DirectoryOf(Ref<ControlGroup> group) {
     return MakeRef<Directory>(kernel_, std::move(group));

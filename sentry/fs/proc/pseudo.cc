@@ -1,7 +1,6 @@
 #include "sentry/fs/proc/pseudo.h"
 
 #include <dirent.h>
-#include <linux/magic.h>
 
 #include <algorithm>
 #include <array>
@@ -103,7 +102,7 @@ Result<Attributes> PseudoInode::GetAttributes() {
                     .nlink = S_ISDIR(node_.mode) ? 2u : 1u,
                     .uid = node_.uid,
                     .gid = node_.gid,
-                    .blksize = 1024,
+                    .blksize = node_.block_size,
                     .atime = time_,
                     .mtime = time_,
                     .ctime = time_,
@@ -116,7 +115,7 @@ Status PseudoInode::SetAttributes(const AttributeChange& change) {
   return kOk;
 }
 
-Result<FilesystemStats> PseudoInode::StatFs() { return FilesystemStats{.type = PROC_SUPER_MAGIC}; }
+Result<FilesystemStats> PseudoInode::StatFs() { return FilesystemStats{.type = node_.filesystem}; }
 
 Result<Ref<File>> TextInode::Open(OpenFlags flags) {
   return Ref<File>(MakeRef<TextFile>(Ref<Inode>::Share(*this), flags, Watched()));

@@ -25,7 +25,9 @@ struct PseudoNode {
   uint32_t mode = 0;  // S_IF* and permission bits.
   uint32_t uid = 0;
   uint32_t gid = 0;
-  int creation_error = 2;  // What making something in a directory answers: ENOENT in procfs.
+  int creation_error = 2;        // What making something in a directory answers: ENOENT in procfs.
+  uint64_t filesystem = 0x9fa0;  // As statfs(2) tells it: PROC_SUPER_MAGIC.
+  uint32_t block_size = 1024;    // As stat(2) does.
 };
 
 class PseudoInode : public Inode {

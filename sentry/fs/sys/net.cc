@@ -18,10 +18,7 @@ constexpr uint64_t kDirectory = 0, kLink = 1, kSubsystem = 2, kStatistics = 3, k
                    kCounters = 64;
 
 PseudoNode Node(int index, uint64_t what, uint32_t mode) {
-  return {.dev = kSysDevice,
-          .ino = kFirstIno + static_cast<uint64_t>(index) * kPerDevice + what,
-          .mode = mode,
-          .creation_error = EPERM};
+  return SysNode(kFirstIno + static_cast<uint64_t>(index) * kPerDevice + what, mode);
 }
 
 // The device as it is when somebody reads: ENODEV once it is gone.

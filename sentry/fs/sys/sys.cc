@@ -36,7 +36,7 @@ class TreeBuilder {
     return at;
   }
   void Text(std::string_view directory, std::string name, std::string text) {
-    const PseudoNode node{.dev = kSysDevice, .ino = ++ino_, .mode = S_IFREG | 0444};
+    const PseudoNode node = SysNode(++ino_, S_IFREG | 0444);
     Directory(directory)->Put(
         std::move(name), MakeRef<FunctionText>(
                              node, [text = std::move(text)] { return Result<std::string>(text); }));
@@ -45,8 +45,7 @@ class TreeBuilder {
 
  private:
   Ref<FixedDirectory> NewDirectory() {
-    return MakeRef<FixedDirectory>(PseudoNode{
-        .dev = kSysDevice, .ino = ++ino_, .mode = S_IFDIR | 0555, .creation_error = EPERM});
+    return MakeRef<FixedDirectory>(SysNode(++ino_, S_IFDIR | 0555));
   }
   uint64_t ino_ = 0;
   Ref<FixedDirectory> root_;
