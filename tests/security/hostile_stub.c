@@ -44,7 +44,7 @@ static void* Scribble(void* mailbox) {
   volatile uint64_t* box = mailbox;
   for (;;) {
     const uint64_t choice = Random();
-    switch (choice % 5) {
+    switch (choice % 6) {
       case 0:  // Any call, with any arguments.
         box[MAILBOX_NUMBER / 8] = Random() % 512;
         for (int i = 0; i < 6; ++i) box[MAILBOX_ARGS / 8 + i] = Random() >> Random() % 64;
@@ -61,6 +61,11 @@ static void* Scribble(void* mailbox) {
         break;
       case 3:
         box[MAILBOX_POLLED / 8] = choice & 64 ? 0 : (uint64_t)box;
+        break;
+      case 4:  // Who sends looks at the mask, and who is sent to blocks and unblocks.
+        box[MAILBOX_SIGNAL_MASK / 8] = Random();
+        box[MAILBOX_SIGNAL_PENDING / 8] = Random() % 2;
+        syscall(SYS_kill, getpid(), SIGURG);
         break;
       default:
         box[Random() % 512] = Random();
