@@ -28,8 +28,12 @@ class Walk {
     const uint64_t pending = head->pending & ~kPiBit;
     const auto word = [&](uint64_t entry) { return entry + static_cast<uint64_t>(head->offset); };
     uint64_t entry = head->next;
+    uint64_t mark = address;  // Passed before, later and later ones: a list may lead back there.
     for (int i = 0; i < ROBUST_LIST_LIMIT && (entry & ~kPiBit) != address; ++i) {
       const uint64_t at = entry & ~kPiBit;
+      // What follows has been given up already; Linux goes round until the limit.
+      if (at == mark) break;
+      if ((i & (i - 1)) == 0) mark = at;
       // The next first: the lock may be reused as soon as it has been given up.
       const auto next = task_.mem().Read(UserPtr<uint64_t>{UserAddr{at}});
       if (at != pending && !Release(word(at), (entry & kPiBit) != 0, /*pending=*/false)) return;

@@ -2,6 +2,8 @@
 #include <pthread.h>
 #include <sys/prctl.h>
 
+#include <thread>
+
 #include "tests/conformance/futex_support.h"
 
 namespace {
@@ -308,6 +310,29 @@ TEST_F(RobustWalk, ACircleEnds) {
     entry(1).next = &entry(0);
   });
   EXPECT_EQ(entry(1).word, uint32_t{FUTEX_OWNER_DIED});
+}
+
+// Behind entries that are not part of it, as when a list is given a second head.
+TEST_F(RobustWalk, LocksOfACircleThatBeginsLaterAreGivenUp) {
+  for (int back = 0; back < 3; ++back) {
+    Exit([&] {
+      shared()->head.next = &entry(0);
+      for (int i = 0; i < 3; ++i) {
+        entry(i).word = Tid();
+        entry(i).next = &entry(i < 2 ? i + 1 : back);
+      }
+    });
+    for (int i = 0; i < 3; ++i) EXPECT_EQ(entry(i).word, uint32_t{FUTEX_OWNER_DIED}) << back;
+  }
+}
+
+TEST_F(RobustWalk, ManyThreadsWithACircle) {
+  static Head head;
+  head = {&entry(0), kWordOffset, nullptr};
+  entry(0).next = &entry(0);
+  for (int i = 0; i < 200; ++i) {
+    std::thread([&] { EXPECT_THAT(SetList(&head), Returns(0)); }).join();
+  }
 }
 
 TEST_F(RobustWalk, AnUnreadableHeadIsHarmless) {
