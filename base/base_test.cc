@@ -2,13 +2,17 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <memory>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "base/log.h"
 #include "base/lru_cache.h"
 #include "base/ref.h"
 #include "base/result.h"
+#include "base/slab.h"
 #include "base/unique_fd.h"
 
 namespace {
@@ -112,6 +116,54 @@ TEST(LruCache, KeepsWhatWasUsedLast) {
   EXPECT_EQ(cache.Find(11), nullptr);
   cache.Clear();
   EXPECT_EQ(cache.cost(), 0u);
+}
+
+TEST(Slab, ObjectsOfAllSizesAreTheirOwn) {
+  struct Object {
+    char* at;
+    size_t size;
+    char mark;
+  };
+  std::vector<Object> objects;
+  uint32_t random = 1;
+  for (int i = 0; i < 50'000; ++i) {
+    random = random * 1664525 + 1013904223;
+    const size_t size = 8 + random / 7 % (Slab::kMostSize - 7);
+    if (objects.size() > 3000) {
+      std::swap(objects[random / 3 % objects.size()], objects.back());
+      const Object gone = objects.back();
+      objects.pop_back();
+      for (size_t k = 0; k < gone.size; ++k) ASSERT_EQ(gone.at[k], gone.mark);
+      Slab::Free(gone.at);
+    }
+    const char mark = static_cast<char>(i);
+    auto* at = static_cast<char*>(Slab::Allocate(size));
+    ASSERT_EQ(reinterpret_cast<uintptr_t>(at) % 8, 0u);
+    memset(at, mark, size);
+    objects.push_back({at, size, mark});
+  }
+  for (const Object& object : objects) Slab::Free(object.at);
+}
+
+TEST(Slab, ServesThreads) {
+  std::vector<std::thread> threads;
+  for (char mark = 1; mark <= 4; ++mark) {
+    threads.emplace_back([mark] {
+      std::vector<char*> mine;
+      for (int round = 0; round < 200; ++round) {
+        for (int i = 0; i < 200; ++i) {
+          mine.push_back(static_cast<char*>(Slab::Allocate(72)));
+          memset(mine.back(), mark, 72);
+        }
+        for (char* at : mine) {
+          ASSERT_EQ(at[71], mark);
+          Slab::Free(at);
+        }
+        mine.clear();
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
 }
 
 }  // namespace

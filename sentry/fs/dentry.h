@@ -12,6 +12,7 @@
 #include "absl/synchronization/mutex.h"
 #include "base/ref.h"
 #include "base/result.h"
+#include "base/slab.h"
 #include "sentry/fs/inode.h"
 
 namespace sentry {
@@ -28,8 +29,11 @@ inline absl::Mutex tree_mu(absl::kConstInit);
 class Dentry final : public RefCounted {
  public:
   // `inode` empty: negative. `mode` is the inode's, of which the type is kept.
-  Dentry(Ref<Dentry> parent, std::string_view name, Ref<Inode> inode, uint32_t mode);
+  static Ref<Dentry> Make(Ref<Dentry> parent, std::string_view name, Ref<Inode> inode,
+                          uint32_t mode);
   ~Dentry() override;
+  // The name lies behind the object.
+  void operator delete(void* memory) { Slab::Free(memory); }
 
   bool negative() const { return inode_.get() == nullptr; }
   Inode& inode() const { return *inode_; }  // Requires: !negative().
@@ -49,23 +53,36 @@ class Dentry final : public RefCounted {
   friend class DentryCache;
   friend class MountTable;
 
+  // Of the memory behind it that names have.
+  static constexpr size_t kLeastRoom = 8, kRoomUnit = 8, kMostRoom = 248;
+
+  Dentry(Ref<Dentry> parent, std::string_view name, Ref<Inode> inode, uint32_t mode, size_t room);
   bool IsAncestorOfLocked(const Dentry& other) const ABSL_SHARED_LOCKS_REQUIRED(internal::tree_mu);
+  std::string_view name_text() const ABSL_SHARED_LOCKS_REQUIRED(internal::tree_mu);
+  // Elsewhere, if it does not fit behind the object. Requires: the name is not hashed.
+  void SetName(std::string_view name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(internal::tree_mu);
+  void FreeName();
+  // Bytes of the object and its name.
+  size_t size() const { return sizeof(Dentry) - kLeastRoom + room_ * kRoomUnit; }
 
   // In an order without holes: there are very many of them.
-  const uint8_t type_;            // DT_*: the type bits of a mode, shifted by 12.
-  const bool caches_lookups_;     // The inode's answer.
-  std::atomic<bool> used_{true};  // Since the clock hand of the cache last passed.
-  bool hashed_ ABSL_GUARDED_BY(internal::tree_mu) = false;
-  bool deleted_ ABSL_GUARDED_BY(internal::tree_mu) = false;
-  bool linkable_ ABSL_GUARDED_BY(internal::tree_mu) = false;  // O_TMPFILE without O_EXCL.
+  const uint8_t type_ : 4;         // DT_*: the type bits of a mode, shifted by 12.
+  const bool caches_lookups_ : 1;  // The inode's answer.
+  std::atomic<bool> used_{true};   // Since the clock hand of the cache last passed.
+  bool hashed_ : 1 ABSL_GUARDED_BY(internal::tree_mu) = false;
+  bool deleted_ : 1 ABSL_GUARDED_BY(internal::tree_mu) = false;
+  bool linkable_ : 1 ABSL_GUARDED_BY(internal::tree_mu) = false;  // O_TMPFILE without O_EXCL.
+  bool elsewhere_ : 1 = false;                                    // `name_` holds an address.
+  const uint8_t room_;                                            // For the name.
+  uint16_t name_size_ = 0;
   uint16_t mounts_ ABSL_GUARDED_BY(internal::tree_mu) = 0;    // Mounts on this dentry.
   uint32_t children_ ABSL_GUARDED_BY(internal::tree_mu) = 0;  // Hashed ones.
   const Ref<Inode> inode_;
   Ref<Dentry> parent_ ABSL_GUARDED_BY(internal::tree_mu);      // Empty for a root.
-  Dentry* next_ ABSL_GUARDED_BY(internal::tree_mu) = nullptr;  // The cache's ring.
-  Dentry* previous_ ABSL_GUARDED_BY(internal::tree_mu) = nullptr;
-  std::string name_ ABSL_GUARDED_BY(internal::tree_mu);
+  Dentry* next_ ABSL_GUARDED_BY(internal::tree_mu) = nullptr;  // Of the same hash.
+  char name_[kLeastRoom];                                      // And more, see room_.
 };
+static_assert(sizeof(Dentry) == 56);
 
 // An instance of a filesystem, shared by all its mounts.
 class Superblock final : public RefCounted {

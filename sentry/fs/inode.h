@@ -125,8 +125,6 @@ class Inode : public RefCounted {
   bool AddExecution() { return Count(-1); }
   void RemoveWriter() { writers_.fetch_sub(1, std::memory_order_release); }
   void RemoveExecution() { writers_.fetch_add(1, std::memory_order_release); }
-  // RWH_* of fcntl(F_SET_RW_HINT): remembered only.
-  std::atomic<uint8_t> write_hint{0};
   bool executing() const { return writers_.load(std::memory_order_acquire) < 0; }
 
  private:
@@ -140,6 +138,10 @@ class Inode : public RefCounted {
   }
 
   std::atomic<int> writers_{0};  // Negative: executions.
+
+ public:
+  // RWH_* of fcntl(F_SET_RW_HINT): remembered only. Last, so that subclasses go on right behind it.
+  std::atomic<uint8_t> write_hint{0};
 };
 
 }  // namespace sentry

@@ -167,6 +167,8 @@ class Vfs {
   // Drops cached names that nobody uses.
   void ShrinkCaches();
   size_t cached_names() const;
+  // About so much memory do they take, with their inodes.
+  size_t cached_bytes() const;
 
   // A place for a file without a path, so that a magic link (/proc/PID/fd/N of a pipe) can lead to
   // it. Opening it asks the inode's Open, whatever its type.

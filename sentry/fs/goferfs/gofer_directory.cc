@@ -97,7 +97,7 @@ Result<Ref<Inode>> GoferDirectory::Create(std::string_view name, const NewNode& 
   }));
   Ref<GoferInode> inode = tree().Intern(created.node);
   if (inode->type() == S_IFREG) {
-    static_cast<GoferRegular&>(*inode).KeepCreated(std::move(created.fd));
+    tree().KeepCreated(*inode, std::move(created.fd));
   }
   return inode;
 }
@@ -108,7 +108,7 @@ Result<Ref<Inode>> GoferDirectory::BindSocket(std::string_view name, const NewNo
     return client().Bind(this->node(), name, static_cast<uint32_t>(node.socket_type), file);
   }));
   Ref<GoferInode> inode = tree().Intern(created.node);
-  inode->KeepCreated(std::move(created.fd));
+  tree().KeepCreated(*inode, std::move(created.fd));
   return inode;
 }
 

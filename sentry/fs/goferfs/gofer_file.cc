@@ -130,7 +130,7 @@ Result<int64_t> GoferFile::Seek(int64_t offset, int whence) {
 }  // namespace
 
 Result<UniqueFd> GoferRegular::OpenOnHost(OpenFlags flags) {
-  UniqueFd created(created_fd().exchange(-1));
+  UniqueFd created = tree().TakeCreated(*this);
   // What a file without write permission is mapped from must not be writable.
   if (created.valid() && (flags.raw() & O_ACCMODE) == O_RDWR) return created;
   const int access = flags.writable() ? static_cast<int>(flags.raw() & O_ACCMODE) : O_RDONLY;

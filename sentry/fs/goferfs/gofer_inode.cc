@@ -34,17 +34,16 @@ GoferTree::Key GoferTree::KeyOf(const GoferInode* inode) {
 }
 
 Ref<GoferInode> GoferTree::MakeLocked(const gofer::WalkedNode& node) {
-  const Ref<GoferTree> tree = Ref<GoferTree>::Share(*this);
-  const uint32_t dev = DevLocked(node.attr.dev);
+  const GoferDevice& device = DeviceLocked(node.attr.dev);
   switch (node.attr.mode & S_IFMT) {
     case S_IFREG:
-      return MakeRef<GoferRegular>(tree, node, dev);
+      return MakeRef<GoferRegular>(device, node);
     case S_IFDIR:
-      return MakeRef<GoferDirectory>(tree, node, dev);
+      return MakeRef<GoferDirectory>(device, node);
     case S_IFLNK:
-      return MakeRef<GoferSymlink>(tree, node, dev);
+      return MakeRef<GoferSymlink>(device, node);
     default:
-      return MakeRef<GoferInode>(tree, node, dev);
+      return MakeRef<GoferInode>(device, node);
   }
 }
 
@@ -78,24 +77,50 @@ void GoferTree::Drop(const GoferInode& inode) {
   client_.Forget(inode.node());
 }
 
-uint32_t GoferTree::DevLocked(uint64_t host_dev) {
-  uint32_t& dev = devs_[host_dev];
-  if (dev == 0) dev = NextDev();
-  return dev;
+const GoferDevice& GoferTree::DeviceLocked(uint64_t host_dev) {
+  std::unique_ptr<GoferDevice>& device = devices_[host_dev];
+  if (device == nullptr) {
+    device.reset(new GoferDevice{.tree = *this, .host_dev = host_dev, .dev = NextDev()});
+  }
+  return *device;
 }
 
-GoferInode::GoferInode(Ref<GoferTree> tree, const gofer::WalkedNode& node, uint32_t dev)
-    : tree_(std::move(tree)),
+void GoferTree::KeepCreated(const GoferInode& inode, UniqueFd fd) {
+  UniqueFd replaced;
+  absl::MutexLock lock(&mu_);
+  replaced = std::exchange(created_[&inode], std::move(fd));
+  created_count_.store(created_.size(), std::memory_order_relaxed);
+}
+
+UniqueFd GoferTree::TakeCreated(const GoferInode& inode) {
+  UniqueFd fd;
+  // Who has kept one comes before in its own thread.
+  if (created_count_.load(std::memory_order_relaxed) == 0) return fd;
+  absl::MutexLock lock(&mu_);
+  const auto it = created_.find(&inode);
+  if (it == created_.end()) return fd;
+  fd = std::move(it->second);
+  created_.erase(it);
+  created_count_.store(created_.size(), std::memory_order_relaxed);
+  return fd;
+}
+
+// Nobody else has it yet.
+GoferInode::GoferInode(const GoferDevice& device,
+                       const gofer::WalkedNode& node) ABSL_NO_THREAD_SAFETY_ANALYSIS
+    : mode_(node.attr.mode),
+      device_(device),
       node_(node.id),
-      host_dev_(node.attr.dev),
-      ino_(node.attr.ino),
-      dev_(dev),
-      mode_(node.attr.mode),
-      packed_(Pack(node.attr)) {}
+      ino_(node.attr.ino) {
+  blksize_log_ = PackedAttributes::Pack(node.attr, packed_);
+  tree().AddRef();
+}
 
 GoferInode::~GoferInode() {
-  KeepCreated({});
-  tree_->Drop(*this);
+  GoferTree& tree = this->tree();
+  tree.TakeCreated(*this);
+  tree.Drop(*this);
+  tree.Release();
 }
 
 // A fifo of the host. Its description never blocks, whatever the application's does; HostFile asks
@@ -123,65 +148,44 @@ Result<Ref<File>> GoferInode::Open(OpenFlags flags) {
 }
 
 Result<UniqueFd> GoferInode::ConnectHostSocket(int type) {
-  if (!tree_->options().connect_sockets || this->type() != S_IFSOCK) return Errno(ECONNREFUSED);
+  if (!tree().options().connect_sockets || this->type() != S_IFSOCK) return Errno(ECONNREFUSED);
   return client().Connect(node_, static_cast<uint32_t>(type));
 }
 
 Result<UniqueFd> GoferInode::TakeHostSocket() {
   if (type() != S_IFSOCK) return Errno(EOPNOTSUPP);
-  UniqueFd fd(created_fd_.exchange(-1));
+  UniqueFd fd = tree().TakeCreated(*this);
   if (!fd.valid()) return Errno(EOPNOTSUPP);
   return fd;
 }
 
-GoferInode::Packed GoferInode::Pack(const gofer::Attr& attr) {
-  Packed packed{.size = attr.size, .blocks = attr.blocks, .rdev = attr.rdev};
-  const gofer::Time* const times[] = {&attr.atime, &attr.mtime, &attr.ctime, &attr.btime};
-  for (int i = 0; i < 4; ++i) {
-    packed.seconds[i] = times[i]->seconds;
-    packed.nanoseconds[i] = times[i]->nanoseconds;
-  }
-  packed.nlink = attr.nlink;
-  packed.uid = attr.uid;
-  packed.gid = attr.gid;
-  packed.blksize = attr.blksize;
-  return packed;
-}
-
 void GoferInode::Update(const gofer::Attr& attr) {
-  absl::MutexLock lock(&mu_);
-  packed_ = Pack(attr);
+  absl::MutexLock lock(&mu());
+  blksize_log_ = PackedAttributes::Pack(attr, packed_);
   // The type stays: it is the class of this object.
   mode_.store(type() | (attr.mode & 07777), std::memory_order_relaxed);
 }
 
 bool GoferInode::AnyoneMaySearch() const {
-  return !tree_->shared() && (mode_.load(std::memory_order_relaxed) & 0111) == 0111;
+  return !tree().shared() && (mode_.load(std::memory_order_relaxed) & 0111) == 0111;
 }
 
 Result<Attributes> GoferInode::GetAttributes() {
   // Cleared first: what changes meanwhile makes the next caller ask again.
   const bool stale =
       stale_.load(std::memory_order_relaxed) && stale_.exchange(false, std::memory_order_acq_rel);
-  if (stale || tree_->shared() || volatile_.load(std::memory_order_relaxed)) {
-    Update(TRY(client().GetAttr(node_)));
-  }
   Attributes a;
-  a.dev = dev_;
+  a.dev = device_.dev;
   a.ino = ino_;
-  absl::MutexLock lock(&mu_);
-  a.mode = mode_.load(std::memory_order_relaxed);
-  a.size = packed_.size;
-  a.blocks = packed_.blocks;
-  a.rdev = packed_.rdev;
-  a.nlink = packed_.nlink;
-  a.uid = packed_.uid;
-  a.gid = packed_.gid;
-  a.blksize = packed_.blksize;
-  timespec* const times[] = {&a.atime, &a.mtime, &a.ctime, &a.btime};
-  for (int i = 0; i < 4; ++i) {
-    *times[i] = {.tv_sec = packed_.seconds[i], .tv_nsec = packed_.nanoseconds[i]};
+  if (!stale && !tree().shared() && !volatile_.load(std::memory_order_relaxed)) {
+    absl::MutexLock lock(&mu());
+    packed_.Unpack(mode_.load(std::memory_order_relaxed), blksize_log_, a);
+    if (blksize_log_ != 0) return a;
   }
+  const gofer::Attr attr = TRY(client().GetAttr(node_));
+  Update(attr);
+  Unpack(attr, a);
+  a.mode = type() | (attr.mode & 07777);
   return a;
 }
 

@@ -11,10 +11,13 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/synchronization/mutex.h"
 #include "base/lru_cache.h"
+#include "base/mutex_pool.h"
+#include "base/slab.h"
 #include "base/unique_fd.h"
 #include "sentry/fs/file.h"
 #include "sentry/fs/goferfs/goferfs.h"
 #include "sentry/fs/goferfs/look_ahead.h"
+#include "sentry/fs/goferfs/packed_attributes.h"
 
 namespace sentry {
 
@@ -31,6 +34,15 @@ class HostDescriptor final : public RefCounted {
 };
 // By inode, which takes it out when it goes; at a cost of one each.
 using OpenFiles = LruCache<const GoferInode*, Ref<HostDescriptor>>;
+
+class GoferTree;
+
+// A filesystem of the host in a tree. Devices of the host get numbers of the sandbox.
+struct GoferDevice {
+  GoferTree& tree;
+  uint64_t host_dev;
+  uint32_t dev;
+};
 
 // What the inodes of one export share; they hold it. Thread-safe.
 class GoferTree : public RefCounted {
@@ -50,14 +62,20 @@ class GoferTree : public RefCounted {
   // one again asks nobody.
   OpenFiles& open_files() { return open_files_; }
   LookAheads& look_aheads() { return look_aheads_; }
+  // The descriptor that came with its creation, kept and taken: of a regular file for the open that
+  // follows, of a socket for who has bound it.
+  void KeepCreated(const GoferInode& inode, UniqueFd fd) ABSL_LOCKS_EXCLUDED(mu_);
+  UniqueFd TakeCreated(const GoferInode& inode) ABSL_LOCKS_EXCLUDED(mu_);
+  // Of inodes: of their attributes, and of writes to their end, which come first.
+  MutexPool& attribute_locks() { return attribute_locks_; }
+  MutexPool& append_locks() { return append_locks_; }
   ListingHabit& habit() { return habit_; }
 
  private:
   static constexpr size_t kMostOpenFiles = 256;
 
   Ref<GoferInode> MakeLocked(const gofer::WalkedNode& node) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // Devices of the host get numbers of the sandbox.
-  uint32_t DevLocked(uint64_t host_dev) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  const GoferDevice& DeviceLocked(uint64_t host_dev) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   GoferClient& client_;
   const GoferFsOptions options_;
@@ -81,7 +99,11 @@ class GoferTree : public RefCounted {
     }
   };
   absl::flat_hash_set<GoferInode*, Hash, Equal> inodes_ ABSL_GUARDED_BY(mu_);  // Not held.
-  absl::flat_hash_map<uint64_t, uint32_t> devs_ ABSL_GUARDED_BY(mu_);
+  absl::flat_hash_map<uint64_t, std::unique_ptr<GoferDevice>> devices_ ABSL_GUARDED_BY(mu_);
+  absl::flat_hash_map<const GoferInode*, UniqueFd> created_ ABSL_GUARDED_BY(mu_);
+  std::atomic<size_t> created_count_{0};  // To be read without the lock.
+  MutexPool attribute_locks_;
+  MutexPool append_locks_;
   OpenFiles open_files_{kMostOpenFiles};
   ListingHabit habit_;
   LookAheads look_aheads_{kMostLookAheads};
@@ -91,8 +113,11 @@ class GoferTree : public RefCounted {
 // tree's options let sockets and fifos of the host be used.
 class GoferInode : public Inode {
  public:
-  GoferInode(Ref<GoferTree> tree, const gofer::WalkedNode& node, uint32_t dev);
+  // Keeps the device's tree.
+  GoferInode(const GoferDevice& device, const gofer::WalkedNode& node);
   ~GoferInode() override;
+  void* operator new(size_t size) { return Slab::Allocate(size); }
+  void operator delete(void* memory) { Slab::Free(memory); }
 
   Result<Attributes> GetAttributes() override;
   Status SetAttributes(const AttributeChange& change) override;
@@ -105,52 +130,37 @@ class GoferInode : public Inode {
   Status RemoveXattr(std::string_view name) override;
   Result<std::vector<std::string>> ListXattr() override;
   Result<FilesystemStats> StatFs() override;
-  bool CachesLookups() const override { return !tree_->shared(); }
+  bool CachesLookups() const override { return !tree().shared(); }
   bool AnyoneMaySearch() const override;
   bool HasSetIdBits() const override {
     return (mode_.load(std::memory_order_relaxed) & (S_ISUID | S_ISGID)) != 0;
   }
   void InvalidateAttributes() override { stale_.store(true, std::memory_order_release); }
 
-  GoferClient& client() const { return tree_->client(); }
+  GoferClient& client() const { return tree().client(); }
   gofer::NodeId node() const { return node_; }
-  uint64_t host_dev() const { return host_dev_; }
+  uint64_t host_dev() const { return device_.host_dev; }
   uint64_t ino() const { return ino_; }
   uint32_t type() const { return mode_.load(std::memory_order_relaxed) & S_IFMT; }
   // The host's answer to anything.
-  void Update(const gofer::Attr& attr) ABSL_LOCKS_EXCLUDED(mu_);
+  void Update(const gofer::Attr& attr);
   // Attributes change without us from now on: the file is mapped for writing.
   void DistrustAttributes() { volatile_.store(true, std::memory_order_relaxed); }
 
-  GoferTree& tree() const { return *tree_; }
-  // The descriptor that came with its creation: of a regular file for the open that follows, of a
-  // socket for who has bound it.
-  void KeepCreated(UniqueFd fd) { UniqueFd(created_fd_.exchange(fd.release())); }
-
- protected:
-  std::atomic<int>& created_fd() { return created_fd_; }
+  GoferTree& tree() const { return device_.tree; }
 
  private:
-  // Attributes without padding: there are very many of them.
-  struct Packed {
-    uint64_t size, blocks, rdev;
-    int64_t seconds[4];  // atime, mtime, ctime, btime.
-    uint32_t nanoseconds[4];
-    uint32_t nlink, uid, gid, blksize;
-  };
-  static Packed Pack(const gofer::Attr& attr);
+  absl::Mutex& mu() const { return tree().attribute_locks().For(this); }  // Leaf.
 
-  const Ref<GoferTree> tree_;
-  const gofer::NodeId node_;
-  const uint64_t host_dev_;
-  const uint64_t ino_;
-  const uint32_t dev_;
-  std::atomic<uint32_t> mode_;
+  // In an order without holes, from the base's last byte on: there are very many of them.
   std::atomic<bool> stale_{false};
   std::atomic<bool> volatile_{false};
-  std::atomic<int> created_fd_{-1};  // Here, where there is room for it.
-  absl::Mutex mu_;                   // Leaf.
-  Packed packed_ ABSL_GUARDED_BY(mu_);
+  uint8_t blksize_log_ ABSL_GUARDED_BY(mu());  // 0: the host has to be asked each time.
+  std::atomic<uint32_t> mode_;
+  const GoferDevice& device_;
+  const gofer::NodeId node_;
+  const uint64_t ino_;
+  PackedAttributes packed_ ABSL_GUARDED_BY(mu());
 };
 
 class GoferRegular final : public GoferInode {
@@ -159,14 +169,13 @@ class GoferRegular final : public GoferInode {
   Result<Ref<File>> Open(OpenFlags flags) override;
   ~GoferRegular() override { tree().open_files().Take(this); }
   // Serialises writes to the end.
-  absl::Mutex& append_mu() { return append_mu_; }
+  absl::Mutex& append_mu() { return tree().append_locks().For(this); }
 
  private:
   // Opened by the gofer with the access that `flags` ask for, or more if the file is written.
   Result<UniqueFd> OpenOnHost(OpenFlags flags);
-
-  absl::Mutex append_mu_;
 };
+static_assert(sizeof(GoferRegular) == 104);
 
 class GoferSymlink final : public GoferInode {
  public:
@@ -178,6 +187,8 @@ class GoferSymlink final : public GoferInode {
   absl::Mutex target_mu_;                           // Leaf.
   std::string target_ ABSL_GUARDED_BY(target_mu_);  // Empty until first read.
 };
+
+static_assert(sizeof(GoferSymlink) <= Slab::kMostSize);
 
 class GoferDirectory final : public GoferInode {
  public:

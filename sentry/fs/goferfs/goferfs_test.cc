@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -125,6 +126,53 @@ TEST_F(GoferFsTest, LiesBelowAnOverlay) {
          sizeof(OverlayDirectory));
 }
 
+TEST(PackedAttributes, AreWhatTheyWere) {
+  gofer::Attr attr{.size = 1, .blocks = 8, .mode = S_IFREG | 0644, .uid = 5, .gid = 6, .nlink = 2};
+  attr.blksize = 4096;
+  attr.atime = {.seconds = -(int64_t{1} << 31), .nanoseconds = 999'999'999};
+  attr.mtime = {.seconds = 15'032'385'535, .nanoseconds = 1};  // The last of ext4, in 2446.
+  attr.ctime = {.seconds = -1, .nanoseconds = 2};
+  PackedAttributes packed;
+  const uint8_t log = PackedAttributes::Pack(attr, packed);
+  ASSERT_EQ(log, 12);
+  Attributes some, all;
+  packed.Unpack(attr.mode, log, some);
+  Unpack(attr, all);
+  for (const Attributes& a : {some, all}) {
+    EXPECT_EQ(a.size, 1u);
+    EXPECT_EQ(a.blocks, 8u);
+    EXPECT_EQ(a.mode, S_IFREG | 0644u);
+    EXPECT_EQ(a.nlink, 2u);
+    EXPECT_EQ(a.uid, 5u);
+    EXPECT_EQ(a.gid, 6u);
+    EXPECT_EQ(a.blksize, 4096u);
+    EXPECT_EQ(a.atime.tv_sec, -(int64_t{1} << 31));
+    EXPECT_EQ(a.atime.tv_nsec, 999'999'999);
+    EXPECT_EQ(a.mtime.tv_sec, 15'032'385'535);
+    EXPECT_EQ(a.mtime.tv_nsec, 1);
+    EXPECT_EQ(a.ctime.tv_sec, -1);
+    EXPECT_EQ(a.btime.tv_sec, 0);
+  }
+  gofer::Attr other = attr;
+  other.mtime.seconds += 1;
+  EXPECT_EQ(PackedAttributes::Pack(other, packed), 0);
+  other = attr;
+  other.blocks = uint64_t{1} << 32;
+  EXPECT_EQ(PackedAttributes::Pack(other, packed), 0);
+  other = attr;
+  other.blksize = 5000;
+  EXPECT_EQ(PackedAttributes::Pack(other, packed), 0);
+  other = attr;
+  other.mode = S_IFCHR | 0600;
+  other.size = 0;
+  other.rdev = makedev(4, 64);
+  ASSERT_EQ(PackedAttributes::Pack(other, packed), 12);
+  Attributes device;
+  packed.Unpack(other.mode, 12, device);
+  EXPECT_EQ(device.rdev, makedev(4, 64));
+  EXPECT_EQ(device.size, 0u);
+}
+
 // A tree that nobody inside can change: nodes are found by name, and listings bring attributes.
 class ReadOnlyTest : public testing::Test {
  protected:
@@ -209,6 +257,25 @@ TEST_F(ReadOnlyTest, AnotherFileOfTheNameIsFoundByOpen) {
   host.Write("other", "another file");
   std::filesystem::rename(host / "other", host / name);
   EXPECT_EQ(t->Read("/" + name), "another file");
+}
+
+// Of the dentry and both inodes. Three tables take 8 to 24 bytes each beside that.
+TEST_F(ReadOnlyTest, BytesOfACachedName) {
+  constexpr int kNames = 4000;
+  std::filesystem::create_directory(host / "many");
+  // Of 17 bytes, which is the average of /usr/lib and /usr/share.
+  const auto name = [](int i) { return "name-of-file-" + std::to_string(i + 1000); };
+  for (int i = 0; i < kNames; ++i) host.Write("many/" + name(i), "");
+  TestVfs o(*Overlay::Create(*GoferFs::Create(*client, 0, {}), Tmpfs::Create()));
+  o.ctx.creds.fsuid = getuid();
+  o.ctx.creds.fsgid = getgid();
+  ASSERT_TRUE(o.Stat("/many").ok());
+  const size_t before_names = Slab::BytesInUse();
+  for (int i = 0; i < kNames; ++i) ASSERT_TRUE(o.Stat("/many/" + name(i)).ok());
+  EXPECT_GE(o.vfs.cached_names(), size_t{kNames});
+  const size_t bytes = (Slab::BytesInUse() - before_names) / kNames;
+  printf("bytes of a cached name: %zu, and its places in tables\n", bytes);
+  EXPECT_LE(bytes, 236u);  // 0 under a sanitizer.
 }
 
 }  // namespace

@@ -43,7 +43,22 @@ Result<Ref<Inode>> Overlay::Create(Ref<Inode> lower, Ref<Inode> upper) {
 }
 
 OverlayTree::OverlayTree(Ref<Inode> upper, uint64_t lower_dev)
-    : upper_(std::move(upper)), lower_dev_(lower_dev), dev_(NextDev()), next_ino_(kFirstIno) {}
+    : upper_(std::move(upper)), lower_dev_(lower_dev), dev_(NextDev()), next_ino_(kFirstIno) {
+  devs_[0].store(dev_, std::memory_order_relaxed);
+}
+
+uint8_t OverlayTree::IndexOf(uint32_t dev) {
+  if (dev == dev_) return 0;
+  absl::MutexLock lock(&dev_mu_);
+  size_t index = 0;
+  while (index < dev_count_ && this->dev(static_cast<uint8_t>(index)) != dev) ++index;
+  if (index == devs_.size()) return static_cast<uint8_t>(index - 1);
+  if (index == dev_count_) {
+    devs_[index].store(dev, std::memory_order_relaxed);
+    ++dev_count_;
+  }
+  return static_cast<uint8_t>(index);
+}
 
 Result<Ref<OverlayInode>> OverlayTree::ForLower(Ref<Inode> lower) {
   const Attributes attributes = TRY(lower->GetAttributes());
@@ -103,10 +118,12 @@ void OverlayTree::Drop(const OverlayInode& inode) {
 
 OverlayInode::OverlayInode(Ref<OverlayTree> tree, Ref<Inode> lower, Ref<Inode> upper,
                            const Identity& identity)
-    : tree_(std::move(tree)),
+    : data_in_upper_(lower.get() == nullptr),
+      type_(static_cast<uint8_t>((identity.type & S_IFMT) >> 12)),
+      dev_index_(tree->IndexOf(identity.dev)),
+      tree_(std::move(tree)),
       lower_(std::move(lower)),
-      identity_(identity),
-      data_in_upper_(lower_.get() == nullptr),
+      ino_(identity.ino),
       upper_(upper.Leak()) {}
 
 OverlayInode::~OverlayInode() {
@@ -151,8 +168,8 @@ void OverlayInode::ChangeSubdirectories(int by) {
 Result<Attributes> OverlayInode::GetAttributes() {
   Inode* const upper = this->upper();
   Attributes attributes = TRY((upper != nullptr ? *upper : *lower_).GetAttributes());
-  attributes.dev = identity_.dev;
-  attributes.ino = identity_.ino;
+  attributes.dev = dev();
+  attributes.ino = ino_;
   if (upper == nullptr && links_.load() == 0) return attributes;
   attributes.nlink = links();
   if (!data_in_upper() && type() == S_IFREG) {
@@ -187,7 +204,7 @@ Result<FilesystemStats> OverlayInode::StatFs() {
 
 Status OverlayInode::EnsureUpper() {
   if (upper() != nullptr) return kOk;
-  absl::MutexLock lock(&copy_mu_);
+  absl::MutexLock lock(&copy_mu());
   return EnsureUpperLocked();
 }
 
@@ -201,7 +218,7 @@ Status OverlayInode::EnsureUpperLocked() {
 
 Status OverlayInode::EnsureData(uint64_t size) {
   if (data_in_upper() || type() != S_IFREG) return kOk;
-  absl::MutexLock lock(&copy_mu_);
+  absl::MutexLock lock(&copy_mu());
   if (data_in_upper()) return kOk;
   TRY(EnsureUpperLocked());
   TRY(CopyDataUp(*lower_, *upper(), size));

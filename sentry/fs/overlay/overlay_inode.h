@@ -7,6 +7,7 @@
 #ifndef SENTRY_FS_OVERLAY_OVERLAY_INODE_H_
 #define SENTRY_FS_OVERLAY_OVERLAY_INODE_H_
 
+#include <array>
 #include <atomic>
 #include <memory>
 #include <string>
@@ -15,6 +16,8 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/synchronization/mutex.h"
+#include "base/mutex_pool.h"
+#include "base/slab.h"
 #include "sentry/fs/file.h"
 #include "sentry/fs/overlay/listing.h"
 #include "sentry/fs/overlay/overlay.h"
@@ -46,6 +49,11 @@ class OverlayTree : public RefCounted {
   void Drop(const OverlayInode& inode) ABSL_LOCKS_EXCLUDED(mu_);
   // Of lower directories, by the overlay's.
   ListingCache& listings() { return listings_; }
+  // Of inodes, while they are copied up.
+  MutexPool& copy_locks() { return copy_locks_; }
+  // Devices by small numbers, which inodes keep.
+  uint32_t dev(uint8_t index) const { return devs_[index].load(std::memory_order_relaxed); }
+  uint8_t IndexOf(uint32_t dev) ABSL_LOCKS_EXCLUDED(dev_mu_);
 
  private:
   const Ref<Inode> upper_;
@@ -74,6 +82,11 @@ class OverlayTree : public RefCounted {
   absl::flat_hash_set<OverlayInode*, Hash, Equal> by_lower_ ABSL_GUARDED_BY(mu_);  // Not held.
   absl::flat_hash_map<const OverlayInode*, Ref<OverlayInode>> pinned_ ABSL_GUARDED_BY(mu_);
   ListingCache listings_{kMostListedBytes};
+  MutexPool copy_locks_;
+  absl::Mutex dev_mu_;  // Leaf.
+  // The first is dev_. Where there are more, the last one stands for all of them.
+  std::array<std::atomic<uint32_t>, 256> devs_{};
+  size_t dev_count_ ABSL_GUARDED_BY(dev_mu_) = 1;
 };
 
 // Any type; the base class is used for symlinks, fifos, sockets and devices.
@@ -87,6 +100,8 @@ class OverlayInode : public Inode {
   // Takes one of both; `lower` empty: a new file.
   OverlayInode(Ref<OverlayTree> tree, Ref<Inode> lower, Ref<Inode> upper, const Identity& identity);
   ~OverlayInode() override;
+  void* operator new(size_t size) { return Slab::Allocate(size); }
+  void operator delete(void* memory) { Slab::Free(memory); }
 
   Result<Attributes> GetAttributes() override;
   Status SetAttributes(const AttributeChange& change) override;
@@ -108,9 +123,9 @@ class OverlayInode : public Inode {
   bool AnyoneMaySearch() const override { return top().AnyoneMaySearch(); }
   bool HasSetIdBits() const override { return top().HasSetIdBits(); }
 
-  uint64_t ino() const { return identity_.ino; }
-  uint32_t dev() const { return identity_.dev; }
-  uint32_t type() const { return identity_.type; }
+  uint64_t ino() const { return ino_; }
+  uint32_t dev() const { return tree_->dev(dev_index_); }
+  uint32_t type() const { return uint32_t{type_} << 12; }
   bool is_directory() const { return type() == S_IFDIR; }
   // Names of this inode; the last one to go ends its being kept.
   void ChangeLinks(int by);
@@ -120,7 +135,7 @@ class OverlayInode : public Inode {
   void ChangeSubdirectories(int by);
   uint32_t links() const;
   // Makes sure that there is an upper inode, with the attributes of the lower one.
-  Status EnsureUpper() ABSL_LOCKS_EXCLUDED(copy_mu_);
+  Status EnsureUpper();
 
   Inode* lower() const { return lower_.get(); }
 
@@ -131,18 +146,21 @@ class OverlayInode : public Inode {
   Inode& top() const { return upper() != nullptr ? *upper() : *lower_; }
   bool data_in_upper() const { return data_in_upper_.load(std::memory_order_acquire); }
   // Likewise with the data, of which only the first `size` bytes will be needed.
-  Status EnsureData(uint64_t size) ABSL_LOCKS_EXCLUDED(copy_mu_);
+  Status EnsureData(uint64_t size);
 
  private:
-  Status EnsureUpperLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(copy_mu_);
+  absl::Mutex& copy_mu() const { return tree_->copy_locks().For(this); }  // One copies.
+  Status EnsureUpperLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(copy_mu());
 
+  // In an order without holes, from the base's last byte on: there are very many of them.
+  std::atomic<bool> data_in_upper_;
+  const uint8_t type_;  // DT_*: the type bits of a mode, shifted by 12.
+  const uint8_t dev_index_;
+  std::atomic<int32_t> links_{0};  // Added to those of lower_.
   const Ref<OverlayTree> tree_;
   const Ref<Inode> lower_;
-  const Identity identity_;
-  std::atomic<int32_t> links_{0};  // Added to those of lower_.
-  std::atomic<bool> data_in_upper_;
+  const uint64_t ino_;
   std::atomic<Inode*> upper_;  // Held; set once.
-  absl::Mutex copy_mu_;        // One copies.
 };
 
 class OverlayRegular final : public OverlayInode {
@@ -150,6 +168,7 @@ class OverlayRegular final : public OverlayInode {
   using OverlayInode::OverlayInode;
   Result<Ref<File>> Open(OpenFlags flags) override;
 };
+static_assert(sizeof(OverlayRegular) == 56);
 
 class OverlayDirectory final : public OverlayInode {
  public:

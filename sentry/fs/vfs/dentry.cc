@@ -1,5 +1,8 @@
 #include "sentry/fs/dentry.h"
 
+#include <algorithm>
+#include <cstring>
+#include <new>
 #include <utility>
 
 #include "sentry/fs/notify.h"
@@ -15,16 +18,57 @@ int NextMountId() {
 
 }  // namespace
 
-Dentry::Dentry(Ref<Dentry> parent, std::string_view name, Ref<Inode> inode, uint32_t mode)
+Ref<Dentry> Dentry::Make(Ref<Dentry> parent, std::string_view name, Ref<Inode> inode,
+                         uint32_t mode) {
+  const size_t rounded = (name.size() + kRoomUnit - 1) / kRoomUnit * kRoomUnit;
+  const size_t room = std::clamp(rounded, kLeastRoom, kMostRoom);
+  void* const memory = Slab::Allocate(sizeof(Dentry) - kLeastRoom + room);
+  return Ref<Dentry>::Adopt(::new (memory)
+                                Dentry(std::move(parent), name, std::move(inode), mode, room));
+}
+
+// Nobody else has it yet.
+Dentry::Dentry(Ref<Dentry> parent, std::string_view name, Ref<Inode> inode, uint32_t mode,
+               size_t room) ABSL_NO_THREAD_SAFETY_ANALYSIS
     : type_(static_cast<uint8_t>((mode & S_IFMT) >> 12)),
       caches_lookups_(inode.get() == nullptr || inode->CachesLookups()),
+      room_(static_cast<uint8_t>(room / kRoomUnit)),
       inode_(std::move(inode)),
-      parent_(std::move(parent)),
-      name_(name) {}
+      parent_(std::move(parent)) {
+  SetName(name);
+}
+
+std::string_view Dentry::name_text() const {
+  const char* text = &name_[0];
+  if (elsewhere_) std::memcpy(&text, name_, sizeof(text));
+  return {text, name_size_};
+}
+
+void Dentry::SetName(std::string_view name) {
+  FreeName();
+  name = name.substr(0, UINT16_MAX);  // Only what is shown of files without a name is as long.
+  char* text = &name_[0];
+  if (name.size() > size_t{room_} * kRoomUnit) {
+    text = new char[name.size()];
+    std::memcpy(name_, &text, sizeof(text));
+    elsewhere_ = true;
+  }
+  std::memcpy(text, name.data(), name.size());
+  name_size_ = static_cast<uint16_t>(name.size());
+}
+
+void Dentry::FreeName() {
+  if (!elsewhere_) return;
+  char* text = nullptr;
+  std::memcpy(&text, name_, sizeof(text));
+  delete[] text;
+  elsewhere_ = false;
+}
 
 // Drops the chain of parents without recursion: an application chooses its length. Nobody else can
 // see a parent to which this is the only reference: it is not in the table, which would hold it.
 Dentry::~Dentry() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+  FreeName();
   Ref<Dentry> parent = std::move(parent_);
   while (parent && parent->ref_count() == 1) {
     Ref<Dentry> next = std::move(parent->parent_);
@@ -39,7 +83,7 @@ Ref<Dentry> Dentry::parent() const {
 
 std::string Dentry::name() const {
   absl::ReaderMutexLock lock(&internal::tree_mu);
-  return name_;
+  return std::string(name_text());
 }
 
 bool Dentry::IsAncestorOf(const Dentry& other) const {

@@ -48,13 +48,13 @@ void Vfs::Dissolve(MountNamespace& ns) {
 
 Result<Ref<Superblock>> Vfs::NewSuperblock(Ref<Inode> root, std::string fs_type) {
   const Attributes attributes = TRY(root->GetAttributes());
-  Ref<Dentry> dentry = MakeRef<Dentry>(Ref<Dentry>(), "", std::move(root), attributes.mode);
+  Ref<Dentry> dentry = Dentry::Make(Ref<Dentry>(), "", std::move(root), attributes.mode);
   return MakeRef<Superblock>(std::move(dentry), std::move(fs_type), attributes.dev);
 }
 
 Path Vfs::MountRoot(Ref<Inode> root, std::string fs_type, std::string source, uint64_t flags) {
   const Result<Attributes> attributes = root->GetAttributes();
-  Ref<Dentry> dentry = MakeRef<Dentry>(Ref<Dentry>(), "", std::move(root), uint32_t{S_IFDIR});
+  Ref<Dentry> dentry = Dentry::Make(Ref<Dentry>(), "", std::move(root), uint32_t{S_IFDIR});
   const Ref<Superblock> superblock = MakeRef<Superblock>(std::move(dentry), std::move(fs_type),
                                                          attributes.ok() ? attributes->dev : 0);
   const Ref<Mount> mount = NewMount(superblock, std::move(source), WithAtime(flags));

@@ -32,8 +32,8 @@ Vfs::MountInfo Vfs::DescribeLocked(const Mount& mount, const Path& root) const {
   size_t length = 0;
   for (const Dentry* dentry = mount.root_.get(); dentry->parent_ && length < kMaxPathText;
        dentry = dentry->parent_.get()) {
-    parts.push_back(dentry->name_);
-    length += dentry->name_.size() + 1;
+    parts.emplace_back(dentry->name_text());
+    length += dentry->name_size_ + size_t{1};
   }
   if (parts.empty()) info.root.push_back('/');
   for (; !parts.empty(); parts.pop_back()) {
@@ -73,7 +73,7 @@ std::string Vfs::PathString(const Path& root, const Path& path) {
 std::string Vfs::PathStringLocked(const Path& root, const Path& path) const {
   const Mount* mount = path.mount.get();
   const Dentry* dentry = path.dentry.get();
-  if (mount == anonymous_mount_.get()) return dentry->name_;
+  if (mount == anonymous_mount_.get()) return std::string(dentry->name_text());
   absl::InlinedVector<std::string_view, 32> parts;  // From the last to the first.
   size_t length = 0;
   bool reachable = true;
@@ -89,8 +89,8 @@ std::string Vfs::PathStringLocked(const Path& root, const Path& path) const {
     }
     if (!dentry->parent_) break;
     if (length > kMaxPathText) break;
-    parts.push_back(dentry->name_);
-    length += dentry->name_.size() + 1;
+    parts.emplace_back(dentry->name_text());
+    length += dentry->name_size_ + size_t{1};
     dentry = dentry->parent_.get();
   }
   std::string text = reachable ? "" : "(unreachable)";

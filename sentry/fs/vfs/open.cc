@@ -138,7 +138,7 @@ Result<Ref<File>> Vfs::OpenTemporary(const WalkContext& ctx, const Path& directo
   Ref<Inode> inode = TRY(directory.dentry->inode().CreateUnnamed(node, {}));
   const uint64_t ino = TRY(inode->GetAttributes()).ino;
   Ref<Dentry> dentry =
-      MakeRef<Dentry>(directory.dentry, "#" + std::to_string(ino), std::move(inode), node.mode);
+      Dentry::Make(directory.dentry, "#" + std::to_string(ino), std::move(inode), node.mode);
   {
     absl::WriterMutexLock lock(&internal::tree_mu);
     dentry->deleted_ = true;

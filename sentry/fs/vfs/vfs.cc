@@ -21,7 +21,7 @@ class NothingInode final : public Inode {
 };
 
 Ref<Dentry> NothingRoot() {
-  return MakeRef<Dentry>(Ref<Dentry>(), "", MakeRef<NothingInode>(), uint32_t{S_IFDIR});
+  return Dentry::Make(Ref<Dentry>(), "", MakeRef<NothingInode>(), uint32_t{S_IFDIR});
 }
 
 }  // namespace
@@ -43,7 +43,7 @@ Path Vfs::AnonymousPath(const File& file) {
   const Result<Attributes> attributes = file.inode().GetAttributes();
   const uint32_t mode = attributes.ok() ? attributes->mode : uint32_t{S_IFREG};
   return {anonymous_mount_,
-          MakeRef<Dentry>(Ref<Dentry>(), file.AnonymousName(), file.inode_ref(), mode)};
+          Dentry::Make(Ref<Dentry>(), file.AnonymousName(), file.inode_ref(), mode)};
 }
 
 size_t Vfs::DirectoryLockIndex(const Dentry& directory) const {
@@ -81,7 +81,7 @@ Result<Ref<Dentry>> Vfs::Remember(const Ref<Dentry>& directory, std::string_view
   uint32_t mode = 0;
   if (inode) mode = TRY(inode->GetAttributes()).mode;
   // Everything that is released is released without the lock.
-  Ref<Dentry> dentry = MakeRef<Dentry>(directory, name, std::move(inode), mode);
+  Ref<Dentry> dentry = Dentry::Make(directory, name, std::move(inode), mode);
   Ref<Dentry> replaced;
   std::vector<Ref<Dentry>> evicted;
   absl::WriterMutexLock lock(&internal::tree_mu);
@@ -108,7 +108,7 @@ void Vfs::Forget(Dentry& dentry) {
   removed = names_->Remove(dentry);
   if (!dentry.parent_->caches_lookups_ || dentry.parent_->deleted_) return;
   // Temporary files come back under their names: remember that this one is free.
-  negative = MakeRef<Dentry>(dentry.parent_, dentry.name_, Ref<Inode>(), 0u);
+  negative = Dentry::Make(dentry.parent_, dentry.name_text(), Ref<Inode>(), 0u);
   names_->Insert(*negative, evicted);
 }
 
@@ -125,18 +125,19 @@ void Vfs::MoveNames(Dentry& from, const Ref<Dentry>& new_parent, std::string_vie
                     Dentry* replaced, uint32_t flags) {
   Ref<Dentry> kept[3];
   std::vector<Ref<Dentry>> evicted;
-  std::string name(new_name);
   Ref<Dentry> parent = new_parent;
   absl::WriterMutexLock lock(&internal::tree_mu);
   if (from.hashed_) kept[0] = names_->Remove(from);
   if (Dentry* cached = names_->Find(*new_parent, new_name)) kept[1] = names_->Remove(*cached);
+  const std::string name(from.name_text());
   std::swap(from.parent_, parent);
-  from.name_.swap(name);
+  from.SetName(new_name);
   // `parent` and `name` are now the old ones.
   if ((flags & RENAME_EXCHANGE) != 0) {
+    if (replaced->hashed_) kept[2] = names_->Remove(*replaced);
     std::swap(replaced->parent_, parent);
-    replaced->name_.swap(name);
-    if (!replaced->hashed_) names_->Insert(*replaced, evicted);
+    replaced->SetName(name);
+    names_->Insert(*replaced, evicted);
   } else if (replaced != nullptr && !replaced->negative()) {
     replaced->deleted_ = true;
   }
@@ -148,16 +149,21 @@ void Vfs::ShrinkCaches() {
   do {
     evicted.clear();
     absl::WriterMutexLock lock(&internal::tree_mu);
-    // Twice around at most: the first round clears the marks of use.
-    names_->Shrink(SIZE_MAX, 2 * names_->size(), evicted);
+    names_->Shrink(SIZE_MAX, names_->TwiceAround(), evicted);
+    names_->Compact();
   } while (!evicted.empty());
 }
 
 bool Vfs::ReleaseNames() {
   std::vector<Ref<Dentry>> evicted;  // Released without the lock.
   absl::WriterMutexLock lock(&internal::tree_mu);
-  names_->Shrink(names_->size() / 4 + 64, 2 * names_->size(), evicted);
+  names_->Shrink(names_->size() / 4 + 64, names_->TwiceAround(), evicted);
   return !evicted.empty();
+}
+
+size_t Vfs::cached_bytes() const {
+  absl::ReaderMutexLock lock(&internal::tree_mu);
+  return names_->bytes();
 }
 
 size_t Vfs::cached_names() const {

@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "sentry/fs/tmpfs/tmpfs.h"
+#include "sentry/fs/vfs/dentry_cache.h"
 #include "sentry/fs/vfs/vfs_test_util.h"
 
 namespace sentry {
@@ -265,10 +266,27 @@ TEST_F(VfsTest, WritesClearSetIdBits) {
 }
 
 TEST_F(VfsTest, BoundsTheCache) {
-  for (int i = 0; i < 30'000; ++i) t.Errors("/none" + std::to_string(i));
-  EXPECT_LE(t.vfs.cached_names(), 20'100u);
+  // Names that never come back do not make it grow.
+  for (int i = 0; i < 300'000; ++i) t.Errors("/none" + std::to_string(i));
+  EXPECT_LE(t.vfs.cached_bytes(), DentryCache::kLeastBytes + 1000);
+  EXPECT_GE(t.vfs.cached_names(), 50'000u);
+  // Those that do, do, and are all there in the end.
+  const auto walk = [this](int names) {
+    for (int i = 0; i < names; ++i) t.Errors("/again" + std::to_string(i));
+  };
+  for (int round = 0; round < 5; ++round) walk(200'000);
+  EXPECT_GE(t.vfs.cached_names(), 200'000u);
+  EXPECT_GT(t.vfs.cached_bytes(), DentryCache::kLeastBytes);
+  for (int round = 0; round < 3; ++round) walk(600'000);
+  EXPECT_LE(t.vfs.cached_bytes(), DentryCache::kMostBytes + 1000);
+  // And then it shrinks again.
+  for (int i = 0; i < 5'000'000 && t.vfs.cached_bytes() > DentryCache::kLeastBytes + 1000; ++i) {
+    t.Errors("/other" + std::to_string(i));
+  }
+  EXPECT_LE(t.vfs.cached_bytes(), DentryCache::kLeastBytes + 1000);
   t.vfs.ShrinkCaches();
   EXPECT_EQ(t.vfs.cached_names(), 0u);
+  EXPECT_EQ(t.vfs.cached_bytes(), 0u);
 }
 
 TEST_F(VfsTest, SurvivesDeepTrees) {
