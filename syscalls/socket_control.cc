@@ -183,8 +183,9 @@ Status WriteControl(Task& task, ControlData& control, bool close_on_exec,
   for (const ControlMessage& other : control.others) {
     TRY(writer.Put(other.level, other.type, other.data));
   }
+  const bool seen = control.credentials && sentry::IsSeenBy(task, *control.credentials);
   if (control.credentials && control.pass_credentials) {
-    const ucred who{.pid = control.credentials->pid,
+    const ucred who{.pid = seen ? control.credentials->pid : 0,
                     .uid = control.credentials->uid,
                     .gid = control.credentials->gid};
     TRY(writer.Put(SOL_SOCKET, SCM_CREDENTIALS, Bytes(who)));
@@ -192,7 +193,7 @@ Status WriteControl(Task& task, ControlData& control, bool close_on_exec,
   if (!control.rights.empty()) TRY(writer.PutRights(control.rights, close_on_exec));
   if (control.pidfd && control.credentials) {
     int number = -ESRCH;
-    if (control.credentials->process) {
+    if (control.credentials->process && seen) {
       const auto file = sentry::CreatePidFd(control.credentials->process, 0);
       if (file.ok()) {
         const auto fd = AddFile(task, *file, close_on_exec);

@@ -129,7 +129,8 @@ Status FileService::Mkdir(Operation& op) {
 
 Status FileService::Mknod(Operation& op) {
   const uint32_t type = op.request.mode & S_IFMT;
-  if (type != S_IFREG && type != S_IFIFO) return Errno(EPERM);
+  // A socket made so is a name that leads nowhere on the host.
+  if (type != S_IFREG && type != S_IFIFO && type != S_IFSOCK) return Errno(EPERM);
   if (nodes_.full()) return Errno(ENFILE);
   TRY(Checked(mknodat(op.node->fd, op.names[0], type | (op.request.mode & kModeBits), 0)));
   return AnswerNewFile(op, AddChild(*op.node, op.names[0]), 0);

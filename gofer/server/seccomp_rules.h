@@ -41,7 +41,7 @@ inline constexpr SeccompRule kSeccompRules[] = {
     {SYS_fchownat, "owner", 1, {{4, kAnyInt, AT_EMPTY_PATH}}},
     {SYS_utimensat, "times", 1, {{3, kAnyInt, AT_EMPTY_PATH}}},
     {SYS_mkdirat, "new directories", 0, {}},
-    {SYS_mknodat, "new files and fifos, no devices", 1, {{3, kAnyInt, 0}}},
+    {SYS_mknodat, "new files, fifos, names of sockets; no devices", 1, {{3, kAnyInt, 0}}},
     {SYS_symlinkat, "new symlinks", 0, {}},
     {SYS_linkat, "new links", 2, {{0, kAnyInt, kCwd}, {4, kAnyInt, AT_SYMLINK_FOLLOW}}},
     {SYS_unlinkat, "removing", 1, {{2, kAnyInt & ~uint64_t{AT_REMOVEDIR}, 0}}},

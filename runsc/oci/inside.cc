@@ -11,11 +11,13 @@
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
 #include "runsc/filesystem.h"
+#include "runsc/oci/pod.h"
 #include "runsc/oci/process_wire.h"
 #include "runsc/oci/seccomp.h"
 #include "runsc/oci/tree.h"
 #include "sentry/fs/host/host_file.h"
 #include "sentry/fs/mount.h"
+#include "sentry/task/file_locks.h"
 
 namespace runsc::oci {
 
@@ -78,6 +80,7 @@ std::string ValueOf(const std::vector<std::string>& env, std::string_view name) 
 }  // namespace
 
 absl::Status Inside::Prepare(std::vector<UniqueFd> fds) {
+  if (IsPodSandbox(container_.spec)) sentry::FileLocks::KnowByNumbers();
   if (const auto& resources = container_.spec.linux_.resources; resources.has_value()) {
     TakeLimits(cgroup::LimitsToShow(*resources));
   }

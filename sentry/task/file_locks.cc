@@ -1,5 +1,6 @@
 #include "sentry/task/file_locks.h"
 
+#include <sys/stat.h>
 #include <sys/sysmacros.h>
 
 #include <algorithm>
@@ -13,6 +14,8 @@
 
 namespace sentry {
 namespace {
+
+std::atomic<bool> by_numbers{false};
 
 constexpr size_t kMaxLocksPerInode = 4096;
 
@@ -73,26 +76,38 @@ FileLocks& FileLocks::Whole() {
   return locks;
 }
 
+void FileLocks::KnowByNumbers() { by_numbers.store(true, std::memory_order_relaxed); }
+
+FileLocks::Key FileLocks::KeyOf(Inode& inode) {
+  const Key own = {0, reinterpret_cast<uintptr_t>(&inode)};
+  if (!by_numbers.load(std::memory_order_relaxed)) return own;
+  const Result<Attributes> attributes = inode.GetAttributes();
+  // Only of files and directories are they unique.
+  const bool unique = attributes.ok() && (S_ISREG(attributes->mode) || S_ISDIR(attributes->mode));
+  return unique ? Key(attributes->dev, attributes->ino) : own;
+}
+
 std::optional<FileLock> FileLocks::FindConflict(Inode& inode, const FileLock& lock) {
   DropDeadProcesses();
+  const Key key = KeyOf(inode);
   absl::MutexLock hold(&mu_);
-  const auto it = table_.find(&inode);
+  const auto it = table_.find(key);
   if (it == table_.end()) return std::nullopt;
   const FileLock* other = Conflicting(it->second.locks, lock);
   if (other == nullptr) return std::nullopt;
   return *other;
 }
 
-Status FileLocks::TakeLocked(Inode& inode, const FileLock& lock, std::vector<FileLock>& dropped,
-                             const FileLock** conflict) {
-  const auto it = table_.find(&inode);
+Status FileLocks::TakeLocked(const Key& key, Inode& inode, const FileLock& lock,
+                             std::vector<FileLock>& dropped, const FileLock** conflict) {
+  const auto it = table_.find(key);
   if (it != table_.end()) {
     *conflict = Conflicting(it->second.locks, lock);
     if (*conflict != nullptr) return Errno(EAGAIN);
     // Subtract may split one lock in two, and one more is added.
     if (it->second.locks.size() + 2 > kMaxLocksPerInode) return Errno(ENOLCK);
   }
-  InodeLocks& entry = table_[&inode];
+  InodeLocks& entry = table_[key];
   if (!entry.inode) entry.inode = Ref<Inode>::Share(inode);
   Subtract(entry.locks, lock.owner, lock.start, lock.end, dropped);
   AddMerged(entry.locks, lock);
@@ -103,11 +118,12 @@ Status FileLocks::TakeLocked(Inode& inode, const FileLock& lock, std::vector<Fil
 Status FileLocks::TryLock(Inode& inode, const FileLock& lock) {
   DropDeadProcesses();
   WatchOwner(lock.owner);
+  const Key key = KeyOf(inode);
   std::vector<FileLock> dropped;
   {
     const FileLock* conflict = nullptr;
     absl::MutexLock hold(&mu_);
-    TRY(TakeLocked(inode, lock, dropped, &conflict));
+    TRY(TakeLocked(key, inode, lock, dropped, &conflict));
   }
   // A conversion to shared may let others in.
   if (!dropped.empty()) changed_.Notify(POLLIN);
@@ -141,17 +157,18 @@ Status FileLocks::LockOrBlock(Task& task, Inode& inode, const FileLock& lock) {
   Unblock(task);
   DropDeadProcesses();
   WatchOwner(lock.owner);
+  const Key key = KeyOf(inode);
   std::vector<FileLock> dropped;
   {
     const FileLock* conflict = nullptr;
     absl::MutexLock hold(&mu_);
-    const Status taken = TakeLocked(inode, lock, dropped, &conflict);
+    const Status taken = TakeLocked(key, inode, lock, dropped, &conflict);
     if (!taken.ok() && taken.error() == Errno(EAGAIN)) {
       const ThreadGroup* const blocker = conflict->owner.process.get();
       if (lock.owner.process && WouldDeadlockLocked(*lock.owner.process, blocker)) {
         return Errno(EDEADLK);
       }
-      blocked_.push_back({.task = &task, .inode = &inode, .lock = lock, .blocker = blocker});
+      blocked_.push_back({.task = &task, .key = key, .lock = lock, .blocker = blocker});
     }
     TRY(taken);
   }
@@ -200,18 +217,19 @@ void FileLocks::DescribeTo(std::vector<std::string>& lines, const File* only) {
   // Attributes may have to be asked for: not with the lock held.
   std::vector<Known> known;
   DropDeadProcesses();
+  const Key wanted = only == nullptr ? Key() : KeyOf(only->inode());
   {
     absl::MutexLock hold(&mu_);
-    for (const auto& [inode, entry] : table_) {
+    for (const auto& [key, entry] : table_) {
       for (const FileLock& lock : entry.locks) {
-        if (only != nullptr && inode != &only->inode()) continue;
+        if (only != nullptr && key != wanted) continue;
         if (only != nullptr && lock.owner.description && lock.owner.description.get() != only) {
           continue;
         }
         known.push_back({entry.inode, lock, false});
         if (only != nullptr) continue;
         for (const Blocked& blocked : blocked_) {
-          if (blocked.inode != inode || blocked.lock.owner == lock.owner ||
+          if (blocked.key != key || blocked.lock.owner == lock.owner ||
               !(blocked.lock.exclusive || lock.exclusive) ||
               !Overlaps(lock, blocked.lock.start, blocked.lock.end)) {
             continue;
@@ -236,9 +254,10 @@ std::vector<std::string> FileLocks::Describe(const File* only) {
 void FileLocks::Unlock(Inode& inode, const LockOwner& owner, uint64_t start, uint64_t end) {
   std::vector<FileLock> dropped;
   Ref<Inode> unused;
+  const Key key = KeyOf(inode);
   {
     absl::MutexLock hold(&mu_);
-    const auto it = table_.find(&inode);
+    const auto it = table_.find(key);
     if (it == table_.end()) return;
     Subtract(it->second.locks, owner, start, end, dropped);
     if (it->second.locks.empty()) {

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -42,6 +43,9 @@ class FileLocks {
  public:
   static FileLocks& Records();
   static FileLocks& Whole();
+  // From now on a file is known by its numbers, not by its inode: in a pod each container has
+  // inodes of its own for a volume that they share. Before there are any locks.
+  static void KnowByNumbers();
 
   // The first lock of somebody else that stands in the way.
   std::optional<FileLock> FindConflict(Inode& inode, const FileLock& lock) ABSL_LOCKS_EXCLUDED(mu_);
@@ -58,9 +62,13 @@ class FileLocks {
   bool empty() const { return inodes_.load(std::memory_order_relaxed) == 0; }
 
  private:
+  // Device and inode number, or 0 and the inode's address.
+  using Key = std::pair<uint64_t, uint64_t>;
+  // May ask the gofer: not with the lock held.
+  static Key KeyOf(Inode& inode);
   struct Blocked {
     Task* task;
-    Inode* inode;
+    Key key;
     FileLock lock;
     const ThreadGroup* blocker;  // nullptr when it is no process.
   };
@@ -68,8 +76,9 @@ class FileLocks {
   Status LockOrBlock(Task& task, Inode& inode, const FileLock& lock) ABSL_LOCKS_EXCLUDED(mu_);
   bool WouldDeadlockLocked(const ThreadGroup& waiter, const ThreadGroup* blocker) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  Status TakeLocked(Inode& inode, const FileLock& lock, std::vector<FileLock>& dropped,
-                    const FileLock** conflict) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  Status TakeLocked(const Key& key, Inode& inode, const FileLock& lock,
+                    std::vector<FileLock>& dropped, const FileLock** conflict)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Unblock(Task& task) ABSL_LOCKS_EXCLUDED(mu_);
   void DescribeTo(std::vector<std::string>& lines, const File* only) ABSL_LOCKS_EXCLUDED(mu_);
   std::string Line(const Inode& inode, const FileLock& lock) const;
@@ -98,7 +107,7 @@ class FileLocks {
   std::atomic<bool> process_ended_{false};
   std::atomic<size_t> inodes_{0};
   absl::Mutex mu_;  // Leaf; references are dropped after it is released.
-  absl::flat_hash_map<Inode*, InodeLocks> table_ ABSL_GUARDED_BY(mu_);
+  absl::flat_hash_map<Key, InodeLocks> table_ ABSL_GUARDED_BY(mu_);
   absl::flat_hash_map<ThreadGroup*, std::unique_ptr<ProcessWatch>> processes_ ABSL_GUARDED_BY(mu_);
   absl::flat_hash_map<File*, Ref<File>> descriptions_ ABSL_GUARDED_BY(mu_);
   std::vector<Blocked> blocked_ ABSL_GUARDED_BY(mu_);

@@ -1,5 +1,7 @@
 """Each field of config.json: a case fails when the field is ignored."""
 import os
+import socket
+import stat
 import subprocess
 
 from runtime import Failure, Skip, eventually, harness, want, want_equal
@@ -203,6 +205,26 @@ def root_writes_reach_the_host(runtime):
     bundle = runtime.bundle(script="echo new >/data/made; rm /data/file")
     bundle.run().expect(status=0)
     want_equal(sorted(os.listdir(os.path.join(bundle.rootfs, "data"))), ["made"], "/data")
+
+
+@case
+def root_with_sockets(runtime):
+    """Servers bind unix sockets in their image's folders, and find what an earlier run has left."""
+    bundle = runtime.bundle("/usr/bin/python3", "/data/program").with_python()
+    with open(os.path.join(bundle.rootfs, "data", "program"), "w") as f:
+        f.write("import os, socket, stat\ns, c = socket.socket(socket.AF_UNIX), "
+                "socket.socket(socket.AF_UNIX)\n"
+                "try: s.bind('/run/old')\nexcept OSError as e: print(e.errno)\n"
+                "try: c.connect('/run/old')\nexcept OSError as e: print(e.errno)\n"
+                "os.umask(0o27)\ns.bind('/run/sock')\ns.listen()\nc.connect('/run/sock')\n"
+                "c.send(b'hello')\nprint(s.accept()[0].recv(9).decode())\n"
+                "print(stat.filemode(os.stat('/run/sock').st_mode))\n"
+                "os.rename('/run/sock', '/run/other')\n"
+                "d = socket.socket(socket.AF_UNIX)\nd.connect('/run/other')\nprint('moved')\n")
+    with socket.socket(socket.AF_UNIX) as old:
+        old.bind(os.path.join(bundle.rootfs, "run", "old"))
+    bundle.run().expect(status=0, out="98\n111\nhello\nsrwxr-x---\nmoved\n")
+    want(stat.S_ISSOCK(os.stat(os.path.join(bundle.rootfs, "run", "other")).st_mode), "no socket")
 
 
 @case

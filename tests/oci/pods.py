@@ -332,6 +332,72 @@ def pod_pause_of_one(runtime):
         other.delete("--force").expect(status=0)
 
 
+def share(pod, *bundles):
+    """A folder of the host that each of them has as /mnt."""
+    folder = pod.host_path("volume")
+    os.makedirs(folder, exist_ok=True)
+    os.chmod(folder, 0o777)
+    for bundle in bundles:
+        bundle.mount("/mnt", "bind", folder, "rbind")
+    return folder
+
+
+@case
+def pod_abstract_sockets(runtime):
+    """They go with the network; a pid of another pid namespace means nothing."""
+    pod = sandbox(runtime)
+    server, client = (member(pod, "exec /usr/bin/python3 /data/program").with_python()
+                      for _ in range(2))
+    with open(server.rootfs + "/data/program", "w") as f:
+        f.write("import socket\ns = socket.socket(socket.AF_UNIX)\ns.bind('\\0name')\n"
+                "s.listen()\nprint('ready', flush=True)\nc, _ = s.accept()\n"
+                "c.send(c.recv(100).upper())\n")
+    with open(client.rootfs + "/data/program", "w") as f:
+        f.write("import socket, struct\ns = socket.socket(socket.AF_UNIX)\n"
+                "s.connect('\\0name')\n"
+                "print(struct.unpack('iii', s.getsockopt(socket.SOL_SOCKET, 17, 12)))\n"
+                "s.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)\ns.send(b'hello')\n"
+                "data, control, _, _ = s.recvmsg(100, 1000)\n"
+                "print(data.decode(), struct.unpack('iii', control[0][2]))\n")
+    server.create().start()
+    server.await_text("ready")
+    client.create().start()
+    want_equal((client.wait(), client.text()), (0, "(0, 0, 0)\nHELLO (0, 0, 0)\n"), "output")
+    want_equal(server.wait(), 0, "status of the server")
+
+
+@case
+def pod_locks_in_a_volume(runtime):
+    """flock(2) and record locks of one container are seen by the other, and end with it."""
+    pod = sandbox(runtime)
+    holder, other = (member(pod, "exec /usr/bin/python3 /data/program") for _ in range(2))
+    folder = share(pod, holder, other)
+    for bundle in (holder, other):
+        bundle.with_python()
+    for name in ("flock", "record"):
+        with open(os.path.join(folder, name), "w"):
+            pass
+    with open(holder.rootfs + "/data/program", "w") as f:
+        f.write("import fcntl, time\na, b = open('/mnt/flock', 'r+'), open('/mnt/record', 'r+')\n"
+                "fcntl.flock(a, fcntl.LOCK_EX)\nfcntl.lockf(b, fcntl.LOCK_EX)\n"
+                "print('ready', flush=True)\ntime.sleep(1000)\n")
+    with open(other.rootfs + "/data/program", "w") as f:
+        f.write("import fcntl\na, b = open('/mnt/flock', 'r+'), open('/mnt/record', 'r+')\n"
+                "for lock, file in ((fcntl.flock, a), (fcntl.lockf, b)):\n"
+                "  try:\n    lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)\n    print('taken')\n"
+                "  except OSError as e:\n    print(e.errno)\n"
+                "print('waits', flush=True)\n"
+                "fcntl.flock(a, fcntl.LOCK_EX)\nfcntl.lockf(b, fcntl.LOCK_EX)\nprint('has')\n")
+    holder.create().start()
+    holder.await_text("ready")
+    other.create().start()
+    other.await_text("waits")
+    want_equal(other.text().split(), ["11", "11", "waits"], "output")
+    holder.kill("KILL").expect(status=0)
+    want_equal(other.wait(), 0, "status")
+    want_equal(other.text().split()[-1], "has", "output")
+
+
 @case
 def pod_refusals(runtime):
     pod = sandbox(runtime)

@@ -212,6 +212,7 @@ TEST_F(GoferClientTest, MakesOtherKinds) {
   EXPECT_EQ(directory->attr.mode, S_IFDIR | 0777u);
   EXPECT_EQ(directory->attr.uid, 5u);
   EXPECT_TRUE(client_->Mknod(directory->id, "fifo", {.mode = S_IFIFO | 0640}).ok());
+  EXPECT_TRUE(client_->Mknod(directory->id, "socket", {.mode = S_IFSOCK | 0640}).ok());
   EXPECT_TRUE(client_->Mknod(directory->id, "file", {.mode = S_IFREG | 0640}).ok());
   EXPECT_EQ(ErrorOf(client_->Mknod(directory->id, "dev", {.mode = S_IFCHR | 0640})), EPERM);
   EXPECT_EQ(ErrorOf(client_->Mknod(directory->id, "dir", {.mode = S_IFDIR | 0640})), EPERM);
@@ -220,7 +221,7 @@ TEST_F(GoferClientTest, MakesOtherKinds) {
   EXPECT_EQ(link->attr.uid, 7u);
   EXPECT_EQ(*client_->ReadLink(link->id), "/some/where");
   EXPECT_EQ(ErrorOf(client_->ReadLink(directory->id)), EINVAL);
-  EXPECT_EQ(List(*client_, directory->id, GoferClient::Attributes::kNo).size(), 5u);
+  EXPECT_EQ(List(*client_, directory->id, GoferClient::Attributes::kNo).size(), 6u);
 }
 
 TEST_F(GoferClientTest, LinksAndUnlinks) {

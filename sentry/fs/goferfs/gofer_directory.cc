@@ -83,11 +83,13 @@ Result<Ref<Inode>> GoferDirectory::Lookup(std::string_view name) {
 }
 
 Result<Ref<Inode>> GoferDirectory::Create(std::string_view name, const NewNode& node) {
-  const bool socket = S_ISSOCK(node.mode) && node.socket_type != 0 && tree().options().bind_sockets;
-  if (!S_ISREG(node.mode) && !S_ISFIFO(node.mode) && !socket) return Errno(EPERM);
+  const bool binds =
+      S_ISSOCK(node.mode) && node.socket_type != 0 && tree().options().bind_sockets;
+  const bool named = S_ISFIFO(node.mode) || (S_ISSOCK(node.mode) && tree().holds_sockets());
+  if (!S_ISREG(node.mode) && !named && !binds) return Errno(EPERM);
   InvalidateAttributes();
-  if (socket) return BindSocket(name, node);
-  if (S_ISFIFO(node.mode)) {
+  if (binds) return BindSocket(name, node);
+  if (named) {
     return tree().Intern(TRY(WithOwner(
         node, [&](const GoferNewFile& file) { return client().Mknod(this->node(), name, file); })));
   }

@@ -4,6 +4,8 @@
 
 #include <utility>
 
+#include "absl/container/flat_hash_map.h"
+#include "absl/synchronization/mutex.h"
 #include "sentry/fs/host/host_file.h"
 #include "sentry/task/task.h"
 #include "sentry/task/waiter.h"
@@ -17,6 +19,17 @@ uint32_t NextDev() {
   return static_cast<uint32_t>(makedev(0, next.fetch_add(1, std::memory_order_relaxed)));
 }
 
+// One number for each of the host's devices, however many exports have files of it: what is known
+// by device and inode number, as the names of sockets, is one thing for all containers of a pod.
+uint32_t DevOf(uint64_t host_dev) {
+  static absl::Mutex mu;  // Leaf.
+  static auto& devs = *new absl::flat_hash_map<uint64_t, uint32_t>;
+  absl::MutexLock lock(&mu);
+  uint32_t& dev = devs[host_dev];
+  if (dev == 0) dev = NextDev();
+  return dev;
+}
+
 gofer::Time ToGofer(const timespec& time) {
   return {.seconds = time.tv_sec, .nanoseconds = static_cast<uint32_t>(time.tv_nsec)};
 }
@@ -26,7 +39,10 @@ gofer::Time ToGofer(const timespec& time) {
 Result<Ref<Inode>> GoferFs::Create(GoferClient& client, uint32_t index, const Options& options) {
   const gofer::NodeId root = gofer::RootNode(index);
   const gofer::Attr attr = TRY(client.GetAttr(root));
-  return MakeRef<GoferTree>(client, options)->Intern({.id = root, .attr = attr});
+  const auto tree = MakeRef<GoferTree>(client, options);
+  constexpr uint32_t kRoot = 0;
+  if (index == kRoot) tree->set_holds_sockets();
+  return tree->Intern({.id = root, .attr = attr});
 }
 
 GoferTree::Key GoferTree::KeyOf(const GoferInode* inode) {
@@ -80,7 +96,7 @@ void GoferTree::Drop(const GoferInode& inode) {
 const GoferDevice& GoferTree::DeviceLocked(uint64_t host_dev) {
   std::unique_ptr<GoferDevice>& device = devices_[host_dev];
   if (device == nullptr) {
-    device.reset(new GoferDevice{.tree = *this, .host_dev = host_dev, .dev = NextDev()});
+    device.reset(new GoferDevice{.tree = *this, .host_dev = host_dev, .dev = DevOf(host_dev)});
   }
   return *device;
 }

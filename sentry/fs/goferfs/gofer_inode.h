@@ -53,6 +53,10 @@ class GoferTree : public RefCounted {
   GoferClient& client() const { return client_; }
   bool shared() const { return options_.shared; }
   const GoferFsOptions& options() const { return options_; }
+  // Of the sandbox's own root: names of its sockets lie there, which lead nowhere outside. Volumes
+  // are others' as well.
+  bool holds_sockets() const { return holds_sockets_; }
+  void set_holds_sockets() { holds_sockets_ = true; }
   // The inode of a node, of which the id becomes the inode's: one for each host file, whatever
   // names it has.
   Ref<GoferInode> Intern(const gofer::WalkedNode& node) ABSL_LOCKS_EXCLUDED(mu_);
@@ -79,6 +83,7 @@ class GoferTree : public RefCounted {
 
   GoferClient& client_;
   const GoferFsOptions options_;
+  bool holds_sockets_ = false;
   absl::Mutex mu_;
   // By device and inode number of the host, which the inodes know themselves.
   using Key = std::pair<uint64_t, uint64_t>;

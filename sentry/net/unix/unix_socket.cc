@@ -51,6 +51,10 @@ Result<std::string> UnixName(const SocketAddress& address) {
   return name;
 }
 
+bool IsSeenBy(const Task& task, const SocketCredentials& who) {
+  return !who.process || &who.process->kernel == &task.kernel();
+}
+
 SocketCredentials CredentialsOf(Task& task) {
   const Credentials& creds = task.creds();
   return {.pid = task.tgid(),
@@ -359,7 +363,8 @@ Result<std::string> UnixSocket::GetFamilySocketOption(Task& task, int name) {
   switch (name) {
     case SO_PEERCRED:
       if (!peers.process) return OptionBytes(ucred{.pid = 0, .uid = UINT32_MAX, .gid = UINT32_MAX});
-      return OptionBytes(ucred{.pid = peers.pid, .uid = peers.uid, .gid = peers.gid});
+      return OptionBytes(
+          ucred{.pid = IsSeenBy(task, peers) ? peers.pid : 0, .uid = peers.uid, .gid = peers.gid});
     case kSoPeerGroups: {
       if (!peers.process) return Errno(ENODATA);
       std::string bytes;
@@ -368,6 +373,7 @@ Result<std::string> UnixSocket::GetFamilySocketOption(Task& task, int name) {
     }
     case kSoPeerPidfd: {
       if (!peers.process) return Errno(ENODATA);
+      if (!IsSeenBy(task, peers)) return Errno(ESRCH);
       Ref<File> file = TRY(CreatePidFd(peers.process, 0));
       const Fd fd =
           TRY(task.fds().Add(std::move(file), /*close_on_exec=*/true, task.Limit(RLIMIT_NOFILE)));

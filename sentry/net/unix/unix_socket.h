@@ -103,6 +103,8 @@ class UnixSocket final : public Socket {
 // Empty for the family alone. EINVAL for other families and sizes.
 Result<std::string> UnixName(const SocketAddress& address);
 
+// Whether its pid means anything to `task`: a container of a pod has a pid namespace of its own.
+bool IsSeenBy(const Task& task, const SocketCredentials& who);
 // Who `task` is, for SO_PEERCRED and SCM_CREDENTIALS.
 SocketCredentials CredentialsOf(Task& task);
 
