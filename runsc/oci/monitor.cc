@@ -70,6 +70,9 @@ class Monitor {
            sandbox_.network.pid > 0) {
       Turn();
     }
+    // Who asks at this very moment is told as well.
+    Accept();
+    for (const auto& client : clients_) OnClient(*client);
     TellEnd();
     _exit(WIFSIGNALED(wait_status_) ? 128 + WTERMSIG(wait_status_) : WEXITSTATUS(wait_status_));
   }

@@ -176,6 +176,80 @@ def exec_while_the_sandbox_stands_still(runtime):
 
 
 @case
+def wait_tells_the_status(runtime):
+    """As one line of JSON."""
+    if not runtime.is_sandbox():
+        raise Skip("runsc's command")
+    bundle = runtime.bundle(script="echo ready; read x; exit 7")
+    reader, writer = os.pipe()
+    bundle.create(stdin=reader).start()
+    os.close(reader)
+    bundle.await_text("ready")
+    waiting = runtime.popen("wait", bundle.id)
+
+    def asks():
+        with open(f"/proc/{waiting.pid}/syscall") as f:
+            return f.read().split()[0] in ("45", "47")  # recvfrom, recvmsg
+    want(eventually(asks, 20), "wait does not wait")
+    os.close(writer)
+    outcome = harness.finish(waiting).expect(status=0)
+    want_equal(json.loads(outcome.out), {"id": bundle.id, "exitStatus": 7}, "output")
+    want(runtime.call("wait", "nobody").status != 0, "wait for nobody succeeds")
+
+
+@case
+def install_and_uninstall(runtime):
+    """The entry of Docker's file comes and goes; what others have there stays."""
+    if not runtime.is_sandbox():
+        raise Skip("runsc's command")
+    file = os.path.join(runtime.folder, "daemon.json")
+    with open(file, "w") as f:
+        json.dump({"debug": True, "runtimes": {"other": {"path": "/x"}}}, f)
+    flags = ["--runtime", "boxes", "--config_file", file]
+    runtime.call("install", *flags, "--", "--platform=ptrace").expect(status=0)
+    with open(file) as f:
+        entry = json.load(f)
+    want_equal(entry["runtimes"]["boxes"]["path"], os.path.realpath(runtime.binary), "path")
+    want_equal((entry["debug"], entry["runtimes"]["other"]), (True, {"path": "/x"}), "the rest")
+    runtime.call("uninstall", *flags).expect(status=0)
+    with open(file) as f:
+        want_equal(json.load(f), {"debug": True, "runtimes": {"other": {"path": "/x"}}}, "file")
+    os.unlink(file)
+
+
+@case
+def annotations_choose_safe_flags(runtime):
+    """dev.sandbox.flag.NAME: the platform, but nothing that opens the host."""
+    if not runtime.is_sandbox():
+        raise Skip("the sandbox's own annotations")
+    for name, value, good in (("platform", "ptrace", True), ("overlay2", "root:memory", True),
+                              ("network", "host", False), ("root", "/x", False),
+                              ("platform", "moon", False)):
+        bundle = runtime.bundle(script="echo ran")
+        bundle.set("annotations", {f"dev.sandbox.flag.{name}": value})
+        outcome = bundle.run()
+        want_equal(outcome.status == 0, good, f"{name}={value}: success")
+        want(good or f"dev.sandbox.flag.{name}" in outcome.err, f"stderr {outcome.err!r}")
+
+
+@case
+def flags_of_the_whole(runtime):
+    """Those that callers give in front of every command, and those that do not exist."""
+    if not runtime.is_sandbox():
+        raise Skip("others have others")
+    bundle = runtime.bundle(script="echo ran").write()
+    for flags in (["--debug"], ["--rootless=false"], ["--network=none"], ["--host-uds=none"],
+                  ["--file-access=shared"], ["--overlay2=none"], ["--strace"]):
+        outcome = harness.execute([runtime.binary, *runtime.flags, *flags, "--log",
+                                   bundle.log, "--root", runtime.root, "run", "--bundle",
+                                   bundle.path, bundle.id])
+        outcome.expect(status=0, out="ran\n")
+    for flags in (["--platform=moon"], ["--network=moon"], ["--moon"], ["--overlay2=moon"]):
+        outcome = harness.execute([runtime.binary, *flags, "--root", runtime.root, "list"])
+        want(outcome.status != 0 and "moon" in outcome.err, f"{flags}: stderr {outcome.err!r}")
+
+
+@case
 def version_text(runtime):
     outcome = runtime.call("--version").expect(status=0)
     want(re.match(r"\S+ version \S+\n(commit: .*\n)?(rundir.*\n)?spec: \d+\.\d+\.\d+", outcome.out),

@@ -56,7 +56,8 @@ class Docker:
         try:
             if not eventually(lambda: self.try_run("version").status == 0, 60):
                 raise Failure("dockerd does not come up")
-            self.import_image(subject.template)
+            self.template = subject.template
+            self.import_image(self.template, "box")
         except BaseException:
             self.close()
             raise
@@ -64,10 +65,10 @@ class Docker:
     def storage_driver(self):
         return "overlay2" if "overlay" in open("/proc/filesystems").read() else "vfs"
 
-    def import_image(self, template):
+    def import_image(self, template, name):
         tar = subprocess.Popen(["tar", "-C", template, "-c", "."], stdout=subprocess.PIPE)
         subprocess.run(["/usr/bin/docker", "-H", "unix://" + self.socket, "import", "--change",
-                        "ENV PATH=/bin", "-", "box"], stdin=tar.stdout, check=True,
+                        "ENV PATH=/bin", "-", name], stdin=tar.stdout, check=True,
                        stdout=subprocess.DEVNULL)
         tar.wait()
 
@@ -415,6 +416,32 @@ def published_port(docker):
     reach = ["nsenter", "-t", str(pid), "-n", "busybox", "nc", "127.0.0.1", "7777"]
     want(eventually(lambda: harness.execute(reach, limit=5).out == "hello\n", 15),
          "nobody answers at the published port")
+
+
+@docker_case
+def sudden_deaths(docker):
+    """kill -9 of the shim, of the container's process or of the sandbox's: docker cleans up."""
+    group = "/sys/fs/cgroup/pids/docker"
+
+    def below(pid):
+        return {p for p in harness.descendants(pid)} | {pid}
+    for victim in ("shim", "monitor", "first", "last"):
+        docker.detached("one", FOREVER)
+        before = {p: n for p, n in docker.processes().items() if n == "containerd-shim"}
+        shim = max(before)
+        parts = sorted(below(shim) - {shim})
+        os.kill({"shim": shim, "monitor": parts[0], "first": parts[1], "last": parts[-1]}[victim],
+                signal.SIGKILL)
+        want(eventually(lambda: docker.inspect("one", ".State.Running") == "false" or
+                        victim in ("shim", "last"), 20), f"it runs after the death of {victim}")
+        docker("rm", "-f", "one")
+        want(eventually(lambda: not [p for p in parts if p in docker.processes()], 20),
+             f"processes are left after the death of {victim}: {docker.processes()}")
+        left = os.listdir(group) if os.path.isdir(group) else []
+        want(not [n for n in left if os.path.isdir(f"{group}/{n}")], f"control groups {left}")
+        files = os.listdir(docker.folder + "/exec/runtime-runc/moby")
+        want_equal(files, [], f"state after the death of {victim}")
+    docker.shell("echo fine").expect(status=0, out="fine\n")
 
 
 @docker_case

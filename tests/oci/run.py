@@ -20,6 +20,7 @@ from runtime import Failure, Runtime, Skip, harness
 
 import cgroups
 import commands
+import compose  # Adds its cases to those of daemons.
 import cri
 import crowds
 import daemons

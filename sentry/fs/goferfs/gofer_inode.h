@@ -127,7 +127,7 @@ class GoferInode : public Inode {
   Result<Attributes> GetAttributes() override;
   Status SetAttributes(const AttributeChange& change) override;
   Result<Ref<File>> Open(OpenFlags flags) override;
-  bool OpensItself() const override { return tree_->options().open_fifos && type() == S_IFIFO; }
+  bool OpensItself() const override { return tree().options().open_fifos && type() == S_IFIFO; }
   Result<UniqueFd> ConnectHostSocket(int type) override;
   Result<UniqueFd> TakeHostSocket() override;
   Result<std::string> GetXattr(std::string_view name) override;
