@@ -57,6 +57,7 @@ struct OciOptions {
   std::string bundle = ".";
   std::string pid_file;
   std::string console_socket;
+  std::string pidfd_socket;
   int preserve_fds = 0;
   uint64_t open_fds = 0;  // Bit n: descriptor n was open when the program began, of the first 64.
   bool detach = false;

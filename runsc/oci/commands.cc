@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <string_view>
@@ -12,8 +13,10 @@
 #include "absl/strings/str_format.h"
 #include "base/log.h"
 #include "runsc/do.h"
+#include "runsc/lockdown.h"
 #include "runsc/oci/record_json.h"
 #include "runsc/oci/side_commands.h"
+#include "runsc/oci/terminal.h"
 #include "runsc/spec/parse.h"
 
 namespace runsc::oci {
@@ -76,7 +79,8 @@ constexpr Flag kPidFile = {"pid-file", "FILE", "gets the container's pid",
                            Set<&OciOptions::pid_file>};
 constexpr Flag kConsole = {"console-socket", "PATH", "gets the pseudo-terminal's master",
                            Set<&OciOptions::console_socket>};
-constexpr Flag kPidfd = {"pidfd-socket", "PATH", "", Refuse};
+constexpr Flag kPidfd = {"pidfd-socket", "PATH", "gets a pidfd of the process",
+                         Set<&OciOptions::pidfd_socket>};
 constexpr Flag kNoPivot = {"no-pivot", nullptr,
                            "accepted: the host's mounts are out of reach anyway", Accept};
 constexpr Flag kNoKeyring = {"no-new-keyring", nullptr, "accepted: there are no keyrings", Accept};
@@ -231,9 +235,16 @@ bool IsRootless(const Config& config) {
   return !whole && (user == nullptr || std::string_view(user) != "root");
 }
 
-absl::Status WritePidFile(const Config& config, pid_t pid) {
-  if (config.oci.pid_file.empty()) return absl::OkStatus();
-  return WriteFileAtomically(config.oci.pid_file, absl::StrCat(pid), 0644);
+absl::Status TellPid(const Config& config, pid_t pid) {
+  const OciOptions& options = config.oci;
+  if (!options.pid_file.empty()) {
+    const std::string text = absl::StrCat(pid);
+    if (absl::Status s = WriteFileAtomically(options.pid_file, text, 0644); !s.ok()) return s;
+  }
+  if (options.pidfd_socket.empty()) return absl::OkStatus();
+  const UniqueFd fd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+  if (!fd.valid()) return HostError("pidfd_open");
+  return SendDescriptor("--pidfd-socket", options.pidfd_socket, "pidfd", fd.get());
 }
 
 absl::Status CheckTerminal(const Config& config, const spec::Process& process) {

@@ -62,8 +62,8 @@ absl::StatusOr<int> RunList(Config& config, const Arguments& arguments);
 // To standard output.
 absl::StatusOr<int> Print(const std::string& text);
 
-// --pid-file of a process that runs; nothing without one.
-absl::Status WritePidFile(const Config& config, pid_t pid);
+// --pid-file and --pidfd-socket of a process that runs; nothing without them.
+absl::Status TellPid(const Config& config, pid_t pid);
 // Whether the process can have the terminal it wants, or is given one that it does not.
 absl::Status CheckTerminal(const Config& config, const spec::Process& process);
 

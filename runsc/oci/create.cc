@@ -106,7 +106,8 @@ absl::StatusOr<std::optional<Pty>> MakeConsole(const Config& config, const spec:
   absl::StatusOr<Pty> pty = OpenPty(process.console_size, process.user.uid);
   if (!pty.ok()) return pty.status();
   if (!config.oci.console_socket.empty()) {
-    absl::Status sent = SendConsole(config.oci.console_socket, pty->master.get());
+    absl::Status sent = SendDescriptor("--console-socket", config.oci.console_socket, "/dev/ptmx",
+                                       pty->master.get());
     if (!sent.ok()) return sent;
     pty->master.reset();
   }
@@ -186,7 +187,7 @@ absl::Status Finish(const Config& config, Made& made, const UniqueFd& channel) {
   const spec::Hooks& hooks = config.container->spec.hooks;
   if (absl::Status s = RunCreateHooks(made.record, hooks); !s.ok()) return s;
   if (absl::Status s = made.entry.Save(made.record); !s.ok()) return s;
-  if (absl::Status s = WritePidFile(config, made.monitor); !s.ok()) return s;
+  if (absl::Status s = TellPid(config, made.monitor); !s.ok()) return s;
   return Release(channel.get());
 }
 

@@ -138,7 +138,7 @@ absl::StatusOr<int> Detach(const Config& config, UniqueFd connection, UniqueFd t
   const pid_t pid = fork();
   if (pid < 0) return HostError("fork");
   if (pid == 0) RunExecProxy(std::move(connection), std::move(terminal));
-  if (absl::Status s = WritePidFile(config, pid); !s.ok()) return s;
+  if (absl::Status s = TellPid(config, pid); !s.ok()) return s;
   return 0;
 }
 
@@ -173,7 +173,10 @@ absl::StatusOr<int> RunExec(Config& config, const Arguments& arguments) {
     pty = *std::move(opened);
   }
   if (!options.console_socket.empty()) {
-    if (absl::Status s = SendConsole(options.console_socket, pty.master.get()); !s.ok()) return s;
+    if (absl::Status s = SendDescriptor("--console-socket", options.console_socket, "/dev/ptmx",
+                                        pty.master.get());
+        !s.ok())
+      return s;
     pty.master.reset();
   }
   std::optional<Foreground> foreground;
@@ -182,7 +185,7 @@ absl::StatusOr<int> RunExec(Config& config, const Arguments& arguments) {
       StartProcess(*entry, *process, pty.slave.get(), options.preserve_fds);
   if (!connection.ok()) return connection.status();
   if (options.detach) return Detach(config, *std::move(connection), std::move(pty.slave));
-  if (absl::Status s = WritePidFile(config, getpid()); !s.ok()) return s;
+  if (absl::Status s = TellPid(config, getpid()); !s.ok()) return s;
   pty.slave.reset();
   return foreground->AwaitExec(connection->get(), std::move(pty.master));
 }

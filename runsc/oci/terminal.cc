@@ -48,23 +48,22 @@ absl::StatusOr<Pty> OpenPty(const std::optional<spec::ConsoleSize>& size, uid_t 
   return pty;
 }
 
-absl::Status SendConsole(const std::string& path, int master) {
+absl::Status SendDescriptor(const char* flag, const std::string& path, std::string_view name,
+                            int descriptor) {
   sockaddr_un address{.sun_family = AF_UNIX};
   if (path.size() >= sizeof(address.sun_path)) {
-    return absl::InvalidArgumentError(absl::StrCat("--console-socket: ", path, ": is too long"));
+    return absl::InvalidArgumentError(absl::StrCat(flag, ": ", path, ": is too long"));
   }
   memcpy(address.sun_path, path.c_str(), path.size() + 1);
   const UniqueFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!fd.valid()) return HostError("socket");
   if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
-    return HostError(absl::StrCat("--console-socket: ", path));
+    return HostError(absl::StrCat(flag, ": ", path));
   }
-  constexpr char kName[] = "/dev/ptmx";
-  const int fds[] = {master};
-  const Status sent = SendWithFds(fd.get(), std::as_bytes(std::span(kName, strlen(kName))), fds);
+  const int fds[] = {descriptor};
+  const Status sent = SendWithFds(fd.get(), std::as_bytes(std::span(name)), fds);
   if (!sent.ok()) {
-    return absl::InternalError(
-        absl::StrCat("--console-socket: ", path, ": ", strerror(sent.error().code())));
+    return absl::InternalError(absl::StrCat(flag, ": ", path, ": ", strerror(sent.error().code())));
   }
   return absl::OkStatus();
 }

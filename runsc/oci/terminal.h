@@ -6,6 +6,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -20,9 +21,10 @@ struct Pty {
 // With `size` if it is given; owned by `uid`.
 absl::StatusOr<Pty> OpenPty(const std::optional<spec::ConsoleSize>& size, uid_t uid);
 
-// Sends the master over the unix socket `path`, as runc does (docs/terminals.md there): one byte at
-// least, and the descriptor by SCM_RIGHTS.
-absl::Status SendConsole(const std::string& path, int master);
+// Sends a terminal's master or a pidfd over the unix socket `path`, as runc does (docs/terminals.md
+// there): its name, and the descriptor by SCM_RIGHTS. `flag` is for messages.
+absl::Status SendDescriptor(const char* flag, const std::string& path, std::string_view name,
+                            int descriptor);
 
 // In the foreground: bytes between the caller's terminal, in raw mode as long as this exists, and
 // the master. For one thread.

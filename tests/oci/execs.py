@@ -158,6 +158,33 @@ def exec_on_a_terminal(runtime):
 
 
 @case
+def pidfd_socket(runtime):
+    """A pidfd of the process in the pid-file, for create and for exec."""
+    if not runtime.is_sandbox():
+        raise Skip("Debian's versions are older than the flag")
+
+    def pid_of(fd):
+        with open(f"/proc/self/fdinfo/{fd}") as f:
+            return int(next(line for line in f if line.startswith("Pid:")).split()[1])
+    bundle = runtime.bundle(script=FOREVER)
+    listener = ConsoleSocket(bundle.path)
+    bundle.create("--pidfd-socket", listener.path).start()
+    bundle.await_text("ready")
+    init = listener.receive()
+    want_equal(pid_of(init.fd), bundle.pid, "pid")
+    listener = ConsoleSocket(bundle.path)
+    pid = exec_detached(bundle, "sleep", "100", flags=["--pidfd-socket", listener.path])
+    proxy = listener.receive()
+    want_equal(pid_of(proxy.fd), pid, "pid of an exec")
+    signal.pidfd_send_signal(proxy.fd, signal.SIGKILL)
+    want_equal(wait_for(pid), 137, "status of the exec")
+    signal.pidfd_send_signal(init.fd, signal.SIGTERM)
+    want_equal(bundle.wait(), 0, "status")
+    init.close()
+    proxy.close()
+
+
+@case
 def exec_of_a_missing_program(runtime):
     bundle = runtime.bundle(script=FOREVER).create().start()
     bundle.await_text("ready")
