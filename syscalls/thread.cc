@@ -1,6 +1,9 @@
 #include "syscalls/thread.h"
 
+#include <linux/membarrier.h>
 #include <sys/syscall.h>
+
+#include <bit>
 
 namespace syscalls {
 
@@ -20,7 +23,24 @@ Control SetTidAddress(Task& task, uint64_t address) {
 // has it.
 Control Rseq(Task& task) { return Control::Continue(); }
 
-// Concerns memory and threads of the caller's own process, which are the host's.
-Control Membarrier(Task& task) { return Control::Continue(); }
+// Concerns memory and threads of the caller's own process, which are the host's. Only what has been
+// registered is known here: patching calls registers the process on the host, too.
+Control Membarrier(Task& task, int command, unsigned flags) {
+  constexpr int kGetRegistrations = 1 << 9;
+  constexpr int kRegisters = MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED |
+                             MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED |
+                             MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE |
+                             MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ;
+  std::atomic<int>& registered = task.mm().membarriers;
+  if (flags == 0 && command == kGetRegistrations) return Control::Return(registered);
+  if (flags == 0 && (command & kRegisters) == command && std::popcount(unsigned(command)) == 1) {
+    registered |= command;
+  }
+  if (flags == 0 && command == MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE &&
+      (registered & MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE) == 0) {
+    return Control::Fail(Errno(EPERM));
+  }
+  return Control::Continue();
+}
 
 }  // namespace syscalls

@@ -12,7 +12,7 @@ namespace syscalls {
 // by then. Who is alone with it, as every program at its start, tells the host when that changes.
 Control SetTidAddress(Task& task, uint64_t address);
 Control Rseq(Task& task);
-Control Membarrier(Task& task);
+Control Membarrier(Task& task, int command, unsigned flags);
 
 }  // namespace syscalls
 

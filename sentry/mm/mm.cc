@@ -111,6 +111,7 @@ Ref<Mm> Mm::Fork(Ref<platform::AddressSpace> space) const {
   if (MmExtension* const own = extension()) (void)child->AddExtension(own->Fork(*child));
   absl::MutexLock lock(&mu_);
   absl::MutexLock child_lock(&child->mu_);
+  child->membarriers = membarriers.load();
   child->ranges_ = ranges_;
   child->policies_.CopyFrom(policies_);
   child->names_ = names_;

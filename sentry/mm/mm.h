@@ -51,6 +51,9 @@ class Mm : public RefCounted {
   // Whether two tasks have ever had it at once.
   bool ever_shared() const { return shared_.load(std::memory_order_relaxed); }
   void SetShared() { shared_.store(true, std::memory_order_relaxed); }
+  // What the application has registered by membarrier(2): bits 1 << MEMBARRIER_CMD_REGISTER_*. The
+  // host knows of the platform's registration as well.
+  std::atomic<int> membarriers{0};
 
   // Records that [addr, addr+length) maps `file` from `offset` on; replaces overlapping records.
   // What the application unmaps unasked is found when the record has grown: it holds at most about
