@@ -251,6 +251,11 @@ bool SeccompFilters::Extends(const SeccompFilters& others) const {
                     [](const auto& a, const auto& b) { return a.get() == b.get(); });
 }
 
+bool SeccompFilters::AlwaysAllow(uint64_t nr) const {
+  return std::all_of(programs_.begin(), programs_.end(),
+                     [nr](const auto& program) { return program->AlwaysAllows(nr); });
+}
+
 uint32_t SeccompFilters::Evaluate(const seccomp_data& call) const {
   uint32_t result = SECCOMP_RET_ALLOW;
   for (auto it = programs_.rbegin(); it != programs_.rend(); ++it) {

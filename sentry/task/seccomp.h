@@ -41,6 +41,8 @@ class SeccompFilters final : public RefCounted {
                                           Ref<SeccompProgram> added);
   // The action that takes precedence (seccomp(2)); of equal ones the latest filter's.
   uint32_t Evaluate(const seccomp_data& call) const;
+  // Whether the call is allowed whatever its arguments.
+  bool AlwaysAllow(uint64_t nr) const;
   size_t count() const { return programs_.size(); }
   // True when these begin with all of `others`.
   bool Extends(const SeccompFilters& others) const;

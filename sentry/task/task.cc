@@ -223,8 +223,8 @@ void Task::StoreSignalMask(SignalSet mask) {
 void Task::PublishPendingLocked() {
   platform::LocalSignals* local = local_signals_.load(std::memory_order_acquire);
   if (local == nullptr) return;
-  // Filters see every call.
-  const bool asks = has_seccomp() || !(pending_.pending() | group_->pending.pending()).empty();
+  const bool asks = filters_local_calls_.load(std::memory_order_acquire) ||
+                    !(pending_.pending() | group_->pending.pending()).empty();
   local->pending.store(asks ? 1 : 0);
 }
 
@@ -327,9 +327,23 @@ Ref<SeccompFilters> Task::seccomp_ref() const {
   return seccomp_;
 }
 
+namespace {
+
+// Calls that the platform answers without asking. A filter that lets them pass in any case, as
+// Docker's does, misses nothing.
+bool FiltersLocalCalls(const SeccompFilters& filters) {
+  constexpr int kLocal[] = {SYS_getpid,  SYS_gettid, SYS_getppid, SYS_getpgrp,       SYS_getuid,
+                            SYS_geteuid, SYS_getgid, SYS_getegid, SYS_rt_sigprocmask};
+  return !std::ranges::all_of(
+      kLocal, [&](int nr) { return filters.AlwaysAllow(static_cast<uint64_t>(nr)); });
+}
+
+}  // namespace
+
 void Task::set_seccomp(Ref<SeccompFilters> filters, bool strict) {
   absl::MutexLock lock(&refs_mu_);
   has_seccomp_.store(static_cast<bool>(filters), std::memory_order_release);
+  filters_local_calls_.store(filters && FiltersLocalCalls(*filters), std::memory_order_release);
   seccomp_strict_.store(strict, std::memory_order_relaxed);
   PublishPendingLocked();
   ForgetAnswersLocked();
@@ -342,7 +356,7 @@ platform::Verdict Task::OnSyscall(const platform::SyscallArgs& call) {
     mapping_fd.reset();
   platform::Verdict verdict =
       FilterRestart(kernel_.dispatcher().Dispatch(*this, call, nullptr), call);
-  verdict.may_keep = !has_seccomp();
+  verdict.may_keep = !filters_local_calls_.load(std::memory_order_acquire);
   return Leave(verdict);
 }
 

@@ -227,6 +227,8 @@ class Task final : public RefCounted, public platform::Guest {
   mutable absl::Mutex refs_mu_;  // Leaf: replacing the five below, and reading them from outside.
   Ref<SeccompFilters> seccomp_;
   std::atomic<bool> has_seccomp_{false}, seccomp_strict_{false};
+  // Filters have a say in what the platform would answer in place.
+  std::atomic<bool> filters_local_calls_{false};
   Ref<FdTable> fds_;
   Ref<FsContext> fs_;
   Ref<const Namespaces> namespaces_;

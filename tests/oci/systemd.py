@@ -98,7 +98,7 @@ class Systemd(Runtime):
         enter = "".join(f"echo $$ >{group}/cgroup.procs; " for group in self.groups)
         mode = "unified" if self.unified else "hybrid"
         self.process = subprocess.Popen(
-            ["sh", "-ec", enter + 'exec unshare -mpC --fork --kill-child --propagation private '
+            ["sh", "-ec", enter + 'exec unshare -mpCn --fork --kill-child --propagation private '
              'sh -c "$@"', "sh", START, "sh", mode, " ".join(self.old)],
             stdin=subprocess.DEVNULL, start_new_session=True)
         if not eventually(lambda: self.inside("systemctl", "is-active", "oci.target").status == 0,
