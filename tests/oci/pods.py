@@ -255,17 +255,17 @@ def pod_group_of_one(runtime):
         one.set("linux.resources.cpu", {"shares": 300, "quota": 30000, "period": 100000})
         one.create().start()
         one.await_text("ready")
-        pids = []
+        pids, inside = [], set()
+        folder = one.cgroup_of("cpu")
 
-        def three():
+        def three():  # Each execve still to come brings another pid.
             text = one.call("ps", "--format", "json", one.id).expect(status=0).out
             pids[:] = json.loads(text)
-            return len(pids) == 3
-        want(eventually(three, 10), f"processes {pids}")
-        folder = one.cgroup_of("cpu")
-        with open(os.path.join(folder, "cgroup.procs")) as f:
-            inside = {int(line) for line in f}
-        want(set(pids) <= inside, f"{pids} are not all in {inside}")
+            with open(os.path.join(folder, "cgroup.procs")) as f:
+                inside.clear()
+                inside.update(int(line) for line in f)
+            return len(pids) == 3 and set(pids) <= inside
+        want(eventually(three, 10), f"{pids} are not three, or not all in {inside}")
         file = os.path.join(folder, "cpu.cfs_quota_us")
         if os.path.exists(file):
             with open(file) as f:

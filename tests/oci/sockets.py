@@ -31,10 +31,11 @@ except OSError as e:
 print(s.getsockname())
 s.listen(5)
 print('listening', flush=True)
-for i in range(2):
+data = b''
+while data != b'end':  # Not before: its end is everybody's inside.
     select.select([s], [], [])
     c, peer = s.accept()
-    while data := c.recv(100):
+    if data := c.recv(100):
         c.sendall(b'<' + data + b'>')
     c.close()
 print('ended')
@@ -175,14 +176,19 @@ def uds_create(runtime):
     bundle.await_text("listening")
     path = os.path.join(folder, "server")
     want(stat.S_ISSOCK(os.stat(path).st_mode), "it is no socket")
-    with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(20)
-        client.connect(path)
-        client.sendall(b"hello")
-        want_equal(client.recv(100), b"<hello>", "answer")
+
+    def ask(text):
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(20)
+            client.connect(path)
+            client.sendall(text)
+            want_equal(client.recv(100), b"<" + text + b">", "answer")
+
+    ask(b"hello")
     script = CLIENT.replace("sys.argv[2]", "'SOCK_STREAM'")
     outcome = bundle.exec(PYTHON, "-c", script, "/mnt/server").expect(status=0)
     want_equal(outcome.out, "<from inside>\n/mnt/server\n", "a client inside")
+    ask(b"end")
     bundle.await_text("ended")
     want_equal(bundle.wait(), 0, "status")
 
