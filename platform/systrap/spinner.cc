@@ -29,6 +29,8 @@ constexpr int64_t kMostLostNs = 300'000;
 constexpr int64_t kMostLostPart = 8;
 // A spell that answered fewer calls than this was a mistake.
 constexpr uint64_t kWorthwhile = 3;
+// One that ended because a handler had to wait: unless its calls came as fast as this.
+constexpr int64_t kQuickNs = 8'000;
 constexpr int64_t kFirstPauseNs = 1'000'000;
 constexpr int64_t kLongestPauseNs = 64'000'000;
 constexpr size_t kMostPolled = 16;
@@ -196,7 +198,9 @@ void Systrap::Spin(Worker& worker, const cpu_set_t& allowed) {
   absl::MutexLock lock(&mu_);
   spinning_ = false;
   const int64_t spent = MonotonicNs() - start;
-  const bool good = eager_ || (served >= kWorthwhile && !crowded &&
+  // Threads that wait for each other keep the cores busy by themselves.
+  const bool slow = worker.blocked && static_cast<int64_t>(served) * kQuickNs < spent;
+  const bool good = eager_ || (served >= kWorthwhile && !slow && !crowded &&
                                !spin_no_more_.load(std::memory_order_relaxed));
   LOG_DEBUG("spinner: %d calls in %d us, %d us lost%s%s", static_cast<int>(served),
             static_cast<int>(spent / 1000), static_cast<int>(lost / 1000),
