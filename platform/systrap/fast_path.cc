@@ -109,8 +109,7 @@ bool Sites::AddImage(MappedImage image) {
   if (image.copy) {
     const uint64_t base = image.start - image.offset;
     for (const ImageCache::Site& site : image.copy->sites) {
-      const auto known = records_.find(site.record);
-      if (known != records_.end() && known->second.after != base + site.after) return false;
+      if (!table->MayHold(site.record, base + site.after)) return false;
     }
     for (const ImageCache::Site& site : image.copy->sites) {
       const uint64_t after = base + site.after;

@@ -133,6 +133,29 @@ TEST_F(ImageCacheTest, SitesOfAMappingAreKnownToTheProcess) {
   EXPECT_TRUE(sites->AddImage(image));
 }
 
+// The table is shared by what has forked; none of them can turn another's records.
+TEST_F(ImageCacheTest, RecordsOfAFamilyKeepTheirAddress) {
+  static std::byte memory[SITE_TABLE_SIZE];
+  const auto file = Known();
+  const auto copy = MapUntilCopied(*file);
+  ASSERT_TRUE(copy);
+  const auto parent = MakeRef<Sites>(nullptr);
+  parent->table = MakeRef<SiteTable>(memory, DispositionTable{});
+  const auto child = parent->Fork();
+  constexpr uint64_t kAt = 0x7f0000400000;
+  Sites::MappedImage image{.file = file,
+                           .start = kAt,
+                           .end = kAt + kCodeSize,
+                           .offset = kCodeStart,
+                           .copy = copy};
+  ASSERT_TRUE(child->AddImage(image));
+  image.start += 0x100000, image.end += 0x100000;
+  EXPECT_FALSE(parent->AddImage(image));
+  native::SiteRecord written;
+  std::memcpy(&written, memory + copy->sites[0].record * SITE_RECORD_SIZE, sizeof(written));
+  EXPECT_EQ(written.after, kAt + kLseekAfter - kCodeStart);
+}
+
 TEST_F(ImageCacheTest, NewsAreToldOnce) {
   const auto sites = MakeRef<Sites>(nullptr);
   constexpr uint64_t kAt = 0x7f0000400000;

@@ -31,7 +31,13 @@ SiteTable::~SiteTable() {
 
 size_t SiteTable::Add() { return next_ < native::kMaxSites ? next_++ : 0; }
 
+bool SiteTable::MayHold(size_t index, uint64_t after) const {
+  const auto it = written_.find(index);
+  return it == written_.end() || it->second == after;
+}
+
 void SiteTable::Write(size_t index, const native::SiteRecord& record) {
+  written_[index] = record.after;
   std::memcpy(memory_ + index * SITE_RECORD_SIZE, &record, sizeof(record));
 }
 

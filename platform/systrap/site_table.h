@@ -4,6 +4,7 @@
 
 #include <memory>
 
+#include "absl/container/flat_hash_map.h"
 #include "base/ref.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
@@ -32,6 +33,9 @@ class SiteTable : public RefCounted {
   uint64_t offset() const { return pool_ == nullptr ? 0 : pool_->offset(piece_); }
   // A record of the process's own; 0 when there is no room.
   size_t Add();
+  // Whether a record is free, or is of this address behind a call: what several processes jump
+  // through never comes to mean another one, though only one of them has mapped it so far.
+  bool MayHold(size_t index, uint64_t after) const;
   void Write(size_t index, const native::SiteRecord& record);
 
  private:
@@ -39,6 +43,7 @@ class SiteTable : public RefCounted {
   SharedPool* const pool_;
   const size_t piece_;
   size_t next_ = kFirstOwnSite;
+  absl::flat_hash_map<size_t, uint64_t> written_;  // The addresses, by record.
 };
 
 // Makes them. Thread-safe.
