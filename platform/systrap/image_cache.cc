@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "platform/systrap/instruction.h"
 #include "platform/systrap/site_table.h"
 
 namespace platform::systrap {
@@ -37,6 +38,25 @@ Status CopyRange(int from, int to, uint64_t offset, uint64_t length) {
   return kOk;
 }
 
+// Whether the instructions, as they are decoded from wherever one begins, fall on `at`. A program
+// can jump to a call in the midst of an instruction; that is its own affair, and not to be
+// everybody's.
+bool IsBoundary(std::span<const uint8_t> text, size_t at) {
+  constexpr size_t kLeadIn = 64, kStarts = 16, kEnough = 12;
+  if (at < kLeadIn + kStarts) return false;
+  size_t reached = 0;
+  for (size_t start = at - kLeadIn - kStarts; start < at - kLeadIn; ++start) {
+    size_t i = start;
+    while (i < at) {
+      const size_t size = Decode(text.subspan(i)).size;
+      if (size == 0) break;
+      i += size;
+    }
+    reached += i == at;
+  }
+  return reached >= kEnough;
+}
+
 // The form of a site in a file, if it can be the same at every address.
 std::optional<SiteForm> FormIn(int fd, uint64_t after, uint64_t nr) {
   const uint64_t call = after - kSyscallSize;
@@ -45,6 +65,7 @@ std::optional<SiteForm> FormIn(int fd, uint64_t after, uint64_t nr) {
   const ssize_t got = pread(fd, text.data(), text.size(), static_cast<off_t>(from));
   if (got <= static_cast<ssize_t>(call - from)) return std::nullopt;
   text.resize(static_cast<size_t>(got));
+  if (!IsBoundary(text, call - from)) return std::nullopt;
   std::optional<SiteForm> form = FormOf(text, call - from, nr);
   if (form.has_value() && form->has_step()) return std::nullopt;
   return form;

@@ -98,6 +98,16 @@ TEST_F(ImageCacheTest, WhatIsNotThereIsNotPatched) {
   }
 }
 
+TEST_F(ImageCacheTest, ACallInTheMidstOfAnInstructionIsNotPatched) {
+  constexpr uint64_t kAfter = 7000;
+  // Bytes of the number that a longer instruction loads into %rax.
+  const uint8_t inside[] = {0x48, 0xb8, 0xb8, SYS_lseek, 0, 0, 0, 0x0f, 0x05, 0x90};
+  ASSERT_EQ(pwrite(fd(), inside, sizeof(inside), kAfter - 9), static_cast<ssize_t>(sizeof(inside)));
+  const auto file = cache_.Find(fd());
+  cache_.Note(*file, kAfter, SYS_lseek);
+  EXPECT_FALSE(MapUntilCopied(*file));
+}
+
 TEST_F(ImageCacheTest, PipesAreNoFiles) {
   int ends[2];
   ASSERT_EQ(pipe(ends), 0);
@@ -143,11 +153,8 @@ TEST_F(ImageCacheTest, RecordsOfAFamilyKeepTheirAddress) {
   parent->table = MakeRef<SiteTable>(memory, DispositionTable{});
   const auto child = parent->Fork();
   constexpr uint64_t kAt = 0x7f0000400000;
-  Sites::MappedImage image{.file = file,
-                           .start = kAt,
-                           .end = kAt + kCodeSize,
-                           .offset = kCodeStart,
-                           .copy = copy};
+  Sites::MappedImage image{
+      .file = file, .start = kAt, .end = kAt + kCodeSize, .offset = kCodeStart, .copy = copy};
   ASSERT_TRUE(child->AddImage(image));
   image.start += 0x100000, image.end += 0x100000;
   EXPECT_FALSE(parent->AddImage(image));
