@@ -128,7 +128,7 @@ struct FastPathMemory {
 
 class Systrap final : public Platform {
  public:
-  // `pool` is nullptr without patched calls.
+  // `fast_path` is nullptr without patched calls.
   Systrap(std::vector<std::unique_ptr<Channel>> channels, Layout layout,
           const DispositionTable& dispositions, std::unique_ptr<FastPathMemory> fast_path,
           bool eager, bool chaos);
@@ -169,7 +169,6 @@ class Systrap final : public Platform {
   void ResumeIfReadyLocked(HostThread& thread) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   // The sentry stops looking at a thread's mailbox; the thread forgets it.
-  void RequestPollingLocked(HostThread& thread) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void StopPollingLocked(HostThread& thread) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void DetachMailboxLocked(HostThread& thread) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
@@ -281,6 +280,7 @@ class Systrap final : public Platform {
   void Spin(Worker& worker, const cpu_set_t& allowed) ABSL_LOCKS_EXCLUDED(mu_);
   void Disturb(const std::vector<Polled>& set) ABSL_LOCKS_EXCLUDED(mu_);
   void StopPolling(std::vector<Polled>& set) ABSL_LOCKS_EXCLUDED(mu_);
+  void RequestPollingLocked(HostThread& thread) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // True when there was a call, or an event.
   bool TryMailbox(const Polled& polled) ABSL_LOCKS_EXCLUDED(mu_);
   bool TakeMail(const Polled& polled, native::Mailbox& box) ABSL_LOCKS_EXCLUDED(mu_);
