@@ -291,6 +291,8 @@ Result<std::unique_ptr<Zygote>> Zygote::Begin(const Options& options) {
   // The descriptor table is shared until the zygote unshares it, which is how the listener gets
   // here without a call that its own filter would hold back. It runs on a stack of its own because
   // the stub may have to go where the stack of this process is.
+  // The zygote allocates nothing: a thread of ours could hold malloc's lock while it is cloned.
+  HostVdso();
   const auto body = std::make_unique<ZygoteBody>(*zygote->report_, options, sockets[1]);
   constexpr size_t kStack = 256 * 1024;
   void* stack = mmap(nullptr, kStack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

@@ -182,6 +182,11 @@ class PtraceTest : public testing::Test {
   void TearDown() override {
     if (platform_) platform_->Stop();
     if (runner_.joinable()) runner_.join();
+    platform_.reset();
+    // Tracers outlive their threads' handles: the last of them ends the zygote and the stub that it
+    // made ahead, which this process would leave behind.
+    siginfo_t info;
+    while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) == 0) sched_yield();
   }
 
   std::unique_ptr<Image> Fill(const char* begin, const char* end) {

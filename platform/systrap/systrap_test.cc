@@ -139,7 +139,6 @@ class TestGuest : public Guest {
 class SystrapTest : public testing::Test {
  protected:
   void SetUp() override {
-    native::HostVdso();
     auto created = CreateSystrap({.filter = kFilter});
     ASSERT_TRUE(created.ok()) << created.error().code();
     platform_ = *std::move(created);
