@@ -25,7 +25,7 @@
 #include "absl/synchronization/mutex.h"
 #include "base/host_cpus.h"
 #include "base/log.h"
-#include "platform/native/zygote.h"
+#include "platform/native/vdso_layout.h"
 #include "platform/ptrace/ptrace.h"
 #include "platform/systrap/systrap.h"
 #include "runsc/control.h"

@@ -6,7 +6,6 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
-#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
@@ -18,13 +17,13 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <cstdio>
 #include <cstring>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
 #include "platform/native/stub.h"
+#include "platform/native/vdso_layout.h"
 
 #ifndef SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
 #define SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (1UL << 5)
@@ -50,22 +49,6 @@ struct KernelSigaction {
   uint64_t restorer;
   uint64_t mask;
 };
-
-VdsoLayout ReadVdsoLayout() {
-  VdsoLayout layout;
-  layout.code = getauxval(AT_SYSINFO_EHDR);
-  FILE* maps = fopen("/proc/self/maps", "re");
-  if (maps == nullptr) return {};
-  char line[512];
-  while (fgets(line, sizeof(line), maps) != nullptr) {
-    uint64_t start, end;
-    if (strstr(line, "[vvar") == nullptr && strstr(line, "[vdso]") == nullptr) continue;
-    if (sscanf(line, "%lx-%lx", &start, &end) != 2) continue;
-    layout.areas.push_back({start, end});
-  }
-  fclose(maps);
-  return layout.areas.empty() ? VdsoLayout{} : layout;
-}
 
 // On the heap with all that it refers to: the sentry's stack goes when the stub is mapped over it.
 class ZygoteBody {
@@ -144,24 +127,24 @@ class ZygoteBody {
       keep_start_ = keep_end_ = STUB_REGION_START;
       return true;
     }
-    keep_start_ = host.areas.front().start;
-    keep_end_ = host.areas.back().end;
+    keep_start_ = host.start();
+    keep_end_ = host.start() + host.size();
     report_.vdso = host.code;
     uint16_t random = 0;
     if (getrandom(&random, sizeof(random), 0) != sizeof(random)) random = 0;
-    const uint64_t target = STUB_REGION_START - 0x10000000 + uint64_t{random} * 0x1000;
+    const uint64_t target = PlaceVdso(host.start(), host.size(), random);
     for (const auto& area : host.areas) {
       const size_t size = area.end - area.start;
-      void* to = reinterpret_cast<void*>(target + (area.start - keep_start_));
+      void* to = reinterpret_cast<void*>(target + (area.start - host.start()));
       if (mremap(reinterpret_cast<void*>(area.start), size, size, MREMAP_MAYMOVE | MREMAP_FIXED,
                  to) != to) {
         errno = EEXIST;
         return keep_end_ <= STUB_REGION_START;
       }
     }
-    report_.vdso = target + (host.code - keep_start_);
-    keep_end_ = target + (keep_end_ - keep_start_);
+    report_.vdso = target + (host.code - host.start());
     keep_start_ = target;
+    keep_end_ = target + host.size();
     return true;
   }
 
@@ -265,11 +248,6 @@ class ZygoteBody {
 };
 
 }  // namespace
-
-const VdsoLayout& HostVdso() {
-  static const VdsoLayout layout = ReadVdsoLayout();
-  return layout;
-}
 
 Result<std::unique_ptr<Zygote>> Zygote::Create(const Options& options) {
   std::unique_ptr<Zygote> zygote = TRY(Begin(options));

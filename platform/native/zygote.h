@@ -19,18 +19,6 @@
 
 namespace platform::native {
 
-// Where the host placed the vDSO and its data pages in this process: address ranges, in order.
-// Reads /proc/self/maps the first time, so call it once before /proc is out of reach. Empty without
-// a vDSO.
-struct VdsoLayout {
-  struct Area {
-    uint64_t start = 0, end = 0;
-  };
-  std::vector<Area> areas;  // Adjacent.
-  uint64_t code = 0;        // The ELF header, AT_SYSINFO_EHDR.
-};
-const VdsoLayout& HostVdso();
-
 // What applications may use: stubs have the mapping area of this process.
 Platform::Layout NativeLayout();
 

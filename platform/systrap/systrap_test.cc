@@ -16,7 +16,6 @@
 #include <string>
 
 #include "absl/synchronization/notification.h"
-#include "platform/native/zygote.h"
 
 namespace platform::systrap {
 namespace {
