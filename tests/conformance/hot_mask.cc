@@ -209,7 +209,7 @@ TEST(HotMask, AProcessesSignalFindsTheThreadThatTakesIt) {
   const auto toggle = [&](int self) {
     while (!stop) {
       // At least one of the two has it unblocked at any time.
-      while (turn != self && !stop) asm volatile("pause");
+      while (turn != self && !stop) sched_yield();
       for (int i = 0; i < 50; ++i) {
         site_mask(SIG_BLOCK, &set, nullptr, 8);
         site_mask(SIG_UNBLOCK, &set, nullptr, 8);

@@ -22,7 +22,7 @@ import time
 
 # Families whose cases run in a directory of the host as well (places.h).
 VOLUME_FAMILIES = ("files",)
-QUIET = 12.0  # Seconds without a line after which a case counts as hanging.
+QUIET = 45.0  # Seconds without a line after which a case counts as hanging.
 
 
 def kill_tree(pid):
@@ -138,7 +138,7 @@ def main():
     parser.add_argument("--flag", action="append", default=[], help="another one for the sandbox")
     parser.add_argument("--directory", help="where the cases make their files instead of /tmp")
     parser.add_argument("--label", help="how lines name this way to run")
-    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--seconds", type=float, default=240)
     parser.add_argument("--warm", action="store_true",
                         help="other programs run before: libraries are mapped with patched calls")
     parser.add_argument("binary")

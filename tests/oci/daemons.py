@@ -92,14 +92,14 @@ class Docker:
             self.await_log(name, "ready")
         return name
 
-    def await_log(self, name, pattern, seconds=20):
+    def await_log(self, name, pattern, seconds=60):
         if not eventually(lambda: re.search(pattern, self.try_run("logs", name).out), seconds):
             raise Failure(f"logs {self.try_run('logs', name).out!r}, expected {pattern!r}")
 
     def inspect(self, name, field):
         return self("inspect", "-f", "{{" + field + "}}", name).strip()
 
-    def await_state(self, name, field, value, seconds=20):
+    def await_state(self, name, field, value, seconds=60):
         if not eventually(lambda: self.inspect(name, field) == value, seconds):
             raise Failure(f"{field} is {self.inspect(name, field)!r}, expected {value!r}")
 

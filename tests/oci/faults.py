@@ -49,7 +49,7 @@ def want_clean_end(bundle, what):
     """The container is told to have stopped, and delete --force leaves nothing."""
     processes = {p: n for p, n in harness.descendants(os.getpid()).items()}
     delete_and_bury(bundle)
-    want(eventually(lambda: (harness.reap(), not harness.descendants(os.getpid()))[1], 10),
+    want(eventually(lambda: (harness.reap(), not harness.descendants(os.getpid()))[1]),
          f"{what}: {harness.descendants(os.getpid())} of {processes} are left")
     want(bundle.call("state", bundle.id).status != 0, f"{what}: the container is still there")
 
@@ -195,7 +195,7 @@ def full_disk(runtime):
                 want("no space" in outcome.err.lower(), f"{inodes} names: stderr {outcome.err!r}")
             runtime.call("delete", "--force", bundle.id, root=disk + "/state")
             left = harness.descendants(os.getpid())
-            want(eventually(lambda: (harness.reap(), not harness.descendants(os.getpid()))[1], 10),
+            want(eventually(lambda: (harness.reap(), not harness.descendants(os.getpid()))[1]),
                  f"{inodes} names: {left} are left")
 
 

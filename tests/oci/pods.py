@@ -265,7 +265,7 @@ def pod_group_of_one(runtime):
                 inside.clear()
                 inside.update(int(line) for line in f)
             return len(pids) == 3 and set(pids) <= inside
-        want(eventually(three, 10), f"{pids} are not three, or not all in {inside}")
+        want(eventually(three), f"{pids} are not three, or not all in {inside}")
         file = os.path.join(folder, "cpu.cfs_quota_us")
         if os.path.exists(file):
             with open(file) as f:
@@ -317,14 +317,14 @@ def pod_pause_of_one(runtime):
         one.kill("USR1").expect(status=0)
         for _ in range(3):
             before, beside = number(one), number(other)
-            want(eventually(lambda: number(other) not in (beside, ""), 10), "the other one stands")
+            want(eventually(lambda: number(other) not in (beside, "")), "the other one stands")
             want_equal(number(one), before, "the paused one's number")
         want("got" not in one.text(), "a paused container handles a signal")
         want(one.exec("true").status != 0, "exec into a paused container succeeds")
         one.call("resume", one.id).expect(status=0)
         one.await_text("got")
         before = number(one)
-        want(eventually(lambda: number(one) not in (before, ""), 10), "it does not go on")
+        want(eventually(lambda: number(one) not in (before, "")), "it does not go on")
         one.call("pause", one.id).expect(status=0)
         one.kill("KILL").expect(status=0)
         want_equal(one.wait(), 137, "status")

@@ -101,7 +101,7 @@ class Runtime:
         return harness.popen(self.command(*args), stdin=subprocess.DEVNULL)
 
     @staticmethod
-    def first_lines(process, trigger, text, seconds=20):
+    def first_lines(process, trigger, text, seconds=60):
         """Its output until `text` comes, and then its end. `trigger` is what makes it say so, again
         and again, since nobody tells when it has begun to look."""
         seen, end = "", time.monotonic() + seconds
@@ -236,7 +236,7 @@ class Bundle:
         self.out.seek(0)
         return self.out.read().decode(errors="replace")
 
-    def await_text(self, pattern, seconds=20):
+    def await_text(self, pattern, seconds=60):
         if not eventually(lambda: re.search(pattern, self.text()), seconds):
             raise Failure(f"output {shorten(self.text())}, expected {pattern!r}")
         return re.search(pattern, self.text())
@@ -246,7 +246,7 @@ class Bundle:
         with open(self.pid_file) as f:
             return int(f.read())
 
-    def wait(self, seconds=30):
+    def wait(self, seconds=60):
         """Reaps the container's process, a child of ours: its status as a shell has it."""
         return wait_for(self.pid, seconds)
 
@@ -277,7 +277,7 @@ class Bundle:
         raise Skip(f"no control group {controller} here")
 
 
-def wait_for(pid, seconds=30):
+def wait_for(pid, seconds=60):
     status = []
 
     def gone():
@@ -330,7 +330,7 @@ class Console:
     def send(self, text):
         os.write(self.fd, text.encode())
 
-    def expect(self, pattern, seconds=20):
+    def expect(self, pattern, seconds=60):
         end = time.monotonic() + seconds
         while not (match := re.search(pattern, self.seen)):
             left = end - time.monotonic()

@@ -8,7 +8,7 @@ import tempfile
 import time
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-LIMIT = 40  # Seconds for one command; ptrace makes a compiler slow.
+LIMIT = 120  # Seconds for one command: hangs end, a busy machine is no failure.
 
 
 class Failure(Exception):
@@ -80,7 +80,7 @@ def descendants(pid, table=None):
     return found
 
 
-def eventually(condition, seconds=5.0):
+def eventually(condition, seconds=30.0):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if condition():
@@ -126,7 +126,7 @@ def popen(command, **options):
                             start_new_session=True, **options)
 
 
-def await_line(process, expected="ready", seconds=15):
+def await_line(process, expected="ready", seconds=60):
     """Waits for the first line of a program; one that does not come is a failure."""
     text, end = b"", time.monotonic() + seconds
     while not text.endswith(b"\n"):
@@ -155,7 +155,7 @@ def finish(process, data=None, limit=LIMIT):
             except OSError:
                 pass
         try:
-            out, err = process.communicate(timeout=3)
+            out, err = process.communicate(timeout=10)
         except subprocess.TimeoutExpired:
             out, err = b"", b""
         status = f"(ended after {limit} s)"

@@ -61,7 +61,7 @@ def leftovers(before):
     """What a case leaves behind. Everything that it started must be gone with it."""
     me, found = os.getpid(), []
     harness.reap()
-    if not harness.eventually(lambda: not harness.descendants(me), 1.0):
+    if not harness.eventually(lambda: not harness.descendants(me)):
         found.append(f"leaves processes {harness.descendants(me)}")
         harness.end_all()
     harness.reap()

@@ -52,7 +52,7 @@ def rounds(box, what, count, warm_up):
             return (left["processes"] == before["processes"] and
                     left["descriptors"] <= before["descriptors"])
 
-        if not eventually(settled, 5):
+        if not eventually(settled):
             raise Failure(f"before {before}, after {left}")
         # Idle workers, and what malloc keeps of the worst moment.
         if left["threads"] > before["threads"] + 16:
@@ -61,7 +61,7 @@ def rounds(box, what, count, warm_up):
             raise Failure(f"before {before}, after {left}")
         process.stdin.close()
         process.stdin = None
-        finish(process, limit=10).expect(status=0)
+        finish(process).expect(status=0)
     finally:
         process.kill()
         process.wait()

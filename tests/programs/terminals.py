@@ -22,7 +22,7 @@ def need(*programs):
             raise Skip(f"no {program}")
 
 
-def running(terminal, name, seconds=10):
+def running(terminal, name, seconds=60):
     """Waits until a job says so itself, perhaps in the middle of what the shell prints."""
     terminal.expect(name, seconds)
 
@@ -157,7 +157,7 @@ def the_callers_terminal_goes(box):
     terminal.send("sleep 1000\n")
     terminal.expect("sleep 1000\r\n")
     os.close(terminal.fd)
-    if not eventually(lambda: os.waitpid(terminal.pid, os.WNOHANG)[0], 5):
+    if not eventually(lambda: os.waitpid(terminal.pid, os.WNOHANG)[0]):
         os.kill(terminal.pid, 9)
         os.waitpid(terminal.pid, 0)
         raise Failure("goes on without its terminal")

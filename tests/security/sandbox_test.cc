@@ -76,7 +76,7 @@ class Sleeping {
       _exit(98);
     }
     close(binary);
-    for (int tries = 0; tries < 200 && !Ready(); ++tries) std::this_thread::sleep_for(20ms);
+    for (int tries = 0; tries < 3000 && !Ready(); ++tries) std::this_thread::sleep_for(20ms);
   }
   ~Sleeping() {
     kill(front_end_, SIGKILL);
