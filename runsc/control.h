@@ -68,6 +68,23 @@ Status SendReport(int socket, const Report& report);
 Status SendReport(int socket, Report::Kind kind, int status, const std::string& message = "");
 // Does not wait: EAGAIN when there is none.
 Result<Report> ReceiveReport(int socket);
+// Hands every report that is there to `take`, which may close `socket`. Closes it and returns false
+// when the sender is gone: SIGCHLD follows.
+template <typename Take>
+bool ReceiveReports(UniqueFd& socket, Take take) {
+  while (socket.valid()) {
+    const Result<Report> report = ReceiveReport(socket.get());
+    if (report.ok()) {
+      take(*report);
+    } else if (report.error() == Errno(EAGAIN)) {
+      return true;
+    } else {
+      socket.reset();
+      return false;
+    }
+  }
+  return true;
+}
 
 // The same for other messages of fixed size, whose peer is not a child: with descriptors, of which
 // at most kMaxCommandFds arrive. EMSGSIZE for a message of another size.

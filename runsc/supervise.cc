@@ -95,16 +95,7 @@ void Supervisor::ForwardSignal(int sig, bool from_terminal) {
 }
 
 void Supervisor::OnReports(Child& child) {
-  while (child.control.valid()) {
-    const Result<Report> report = ReceiveReport(child.control.get());
-    if (report.ok()) {
-      OnReport(*report);
-    } else if (report.error() == Errno(EAGAIN)) {
-      return;
-    } else {
-      child.control.reset();  // It has died; SIGCHLD follows.
-    }
-  }
+  ReceiveReports(child.control, [this](const Report& report) { OnReport(report); });
 }
 
 void Supervisor::OnReport(const Report& report) {

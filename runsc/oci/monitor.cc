@@ -177,17 +177,9 @@ class Monitor {
   }
 
   void OnReports(Child& child) {
-    while (child.control.valid()) {
-      const Result<Report> report = ReceiveReport(child.control.get());
-      if (report.ok()) {
-        OnReport(*report);
-      } else if (report.error() == Errno(EAGAIN)) {
-        return;
-      } else {
-        child.control.reset();  // It has died; SIGCHLD follows.
-        if (&child == &sandbox_.sentry && in_pod()) Finish(SIGKILL, "the pod's sandbox is gone");
-      }
-    }
+    const auto take = [this](const Report& report) { OnReport(report); };
+    if (ReceiveReports(child.control, take) || &child != &sandbox_.sentry || !in_pod()) return;
+    Finish(SIGKILL, "the pod's sandbox is gone");
   }
 
   void OnReport(const Report& report) {

@@ -10,6 +10,7 @@
 #include <atomic>
 #include <thread>
 
+#include "tests/conformance/edge.h"
 #include "tests/conformance/support.h"
 
 namespace {
@@ -22,24 +23,6 @@ std::string Pattern(size_t size) {
   for (size_t i = 0; i < size; ++i) text[i] = static_cast<char>(i * 7 + i / 251 + 1);
   return text;
 }
-
-// Two pages, the second one without access.
-class Edge {
- public:
-  Edge() {
-    void* map =
-        mmap(nullptr, 2 * kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    EXPECT_NE(map, MAP_FAILED);
-    start_ = static_cast<char*>(map);
-    EXPECT_EQ(mprotect(start_ + kPage, kPage, PROT_NONE), 0);
-  }
-  ~Edge() { munmap(start_, 2 * kPage); }
-  char* start() const { return start_; }
-  char* end() const { return start_ + kPage; }
-
- private:
-  char* start_;
-};
 
 TEST(HotData, EachSizeArrivesWhole) {
   const std::string data = Pattern(3 * kPage);

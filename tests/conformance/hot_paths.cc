@@ -12,34 +12,13 @@
 #include <atomic>
 #include <thread>
 
+#include "tests/conformance/edge.h"
 #include "tests/conformance/support.h"
 
 namespace {
 
 constexpr int kMany = 300;
 constexpr size_t kPage = 4096;
-
-// Two pages, the second one without access.
-class Edge {
- public:
-  Edge() {
-    void* map =
-        mmap(nullptr, 2 * kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    EXPECT_NE(map, MAP_FAILED);
-    start_ = static_cast<char*>(map);
-    EXPECT_EQ(mprotect(start_ + kPage, kPage, PROT_NONE), 0);
-  }
-  ~Edge() { munmap(start_, 2 * kPage); }
-  // `text` with its NUL, so that what follows cannot be read.
-  char* Last(const std::string& text) const {
-    return static_cast<char*>(
-        memcpy(start_ + kPage - text.size() - 1, text.c_str(), text.size() + 1));
-  }
-  char* end() const { return start_ + kPage; }
-
- private:
-  char* start_;
-};
 
 class HotPaths : public ::testing::Test {
  protected:

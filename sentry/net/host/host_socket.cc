@@ -15,6 +15,7 @@
 
 #include "sentry/fs/host/host_poller.h"
 #include "sentry/net/devices/ioctl.h"
+#include "sentry/net/host/host_io.h"
 #include "sentry/net/inet/inet_stack.h"
 #include "sentry/task/kernel.h"
 #include "sentry/task/namespaces.h"

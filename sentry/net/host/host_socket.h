@@ -3,7 +3,6 @@
 #ifndef SENTRY_NET_HOST_HOST_SOCKET_H_
 #define SENTRY_NET_HOST_HOST_SOCKET_H_
 
-#include <cerrno>
 #include <optional>
 #include <string>
 #include <vector>
@@ -18,10 +17,6 @@
 #include "sentry/net/socket.h"
 
 namespace sentry {
-
-// Of a host's call on a socket. It never blocks, so that an interrupted call cannot happen; should
-// it, it is tried again.
-inline Errno HostErrno() { return errno == EINTR ? Errno(EAGAIN) : Errno::Last(); }
 
 // Bytes are moved by the sentry itself on the donated descriptor, which never blocks; whatever
 // names an address or changes the socket is asked of the network gofer. Thread-safe, as the host's
@@ -67,8 +62,6 @@ class HostSocket final : public Socket {
   Errno WouldBlock(uint32_t events);
   Status SetDevice(Task& task, std::span<const std::byte> value);
   Status SetSocketOption(Task& task, int name, std::span<const std::byte> value);
-  // Whether a stream has fewer bytes than a receive wants and may get more.
-  bool HasTooFew(size_t wanted) const;
 
   // Over loopback, within the sandbox: host_loopback.cc.
   struct SetTo {

@@ -2,7 +2,6 @@
 #include <netinet/in.h>
 #include <netinet/udp.h>
 #include <poll.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -11,6 +10,7 @@
 #include <vector>
 
 #include "sentry/mm/io_buffer.h"
+#include "sentry/net/host/host_io.h"
 #include "sentry/net/host/host_socket.h"
 
 namespace sentry {
@@ -69,18 +69,9 @@ void DecodeControl(msghdr& header, ControlData& control) {
 Result<size_t> HostSocket::Send(IoSrc& src, OutgoingMessage& message) {
   if (const Ref<TcpSocket> socket = memory()) return socket->Send(src, message);
   TRY(TakeError());
-  // More than the host can send at once is not even read; what it would say of the size it says.
-  const size_t wanted = std::min(src.remaining(), IoBuffer::kMax);
-  if (!is_stream() && wanted < src.remaining()) return Errno(EMSGSIZE);
+  if (!is_stream() && src.remaining() > IoBuffer::kMax) return Errno(EMSGSIZE);
   const std::vector<char> control = TRY(EncodeControl(message.control.others));
-  IoBuffer buffer(wanted);
-  const auto bytes = buffer.bytes().first(wanted);
-  const size_t size = wanted == 0 ? 0 : TRY(src.CopyIn(bytes));
-  if (!is_stream() && size < wanted) return Errno(EFAULT);
-  iovec io{.iov_base = bytes.data(), .iov_len = size};
   msghdr header{};
-  header.msg_iov = &io;
-  header.msg_iovlen = 1;
   SocketAddress to;
   if (message.to != nullptr) {
     to = *message.to;
@@ -91,30 +82,17 @@ Result<size_t> HostSocket::Send(IoSrc& src, OutgoingMessage& message) {
     header.msg_control = const_cast<char*>(control.data());
     header.msg_controllen = control.size();
   }
-  const auto flags = static_cast<int>((message.flags & kSendFlags) | MSG_DONTWAIT | MSG_NOSIGNAL);
-  const ssize_t sent = sendmsg(fd_.get(), &header, flags);
-  if (sent < 0) {
-    const Errno error = HostErrno();
-    src.Unread(size);
-    return error == Errno(EAGAIN) ? WouldBlock(POLLOUT) : error;
-  }
-  if (static_cast<size_t>(sent) < size) src.Unread(size - static_cast<size_t>(sent));
-  return static_cast<size_t>(sent);
-}
-
-bool HostSocket::HasTooFew(size_t wanted) const {
-  int32_t available = 0;
-  if (ioctl(fd_.get(), FIONREAD, &available) != 0) return false;
-  if (static_cast<size_t>(available) >= wanted) return false;
-  pollfd end{.fd = fd_.get(), .events = POLLRDHUP, .revents = 0};
-  return poll(&end, 1, 0) == 0;
+  const Result<size_t> sent =
+      SendToHost(fd_.get(), is_stream(), src, header, message.flags & kSendFlags);
+  if (!sent.ok() && sent.error() == Errno(EAGAIN)) return WouldBlock(POLLOUT);
+  return sent;
 }
 
 Result<size_t> HostSocket::Receive(IoDst& dst, IncomingMessage& message) {
   if (const Ref<TcpSocket> socket = memory()) return socket->Receive(dst, message);
   const bool queue = (message.flags & MSG_ERRQUEUE) != 0;
   if (!queue) TRY(TakeError());
-  if (is_stream() && !queue && message.minimum > 1 && HasTooFew(message.minimum)) {
+  if (is_stream() && !queue && message.minimum > 1 && HostHasTooFew(fd_.get(), message.minimum)) {
     return WouldBlock(POLLIN);
   }
   IoBuffer buffer(dst.remaining());

@@ -10,7 +10,7 @@
 
 #include "sentry/fs/host/host_poller.h"
 #include "sentry/mm/io_buffer.h"
-#include "sentry/net/host/host_socket.h"
+#include "sentry/net/host/host_io.h"
 #include "sentry/task/task.h"
 
 namespace sentry {
@@ -73,38 +73,18 @@ Result<size_t> HostUnixSocket::Send(IoSrc& src, OutgoingMessage& message) {
   if (!message.control.rights.empty()) return Errno(EPERM);
   if (!message.control.others.empty()) return Errno(EINVAL);
   if (message.to != nullptr) return Errno(EISCONN);
-  const size_t wanted = std::min(src.remaining(), IoBuffer::kMax);
-  if (!is_stream() && wanted < src.remaining()) return Errno(EMSGSIZE);
-  IoBuffer buffer(wanted);
-  const auto bytes = buffer.bytes().first(wanted);
-  const size_t size = wanted == 0 ? 0 : TRY(src.CopyIn(bytes));
-  if (!is_stream() && size < wanted) return Errno(EFAULT);
-  iovec io{.iov_base = bytes.data(), .iov_len = size};
-  msghdr header{};
-  header.msg_iov = &io;
-  header.msg_iovlen = 1;
-  const auto flags = static_cast<int>((message.flags & kSendFlags) | MSG_DONTWAIT | MSG_NOSIGNAL);
-  const ssize_t sent = sendmsg(fd_.get(), &header, flags);
-  if (sent < 0) {
-    const Errno error = HostErrno();
-    src.Unread(size);
-    return error == Errno(EAGAIN) ? WouldBlock(POLLOUT) : error;
-  }
-  if (static_cast<size_t>(sent) < size) src.Unread(size - static_cast<size_t>(sent));
-  return static_cast<size_t>(sent);
-}
-
-bool HostUnixSocket::HasTooFew(size_t wanted) const {
-  int32_t available = 0;
-  if (ioctl(fd_.get(), FIONREAD, &available) != 0) return false;
-  if (static_cast<size_t>(available) >= wanted) return false;
-  pollfd end{.fd = fd_.get(), .events = POLLRDHUP, .revents = 0};
-  return poll(&end, 1, 0) == 0;
+  if (!is_stream() && src.remaining() > IoBuffer::kMax) return Errno(EMSGSIZE);
+  const Result<size_t> sent =
+      SendToHost(fd_.get(), is_stream(), src, msghdr{}, message.flags & kSendFlags);
+  if (!sent.ok() && sent.error() == Errno(EAGAIN)) return WouldBlock(POLLOUT);
+  return sent;
 }
 
 Result<size_t> HostUnixSocket::Receive(IoDst& dst, IncomingMessage& message) {
   TRY(TakeError());
-  if (is_stream() && message.minimum > 1 && HasTooFew(message.minimum)) return WouldBlock(POLLIN);
+  if (is_stream() && message.minimum > 1 && HostHasTooFew(fd_.get(), message.minimum)) {
+    return WouldBlock(POLLIN);
+  }
   IoBuffer buffer(dst.remaining());
   const auto bytes = buffer.bytes().first(std::min(buffer.bytes().size(), dst.remaining()));
   iovec io{.iov_base = bytes.data(), .iov_len = bytes.size()};

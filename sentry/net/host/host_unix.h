@@ -44,8 +44,6 @@ class HostUnixSocket final : public Socket {
  private:
   // The host would block: whoever waits is told when it would not any more.
   Errno WouldBlock(uint32_t events);
-  // Whether a stream has fewer bytes than a receive wants and may get more.
-  bool HasTooFew(size_t wanted) const;
 
   const UniqueFd fd_;
   const State state_;
