@@ -28,6 +28,10 @@ bool SameSender(const std::optional<SocketCredentials>& a,
 }
 
 // Whether bytes that `control` came with may follow those that the message has.
+bool AtMark(const IncomingMessage& message) {
+  return message.mark != nullptr && message.mark->load(std::memory_order_acquire);
+}
+
 bool MayJoin(const ControlData* control, const IncomingMessage& message) {
   if (!message.keep_apart) return true;
   static const std::optional<SocketCredentials> kNobody;
@@ -286,6 +290,11 @@ Result<size_t> ByteStream::Read(IoDst& dst, IncomingMessage& message, size_t ski
     bool roomy, drained;
     {
       absl::MutexLock lock(&mu_);
+      if (AtMark(message)) {
+        if (done == 0) return Errno(EAGAIN);
+        message.boundary = true;
+        return done;
+      }
       if (!PassUrgentLocked(done > 0, message.oob_inline, dropped)) {
         message.boundary = true;
         return done;
@@ -421,6 +430,7 @@ Result<size_t> ByteStream::Peek(IoDst& dst, IncomingMessage& message, size_t ski
   size_t count = 0;
   {
     absl::MutexLock lock(&mu_);
+    if (AtMark(message)) return Errno(EAGAIN);
     const size_t wanted = std::max<size_t>(message.minimum, 1);
     if ((size_ <= skip || size_ - skip < wanted) && !IsClosedLocked()) return Errno(EAGAIN);
     if (size_ <= skip) return size_t{0};

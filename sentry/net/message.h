@@ -99,6 +99,9 @@ struct IncomingMessage {
   size_t minimum = 1;  // Streams: EAGAIN while fewer bytes are there (and more may come).
   bool keep_apart = false;  // Streams: bytes of different senders are not joined (SO_PASSCRED).
   bool wants_name = false;  // The caller asks for `from`; streams leave it out otherwise.
+  // Streams: once it is true, a read takes no more bytes (EAGAIN if it has none). It becomes true
+  // before the byte arrives that is not to be taken.
+  const std::atomic<bool>* mark = nullptr;
   bool oob_inline = false;  // AF_UNIX streams: the urgent byte is one like others (SO_OOBINLINE).
 
   SocketAddress from;

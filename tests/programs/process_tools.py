@@ -116,6 +116,7 @@ CASES = [
          f"{NAMES} /tmp/ps.$$ | tr -s ' ' | sed 's/^ //'; rm /tmp/ps.$$"),
     Tool("ps-threads", ["ps"], "ps -L -o nlwp,comm -p $a; ps -eLf >/dev/null && ps axjf >/dev/null && "
          "ps aux >/dev/null && ps -ef >/dev/null"),
+    Tool("lscpu", ["lscpu"], "lscpu -p=CPU,NODE,ONLINE; lscpu -C=NAME,TYPE,LEVEL >/dev/null", scene=False),
     Tool("ps-sizes", ["ps"], "ps -o rss=,vsz= -p $a | awk '{print ($1 > 100 && $2 > $1)}'"),
     Tool("pgrep", ["pgrep"], f"pgrep -P $$ -x sleep >/tmp/pg.$$; {NAMES} /tmp/pg.$$; rm /tmp/pg.$$; "
          "pgrep -P $$ -f 'sleep 1002' | wc -l"),

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "sentry/fs/proc/pseudo.h"
+#include "sentry/fs/sys/tree.h"
 #include "sentry/net/devices/devices.h"
 #include "sentry/net/devices/texts.h"
 
@@ -38,12 +39,12 @@ Ref<Inode> NewText(const Ref<NetworkNamespace>& network, int index, uint64_t wha
 }
 
 Ref<Inode> NewDevice(const Ref<NetworkNamespace>& network, int index) {
-  const auto directory = MakeRef<FixedDirectory>(Node(index, kDirectory, S_IFDIR | 0555));
+  const auto directory = MakeRef<FixedDirectory>(Node(index, kDirectory, S_IFDIR | 0755));
   uint64_t what = kTexts;
   for (const LinkText& row : LinkTexts()) {
     directory->Put(std::string(row.name), NewText(network, index, what++, row.text));
   }
-  const auto statistics = MakeRef<FixedDirectory>(Node(index, kStatistics, S_IFDIR | 0555));
+  const auto statistics = MakeRef<FixedDirectory>(Node(index, kStatistics, S_IFDIR | 0755));
   what = kCounters;
   for (const LinkCounter& row : LinkCounters()) {
     statistics->Put(std::string(row.name),
@@ -62,7 +63,7 @@ class DevicesDirectory final : public PseudoDirectory {
  public:
   enum class Kind : uint8_t { kLinks, kDevices };
   DevicesDirectory(Ref<NetworkNamespace> network, Kind kind)
-      : PseudoDirectory(Node(0, kind == Kind::kLinks ? kLink : kDirectory, S_IFDIR | 0555)),
+      : PseudoDirectory(Node(0, kind == Kind::kLinks ? kLink : kDirectory, S_IFDIR | 0755)),
         network_(std::move(network)),
         kind_(kind) {}
 

@@ -2,27 +2,11 @@
 #ifndef SENTRY_FS_SYS_NET_H_
 #define SENTRY_FS_SYS_NET_H_
 
-#include <linux/magic.h>
-
-#include <cerrno>
-#include <cstdint>
-
 #include "base/ref.h"
 #include "sentry/fs/inode.h"
-#include "sentry/fs/proc/pseudo.h"
 #include "sentry/net/namespace.h"
 
 namespace sentry {
-
-// Of sysfs.
-inline PseudoNode SysNode(uint64_t ino, uint32_t mode) {
-  return {.dev = 20,
-          .ino = ino,
-          .mode = mode,
-          .creation_error = EPERM,
-          .filesystem = SYSFS_MAGIC,
-          .block_size = 4096};
-}
 
 // Both follow the devices of the namespace. Where a device of the host really sits is not told: all
 // of them show as virtual ones.

@@ -1,4 +1,4 @@
-// A minimal sysfs: what programs look at to count processors, and places to mount on.
+// A small sysfs: processors, caches and memory nodes, network devices, and places to mount on.
 #ifndef SENTRY_FS_SYS_SYS_H_
 #define SENTRY_FS_SYS_SYS_H_
 

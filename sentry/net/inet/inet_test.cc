@@ -136,6 +136,28 @@ TEST(TcpConnection, UrgentByteIsSkipped) {
   EXPECT_FALSE(pair.connection->AtMark(1));
 }
 
+TEST(TcpConnection, AReadThatIsUnderWayLeavesTheUrgentByte) {
+  InetStack stack;
+  for (int i = 0; i < 2000; i++) {
+    Pair pair(stack);
+    std::atomic<bool> stop{false};
+    std::string got;
+    std::thread reader([&] {
+      while (!stop) {
+        const std::string piece = pair.Receive(1);
+        if (!piece.starts_with("error")) got += piece;
+      }
+    });
+    const std::string before(20'000, 'z');
+    (void)pair.Send(0, before);
+    (void)pair.Send(0, "!", MSG_OOB);
+    stop = true;
+    reader.join();
+    for (std::string piece; !(piece = pair.Receive(1)).starts_with("error");) got += piece;
+    ASSERT_EQ(got, before);
+  }
+}
+
 TEST(TcpConnection, BothCloseAtOnce) {
   InetStack stack;
   for (int i = 0; i < 300; i++) {

@@ -262,13 +262,14 @@ Result<size_t> TcpConnection::SendUrgent(int side, IoSrc& src, OutgoingMessage& 
   {
     absl::MutexLock lock(&mu_);
     if (peer.urgent.active && peer.urgent.ahead == 0) SkipUrgentLocked(peer);
+    peer.urgent_active.store(true, std::memory_order_release);
     const Result<size_t> ahead = peer.in->WriteByte(value, Capacity(side));
     if (!ahead.ok()) {
+      peer.urgent_active.store(peer.urgent.active, std::memory_order_release);
       src.Unread(1);
       return ahead;
     }
     peer.urgent = {.active = true, .valid = true, .value = value, .ahead = *ahead};
-    peer.urgent_active.store(true, std::memory_order_release);
   }
   peer.point->queue.Notify(POLLPRI | kPollReadable);
   return size_t{1};
@@ -299,8 +300,13 @@ Result<size_t> TcpConnection::Receive(int side, IoDst& dst, IncomingMessage& mes
   }
   if (self.has(kShutRead)) message.minimum = 1;
   if (dst.remaining() == 0) return self.in->size() > 0 ? size_t{0} : NothingToRead(side);
+  message.mark = &self.urgent_active;
   const auto received = self.in->Read(dst, message);
+  message.mark = nullptr;
   if (received.ok() ? *received == 0 : received.error() == Errno(EAGAIN)) {
+    if (self.urgent_active.load(std::memory_order_acquire)) {
+      return ReceiveAtMark(side, dst, message, oob_inline);
+    }
     if (received.ok() || self.in->size() == 0) return NothingToRead(side);
   }
   return received;
