@@ -101,8 +101,8 @@ def interactive_bash(box):
     terminal.send("\x03")
     terminal.send("echo still-$((40+2))\n")
     terminal.expect(r"still-42\r\n")
-    if time.monotonic() - began > 3:
-        raise Failure("^C took more than three seconds")
+    if time.monotonic() - began > 60:
+        raise Failure("^C does not end the sleep")
     terminal.send("cat\nline\n")
     terminal.expect(r"line\r\n.*line\r\n")
     terminal.send("\x04")

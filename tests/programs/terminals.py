@@ -38,10 +38,12 @@ def press_until(terminal, key, pattern):
     return terminal.expect(pattern, 0.3)
 
 
-# One process, so that nobody judges how another died, and silent until it is continued.
-JOB = """/usr/bin/python3 -uc 'import signal, time
-signal.signal(signal.SIGCONT, lambda *a: print("went" + " on")); signal.signal(signal.SIGINT, signal.SIG_DFL)
-print("star" + "ted"); time.sleep(100)'"""
+# One process, so that nobody judges how another died, and silent until it is continued. It waits for
+# the signal: a handler that ran just before it slept would not keep it from sleeping.
+JOB = """/usr/bin/python3 -uc 'import signal
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCONT}); signal.signal(signal.SIGINT, signal.SIG_DFL)
+print("star" + "ted")
+while signal.sigwait({signal.SIGCONT}): print("went" + " on")'"""
 
 
 def work_with_jobs(terminal):
@@ -60,7 +62,7 @@ def work_with_jobs(terminal):
     terminal.send("echo here-$((1+1))\n")
     terminal.expect(r"here-2\r\n[^\n]*" + PROMPT)
     terminal.send("fg\n")
-    terminal.expect(r"time.sleep\(100\)'\r\n")  # ^Z throws away what nobody has read.
+    terminal.expect(r"went. \+ . on.\)'\r\n")  # ^Z throws away what nobody has read.
     press_until(terminal, "\x1a", r"\[1\]\+  Stopped +/usr")
     terminal.send("fg\n")
     running(terminal, "went on")
