@@ -4,8 +4,7 @@
 
 #include <algorithm>
 
-#include "absl/time/clock.h"
-#include "absl/time/time.h"
+#include "sentry/fs/wake.h"
 #include "sentry/task/kernel.h"
 #include "sentry/task/task.h"
 
@@ -28,64 +27,31 @@ Deadline Deadline::After(int64_t ns_from_now) {
 
 bool Deadline::expired() const { return ns != INT64_MAX && MonotonicNow() >= ns; }
 
-void Sleeper::Wake() {
-  absl::MutexLock lock(&mu_);
-  woken_ = true;
-  cv_.Signal();
+void Sleeper::Tell(uint32_t what) {
+  if (state_.fetch_or(what) == kAsleep) WakeSleeper(state_);
 }
 
-void Sleeper::Interrupt() {
-  absl::MutexLock lock(&mu_);
-  interrupted_ = true;
-  cv_.Signal();
-}
-
-void Sleeper::ClearInterrupt() {
-  absl::MutexLock lock(&mu_);
-  interrupted_ = false;
-}
-
-bool Sleeper::interrupted() const {
-  absl::MutexLock lock(&mu_);
-  return interrupted_;
-}
-
-bool Sleeper::asleep() const {
-  absl::MutexLock lock(&mu_);
-  // Who has been told to wake up runs already.
-  return asleep_ && !woken_ && !interrupted_;
+Status Sleeper::End(uint32_t state) {
+  if ((state & kWoken) != 0) {
+    state_.fetch_and(~kWoken);
+    return kOk;
+  }
+  return (state & kInterrupted) != 0 ? Status(kRestartSys) : Errno(ETIMEDOUT);
 }
 
 Status Sleeper::Sleep(Task& task, Deadline deadline) {
-  {
-    // Without telling the platform when there is nothing to wait for.
-    absl::MutexLock lock(&mu_);
-    if (std::exchange(woken_, false)) return kOk;
-    if (interrupted_) return kRestartSys;
-  }
+  // Without telling the platform when there is nothing to wait for.
+  if (const uint32_t state = state_.load(); state != 0) return End(state);
   if (deadline.expired()) return Errno(ETIMEDOUT);
   platform::Platform& platform = task.kernel().platform();
   platform.EnterBlocking();
-  Status result = kOk;
-  {
-    absl::MutexLock lock(&mu_);
-    asleep_ = true;
-    while (!woken_ && !interrupted_ && !deadline.expired()) {
-      if (deadline.ns == INT64_MAX) {
-        cv_.Wait(&mu_);
-      } else {
-        cv_.WaitWithTimeout(&mu_, absl::Nanoseconds(deadline.ns - MonotonicNow()));
-      }
-    }
-    asleep_ = false;
-    if (std::exchange(woken_, false)) {
-      result = kOk;
-    } else if (interrupted_) {
-      result = kRestartSys;
-    } else {
-      result = Errno(ETIMEDOUT);
-    }
+  uint32_t state = state_.fetch_or(kAsleep);
+  while (state == 0 && !deadline.expired()) {
+    SleepOn(state_, kAsleep, deadline.ns);
+    state = state_.load() & ~kAsleep;
   }
+  state = state_.fetch_and(~kAsleep) & ~kAsleep;
+  const Status result = End(state);
   platform.LeaveBlocking();
   return result;
 }

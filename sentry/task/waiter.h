@@ -2,11 +2,11 @@
 #ifndef SENTRY_TASK_WAITER_H_
 #define SENTRY_TASK_WAITER_H_
 
+#include <atomic>
 #include <cstdint>
 #include <optional>
 #include <vector>
 
-#include "absl/synchronization/mutex.h"
 #include "base/result.h"
 #include "sentry/fs/file.h"
 #include "sentry/fs/wait_queue.h"
@@ -28,23 +28,24 @@ struct Deadline {
 class Sleeper {
  public:
   // From any thread; remembered when nobody sleeps.
-  void Wake() ABSL_LOCKS_EXCLUDED(mu_);
+  void Wake() { Tell(kWoken); }
   // From any thread: ends every sleep until ClearInterrupt.
-  void Interrupt() ABSL_LOCKS_EXCLUDED(mu_);
-  void ClearInterrupt() ABSL_LOCKS_EXCLUDED(mu_);
-  bool interrupted() const ABSL_LOCKS_EXCLUDED(mu_);
-  // Somebody is in Sleep and has to wait.
-  bool asleep() const ABSL_LOCKS_EXCLUDED(mu_);
+  void Interrupt() { Tell(kInterrupted); }
+  void ClearInterrupt() { state_.fetch_and(~kInterrupted); }
+  bool interrupted() const { return (state_.load() & kInterrupted) != 0; }
+  // Somebody is in Sleep and has to wait: who has been told to wake up runs already.
+  bool asleep() const { return state_.load() == kAsleep; }
   // Sleeps until woken (consumes the wake-up), interrupted (kRestartSys) or past the deadline
   // (ETIMEDOUT). The platform is told through its BlockingHooks.
-  Status Sleep(Task& task, Deadline deadline) ABSL_LOCKS_EXCLUDED(mu_);
+  Status Sleep(Task& task, Deadline deadline);
 
  private:
-  mutable absl::Mutex mu_;  // Leaf.
-  absl::CondVar cv_;
-  bool woken_ ABSL_GUARDED_BY(mu_) = false;
-  bool interrupted_ ABSL_GUARDED_BY(mu_) = false;
-  bool asleep_ ABSL_GUARDED_BY(mu_) = false;
+  static constexpr uint32_t kWoken = 1, kInterrupted = 2, kAsleep = 4;
+  void Tell(uint32_t what);
+  // Takes the wake-up; what Sleep answers for `state` when it is over.
+  Status End(uint32_t state);
+
+  std::atomic<uint32_t> state_ = 0;  // No lock: who is woken would run into it.
 };
 
 // Registers the task with any number of queues for the duration of a wait.

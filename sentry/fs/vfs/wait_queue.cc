@@ -1,5 +1,7 @@
 #include "sentry/fs/wait_queue.h"
 
+#include "sentry/fs/wake.h"
+
 namespace sentry {
 
 void WaitQueue::Add(WaitListener& listener, uint32_t events) {
@@ -18,6 +20,7 @@ void WaitQueue::Remove(WaitListener& listener) {
 }
 
 void WaitQueue::Notify(uint32_t events) {
+  const WakesAfter wakes;
   absl::MutexLock lock(&mu_);
   for (const Entry& entry : entries_) {
     if ((entry.events & events) != 0) entry.listener->OnReady(events);
