@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdint>
 #include <iterator>
 
@@ -59,6 +60,7 @@ constexpr OptionRow kOptions[] = {
     {IPPROTO_IP, IP_RETOPTS, kByte, kInt},
     {IPPROTO_IP, IP_RECVORIGDSTADDR, kByte, kInt},
     {IPPROTO_IP, IP_FREEBIND, kByte, kInt},
+    {IPPROTO_IP, IP_TRANSPARENT, 0, 0},
     {IPPROTO_IP, IP_MULTICAST_IF, 4, 12},
     {IPPROTO_IP, IP_MULTICAST_TTL, kByte, kInt},
     {IPPROTO_IP, IP_MULTICAST_LOOP, kByte, kInt},
@@ -94,6 +96,11 @@ constexpr OptionRow kOptions[] = {
     {IPPROTO_IPV6, IPV6_MTU, kInt, kInt},
     {IPPROTO_IPV6, IPV6_DONTFRAG, kInt, kInt},
     {IPPROTO_IPV6, IPV6_FREEBIND, kInt, kInt},
+    {IPPROTO_IPV6, IPV6_TRANSPARENT, 0, 0},
+    {IPPROTO_IPV6, IPV6_RECVORIGDSTADDR, kInt, kInt},
+    {IPPROTO_IPV6, IPV6_MULTICAST_ALL, kInt, kInt},
+    {IPPROTO_IPV6, IPV6_UNICAST_IF, kInt, kInt},
+    {IPPROTO_IPV6, IPV6_MINHOPCOUNT, kInt, kInt},
     {IPPROTO_IPV6, IPV6_AUTOFLOWLABEL, kInt, kInt},
     {IPPROTO_IPV6, IPV6_FLOWINFO_SEND, kInt, kInt},
     {IPPROTO_IPV6, IPV6_FLOWINFO, kInt, kInt},
@@ -142,10 +149,10 @@ const OptionRow* Find(int level, int name) {
 
 bool MayGetOption(int level, int name) { return Find(level, name) != nullptr; }
 
-bool MaySetOption(int level, int name, size_t size) {
+int MaySetOption(int level, int name, size_t size) {
   const OptionRow* const row = Find(level, name);
-  if (row == nullptr || row->most == 0) return false;
-  return size >= row->least && size <= row->most;
+  if (row == nullptr || row->most == 0 || size > row->most) return ENOPROTOOPT;
+  return size < row->least ? EINVAL : 0;
 }
 
 }  // namespace gofer

@@ -10,7 +10,8 @@ namespace gofer {
 // one socket and takes values. What installs programs, names other namespaces or builds packets by
 // hand is not.
 bool MayGetOption(int level, int name);
-bool MaySetOption(int level, int name, size_t size);
+// 0, ENOPROTOOPT, or EINVAL for a value that is too short.
+int MaySetOption(int level, int name, size_t size);
 
 }  // namespace gofer
 

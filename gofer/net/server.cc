@@ -153,7 +153,9 @@ class Server {
       case NetOp::kShutdown:
         return Outcome(shutdown(subject, request.a));
       case NetOp::kSetOption:
-        if (!MaySetOption(request.a, request.b, request.size)) return ENOPROTOOPT;
+        if (const int refused = MaySetOption(request.a, request.b, request.size); refused != 0) {
+          return refused;
+        }
         return Outcome(setsockopt(subject, request.a, request.b, request.data, request.size));
       case NetOp::kGetOption:
         return GetOption(request, subject, reply);

@@ -372,6 +372,55 @@ print([[r[3] for r in rows if r[9] == str(i)] for i in inodes])
         finish(process).expect(status=0, out="[['0A'], ['01'], ['01']]\n", err="")
 
 
+def bytes_waiting(port):
+    """In the queues of the host's UDP sockets that have the port."""
+    with open("/proc/net/udp") as table:
+        rows = [line.split() for line in table.readlines()[1:]]
+    return [int(row[4].split(":")[1], 16) for row in rows if row[1].endswith(f":{port:04X}")]
+
+
+@case
+def datagrams_over_loopback_stay_inside(box):
+    script = r"""
+import fcntl, os, select, socket, struct, sys, termios
+s = socket.socket(type=socket.SOCK_DGRAM); s.bind(("0.0.0.0", 0)); port = s.getsockname()[1]
+def send(text, connected):
+    if os.fork() == 0:
+        c = socket.socket(type=socket.SOCK_DGRAM)
+        if connected: c.connect(("127.0.0.1", port)); c.send(text)
+        else: c.sendto(text, ("127.0.0.1", port))
+        answer, peer = c.recvfrom(9)
+        os._exit(0 if (answer, peer) == (text[::-1], ("127.0.0.1", port)) else 1)
+send(b"one", True); select.select([s], [], [])
+print(port, struct.unpack("i", fcntl.ioctl(s, termios.FIONREAD, b"----"))[0], flush=True)
+sys.stdin.readline()
+for i in range(2):
+    data, peer = s.recvfrom(9, socket.MSG_PEEK); assert s.recvfrom(9) == (data, peer)
+    s.sendto(data[::-1], peer); print(data, os.waitstatus_to_exitcode(os.wait()[1]))
+    if i == 0: send(b"two", False)
+print("now", flush=True)
+data, peer = s.recvfrom(9); s.sendto(data[::-1], peer)  # Somebody on the host.
+c = socket.socket(type=socket.SOCK_DGRAM); c.connect(("127.0.0.1", port)); s.close()
+try: c.send(b"x"); c.recv(1)
+except OSError as e: print(e.strerror)
+"""
+    process = box.start(HOST, PYTHON, "-c", script, stdin=subprocess.PIPE)
+    port, waiting = map(int, line_of(process).split())
+    if waiting != 3 or bytes_waiting(port) != [0]:
+        raise Failure(f"{waiting} bytes are there, of which the host has {bytes_waiting(port)}")
+    process.stdin.write(b"\n")
+    process.stdin.flush()
+    lines = [line_of(process) for _ in range(3)]
+    if lines != ["b'one' 0", "b'two' 0", "now"]:
+        raise Failure(f"{lines}")
+    with socket.socket(type=socket.SOCK_DGRAM) as client:
+        client.settimeout(20)
+        client.sendto(b"host", ("127.0.0.1", port))
+        if client.recvfrom(9) != (b"tsoh", ("127.0.0.1", port)):
+            raise Failure("another answer")
+    finish(process).expect(status=0, out="Connection refused\n", err="")
+
+
 @case
 def who_is_not_inside_is_reached_over_loopback(box):
     script = r"""

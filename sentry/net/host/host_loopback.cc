@@ -140,6 +140,7 @@ std::optional<Status> HostSocket::ConnectInMemory(Task& task, const SocketAddres
 }
 
 void HostSocket::OnLastClose() {
+  client_.ports().Erase(*this);
   if (const Ref<TcpSocket> socket = memory()) socket->OnLastClose();
   Ref<TcpSocket> dropped;
   {

@@ -78,8 +78,12 @@ Status HostSocket::SetOption(Task& task, int level, int name, std::span<const st
     }
     return socket->SetOption(task, level, name, value);
   }
+  NoteOption(level, name, value);
   if (level == SOL_SOCKET) {
     TRY(SetSocketOption(task, name, value));
+  } else if ((level == IPPROTO_IP && name == IP_TRANSPARENT) ||
+             (level == IPPROTO_IPV6 && name == IPV6_TRANSPARENT)) {
+    return Errno(EPERM);  // Of the host's network only its administrator may.
   } else {
     TRY(client_.SetOption(fd_.get(), level, name, value));
   }

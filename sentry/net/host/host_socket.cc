@@ -29,10 +29,35 @@ uint16_t PortOf(const SocketAddress& address) {
   return ntohs(address.As<sockaddr_in>().sin_port);
 }
 
+// Of an address that bind(2) and connect(2) take; that of AF_INET6 is SIN6_LEN_RFC2133.
+size_t LeastSize(int domain) { return domain == AF_INET ? sizeof(sockaddr_in) : 24; }
+
 }  // namespace
+
+// inet_bind_sk(), inet6_bind_sk(): what the gofer, which knows no family of the socket, does not
+// see.
+Result<SocketAddress> HostSocket::CheckBindAddress(const SocketAddress& address) const {
+  if (what().type == SOCK_RAW || address.size < LeastSize(what().domain)) return address;
+  if (address.family() == what().domain) return address;
+  auto name = address.As<sockaddr_in>();
+  const bool any = address.family() == AF_UNSPEC && name.sin_addr.s_addr == INADDR_ANY;
+  if (what().domain != AF_INET || !any) return Errno(EAFNOSUPPORT);
+  name.sin_family = AF_INET;
+  return SocketAddress::Of(name);
+}
+
+// inet_stream_connect(), tcp_v4_connect() and the like.
+Status HostSocket::CheckConnectAddress(const SocketAddress& address) const {
+  if (address.size < sizeof(sa_family_t)) return Errno(EINVAL);
+  const sa_family_t family = address.family();
+  if (family == AF_UNSPEC) return kOk;
+  if (address.size < LeastSize(what().domain)) return Errno(EINVAL);
+  return family == AF_INET || family == AF_INET6 ? Status(kOk) : Errno(EAFNOSUPPORT);
+}
 
 Result<Ref<Socket>> HostSocket::Create(Task& task, const SocketKind& what, OpenFlags flags) {
   auto space = Ref<NetworkNamespace>::Share(task.namespaces().network());
+  TRY(CheckProtocol(what));
   if (what.type == SOCK_RAW && !task.creds().HasCapability(CAP_NET_RAW)) return Errno(EPERM);
   UniqueFd fd = TRY(space->net_client()->MakeSocket(what.domain, what.type, what.protocol));
   SocketKind kind = what;
@@ -54,6 +79,7 @@ HostSocket::HostSocket(Ref<NetworkNamespace> space, const SocketKind& what, Open
 }
 
 HostSocket::~HostSocket() {
+  client_.ports().Erase(*this);
   client_.Remove(*this);
   HostPoller::Get().Remove(fd_.get());
 }
@@ -64,7 +90,8 @@ Errno HostSocket::WouldBlock(uint32_t events) {
   return Errno(EAGAIN);
 }
 
-Status HostSocket::Bind(Task& task, const SocketAddress& address) {
+Status HostSocket::Bind(Task& task, const SocketAddress& given) {
+  const SocketAddress address = TRY(CheckBindAddress(given));
   // inet_bind() of Linux looks at the family first; the gofer checks the rest.
   const uint16_t port = PortOf(address);
   const bool privileged =
@@ -74,7 +101,9 @@ Status HostSocket::Bind(Task& task, const SocketAddress& address) {
     return Errno(EACCES);
   }
   if (const Ref<TcpSocket> socket = memory()) return socket->Bind(task, address);
-  return BindBoth(task, address);
+  TRY(BindBoth(task, address));
+  LearnNames(Endpoint{});
+  return kOk;
 }
 
 Status HostSocket::Listen(Task& task, int backlog) {
@@ -87,13 +116,15 @@ Status HostSocket::Listen(Task& task, int backlog) {
 }
 
 Status HostSocket::Connect(Task& task, const SocketAddress& address) {
-  if (address.size < sizeof(sa_family_t)) return Errno(EINVAL);
+  TRY(CheckConnectAddress(address));
   if (const auto outcome = ConnectInMemory(task, address)) return *outcome;
   {
     absl::MutexLock lock(&mu_);
     connecting_to_ = address;
   }
-  return ConnectOnHost(address);
+  TRY(ConnectOnHost(address));
+  LearnConnection(address);
+  return kOk;
 }
 
 Status HostSocket::ConnectOnHost(const SocketAddress& address) {
@@ -154,6 +185,9 @@ Result<SocketAddress> HostSocket::PeerAddress() {
 Status HostSocket::Shutdown(int how) {
   if (const Ref<TcpSocket> socket = memory()) return socket->Shutdown(how);
   const Ref<TcpSocket> listener = memory_listener();
+  // Also of one that is not connected (inet_shutdown()).
+  if (is_udp() && how != SHUT_WR) read_shut_ = true;
+  if (is_udp() && how != SHUT_RD) write_shut_ = true;
   TRY(client_.Shutdown(fd_.get(), how));
   if (how != SHUT_WR && is_listening()) {
     listening_ = false;
@@ -169,6 +203,7 @@ uint32_t HostSocket::Poll() {
   if (const Ref<TcpSocket> socket = memory()) return socket->Poll();
   uint32_t events = has_error() ? POLLERR : 0;
   if (const Ref<TcpSocket> listener = memory_listener()) events |= listener->Poll();
+  if (is_udp() && !inbox_.empty()) events |= kPollReadable;
   pollfd ready{.fd = fd_.get(), .events = kAll, .revents = 0};
   if (poll(&ready, 1, 0) <= 0) return events;
   return events | static_cast<uint16_t>(ready.revents);
@@ -202,6 +237,7 @@ InetRow HostSocket::Describe() {
   int32_t count = 0;
   if (ioctl(fd_.get(), FIONREAD, &count) == 0) row.receive_queue = static_cast<uint32_t>(count);
   if (ioctl(fd_.get(), TIOCOUTQ, &count) == 0) row.send_queue = static_cast<uint32_t>(count);
+  if (is_udp()) row.receive_queue += inbox_.charged();
   if (what().type != SOCK_STREAM) return row;
   const Ref<TcpSocket> listener = memory_listener();
   const auto bytes = client_.GetOption(fd_.get(), IPPROTO_TCP, TCP_INFO, sizeof(tcp_info));
@@ -221,7 +257,12 @@ Result<int64_t> HostSocket::Ioctl(Task& task, uint32_t command, uint64_t arg) {
   if (const Ref<TcpSocket> socket = memory()) return socket->Ioctl(task, command, arg);
   if (command == FIONREAD || command == TIOCOUTQ) {
     int32_t count = 0;
-    if (ioctl(fd_.get(), command, &count) != 0) return Errno::Last();
+    const auto first = command == FIONREAD && is_udp() ? inbox_.First(false) : std::nullopt;
+    if (first) {
+      count = static_cast<int32_t>(first->size);
+    } else if (ioctl(fd_.get(), command, &count) != 0) {
+      return Errno::Last();
+    }
     TRY(task.mem().Write(UserPtr<int32_t>{UserAddr{arg}}, count));
     return int64_t{0};
   }

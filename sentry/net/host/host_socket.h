@@ -10,6 +10,7 @@
 #include "base/ref.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
+#include "sentry/net/host/host_datagrams.h"
 #include "sentry/net/host/net_client.h"
 #include "sentry/net/inet/tcp_socket.h"
 #include "sentry/net/listing.h"
@@ -29,7 +30,7 @@ class HostSocket final : public Socket {
              std::optional<SocketAddress> peer = std::nullopt);
   ~HostSocket() override;
 
-  Status Bind(Task& task, const SocketAddress& address) override;
+  Status Bind(Task& task, const SocketAddress& given) override;
   Status Listen(Task& task, int backlog) override;
   Status Connect(Task& task, const SocketAddress& address) override;
   Status FinishConnect() override ABSL_LOCKS_EXCLUDED(mu_);
@@ -87,6 +88,25 @@ class HostSocket final : public Socket {
   std::optional<Status> ConnectInMemory(Task& task, const SocketAddress& address)
       ABSL_LOCKS_EXCLUDED(mu_);
   Status ConnectOnHost(const SocketAddress& address);
+  // Checks of the address that come before the gofer's: EINVAL, EAFNOSUPPORT.
+  Result<SocketAddress> CheckBindAddress(const SocketAddress& address) const;
+  Status CheckConnectAddress(const SocketAddress& address) const;
+  Result<size_t> ReceiveFromHost(IoDst& dst, IncomingMessage& message);
+
+  // Datagrams over loopback, within the sandbox: host_datagrams.cc.
+  bool is_udp() const;
+  // What this socket is called by now, and whom it is connected to; an error: not to be named.
+  void LearnNames(const Result<Endpoint>& remote) ABSL_LOCKS_EXCLUDED(mu_);
+  void LearnConnection(const SocketAddress& address) ABSL_LOCKS_EXCLUDED(mu_);
+  void NoteOption(int level, int name, std::span<const std::byte> value);
+  // Where at a loopback address a message goes.
+  std::optional<Endpoint> LoopbackTarget(const OutgoingMessage& message) ABSL_LOCKS_EXCLUDED(mu_);
+  // What a message to `to` comes from; takes a port first.
+  std::optional<Endpoint> NameFor(const Endpoint& to) ABSL_LOCKS_EXCLUDED(mu_);
+  // Nothing when it is the host's affair.
+  std::optional<Result<size_t>> SendInMemory(IoSrc& src, const OutgoingMessage& message);
+  std::optional<Result<size_t>> ReceiveInMemory(IoDst& dst, IncomingMessage& message);
+  bool TakesFromHostFirst(bool peek);
 
   const Ref<NetworkNamespace> space_;
   NetClient& client_;  // The namespace's.
@@ -94,10 +114,19 @@ class HostSocket final : public Socket {
   const std::optional<SocketAddress> accepted_from_;
   const uint32_t uid_;
   std::atomic<bool> listening_{false};
-  std::atomic<bool> named_{false};      // By bind(2).
-  std::atomic<bool> engaged_{false};    // It listens, or the host has connected it.
-  std::atomic<bool> in_memory_{false};  // connection_ is there.
-  mutable absl::Mutex mu_;              // Leaf.
+  std::atomic<bool> named_{false};       // By bind(2).
+  std::atomic<bool> engaged_{false};     // It listens, or the host has connected it.
+  std::atomic<bool> in_memory_{false};   // connection_ is there.
+  std::atomic<bool> needs_host_{false};  // An option that only the host can serve.
+  std::atomic<bool> v6_only_{false};
+  std::atomic<bool> read_shut_{false}, write_shut_{false};  // Of UDP.
+  std::atomic<bool> gathering_{false};  // The host has the beginning of a message (MSG_MORE).
+  enum class Side : uint8_t { kNone, kHost, kInbox };
+  std::atomic<Side> peeked_{Side::kNone};  // Where the last look was.
+  std::atomic<uint32_t> turn_{0};
+  DatagramInbox inbox_;
+  mutable absl::Mutex mu_;  // Leaf.
+  Endpoint local_ ABSL_GUARDED_BY(mu_), remote_ ABSL_GUARDED_BY(mu_);
   SocketAddress connecting_to_ ABSL_GUARDED_BY(mu_);
   Ref<TcpSocket> connection_ ABSL_GUARDED_BY(mu_), twin_ ABSL_GUARDED_BY(mu_);
   std::vector<SetTo> set_ ABSL_GUARDED_BY(mu_);

@@ -69,6 +69,7 @@ void DecodeControl(msghdr& header, ControlData& control) {
 Result<size_t> HostSocket::Send(IoSrc& src, OutgoingMessage& message) {
   if (const Ref<TcpSocket> socket = memory()) return socket->Send(src, message);
   TRY(TakeError());
+  if (auto sent = SendInMemory(src, message)) return *std::move(sent);
   if (!is_stream() && src.remaining() > IoBuffer::kMax) return Errno(EMSGSIZE);
   const std::vector<char> control = TRY(EncodeControl(message.control.others));
   msghdr header{};
@@ -84,12 +85,12 @@ Result<size_t> HostSocket::Send(IoSrc& src, OutgoingMessage& message) {
   }
   const Result<size_t> sent =
       SendToHost(fd_.get(), is_stream(), src, header, message.flags & kSendFlags);
+  if (is_udp()) gathering_ = sent.ok() && (message.flags & MSG_MORE) != 0;
   if (!sent.ok() && sent.error() == Errno(EAGAIN)) return WouldBlock(POLLOUT);
   return sent;
 }
 
-Result<size_t> HostSocket::Receive(IoDst& dst, IncomingMessage& message) {
-  if (const Ref<TcpSocket> socket = memory()) return socket->Receive(dst, message);
+Result<size_t> HostSocket::ReceiveFromHost(IoDst& dst, IncomingMessage& message) {
   const bool queue = (message.flags & MSG_ERRQUEUE) != 0;
   if (!queue) TRY(TakeError());
   if (is_stream() && !queue && message.minimum > 1 && HostHasTooFew(fd_.get(), message.minimum)) {
@@ -112,6 +113,8 @@ Result<size_t> HostSocket::Receive(IoDst& dst, IncomingMessage& message) {
   const ssize_t count = recvmsg(fd_.get(), &header, static_cast<int>(flags));
   if (count < 0) {
     const Errno error = HostErrno();
+    // The host's call, which does not wait, does not look whether there is an end.
+    if (error == Errno(EAGAIN) && !queue && read_shut_) return size_t{0};
     return error == Errno(EAGAIN) && !queue ? WouldBlock(POLLIN) : error;
   }
   message.from.size = std::min<uint32_t>(header.msg_namelen, SocketAddress::kMaxSize);

@@ -19,6 +19,7 @@
 #include "gofer/protocol/net_messages.h"
 #include "sentry/net/address.h"
 #include "sentry/net/devices/devices.h"
+#include "sentry/net/host/host_datagrams.h"
 
 namespace sentry {
 
@@ -51,6 +52,8 @@ class NetClient final : public RefCounted {
   void Add(HostSocket& socket) ABSL_LOCKS_EXCLUDED(sockets_mu_);
   void Remove(HostSocket& socket) ABSL_LOCKS_EXCLUDED(sockets_mu_);
   std::vector<Ref<HostSocket>> Sockets() ABSL_LOCKS_EXCLUDED(sockets_mu_);
+  // Of those, who takes datagrams in memory.
+  HostDatagramPorts& ports() { return ports_; }
   // See DeviceSource.
   Result<std::string> Dump(uint16_t type);
 
@@ -68,6 +71,7 @@ class NetClient final : public RefCounted {
   const UniqueFd socket_;
   absl::Mutex sockets_mu_;  // Leaf.
   std::set<HostSocket*> sockets_ ABSL_GUARDED_BY(sockets_mu_);
+  HostDatagramPorts ports_;
 };
 
 // The devices of the namespace that the gofer is in.

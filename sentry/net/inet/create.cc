@@ -28,8 +28,14 @@ bool MayPing(const Task& task, const InetStack& stack) {
 
 }  // namespace
 
+// inet_create(): the largest is IPPROTO_MPTCP, which is not there.
+Status CheckProtocol(const SocketKind& what) {
+  const int most = what.type == SOCK_RAW ? 255 : 262;
+  return what.protocol < 0 || what.protocol > most ? Errno(EINVAL) : Status(kOk);
+}
+
 Result<Ref<Socket>> CreateInetSocket(Task& task, const SocketKind& what, OpenFlags flags) {
-  if (what.protocol < 0 || what.protocol >= 256) return Errno(EINVAL);
+  TRY(CheckProtocol(what));
   auto space = Ref<NetworkNamespace>::Share(task.namespaces().network());
   const uint32_t uid = task.creds().fsuid;
   const int ping = what.domain == AF_INET ? int{IPPROTO_ICMP} : int{IPPROTO_ICMPV6};

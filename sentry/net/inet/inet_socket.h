@@ -18,6 +18,8 @@ namespace sentry {
 
 // socket(2) for both families: SOCK_STREAM, SOCK_DGRAM with UDP or ICMP, SOCK_RAW.
 Result<Ref<Socket>> CreateInetSocket(Task& task, const SocketKind& what, OpenFlags flags);
+// EINVAL for protocols that cannot be.
+Status CheckProtocol(const SocketKind& what);
 
 // A name, its port and the options of IP. Lock order: mu_, the stack's.
 class InetSocket : public Socket {
