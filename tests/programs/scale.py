@@ -4,6 +4,8 @@ import subprocess
 
 from harness import Failure, Skip, await_line, descendants, eventually, finish, process_table
 
+PYTHON = "/usr/bin/python3"
+
 CASES = []
 SECONDS = 150
 
@@ -97,3 +99,52 @@ def killed_children_that_share_memory(box):
 @case
 def children_killed_at_work(box):
     rounds(box, "kill", 300, 10)
+
+
+HOLD = r"""
+import resource, socket, sys
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+listener = socket.socket(); listener.bind(("127.0.0.1", 0)); listener.listen(9)
+held = []
+def connect():
+    if sys.argv[1] == "unix": return socket.socketpair()
+    client = socket.create_connection(listener.getsockname())
+    return client, listener.accept()[0]
+def hold(count):
+    for i in range(count):
+        a, b = connect()
+        a.sendall(b"x" * 1000); b.sendall(b.recv(1000)); assert len(a.recv(1000)) == 1000
+        held.append((a, b))
+hold(500)
+print("warm", flush=True); sys.stdin.readline()
+hold(int(sys.argv[2]))
+print("held", flush=True); sys.stdin.readline()
+"""
+
+
+def held_connections(box, kind, count):
+    """What a connection over which bytes went, and which is idle now, takes of the sentry."""
+    process = box.start(PYTHON, "-c", HOLD, kind, str(count), stdin=subprocess.PIPE)
+    try:
+        await_line(process, "warm", SECONDS)
+        before = account(process.pid)["memory"]
+        process.stdin.write(b"\n")
+        await_line(process, "held", SECONDS)
+        each = (account(process.pid)["memory"] - before) / count
+        if each > 4:
+            raise Failure(f"{each:.2f} KiB for each connection")
+        finish(process, b"\n").expect(status=0)
+    finally:
+        process.kill()
+        process.wait()
+
+
+@case
+def an_idle_connection_over_tcp_takes_little(box):
+    held_connections(box, "tcp", 4000 if box.platform == "systrap" else 1000)
+
+
+@case
+def an_idle_connection_of_unix_sockets_takes_little(box):
+    held_connections(box, "unix", 4000 if box.platform == "systrap" else 1000)
