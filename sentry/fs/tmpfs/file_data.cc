@@ -28,6 +28,7 @@ void FileData::Adopt(UniqueFd memfd) {
   absl::MutexLock lock(&mu_);
   memfd_ = std::move(memfd);
   host_fd_.store(memfd_.get(), std::memory_order_release);
+  NeverMapLocked();  // A writable mapping would keep it from being sealed; its pages may be huge.
 }
 
 uint64_t FileData::blocks() {
@@ -47,12 +48,15 @@ Result<size_t> FileData::Read(IoDst& dst, int64_t offset) {
     const uint64_t at = static_cast<uint64_t>(offset) + done;
     if (at > kMaxSize) break;
     if (fd >= 0) {
-      const ssize_t n =
-          pread(fd, buffer.bytes().data(), buffer.bytes().size(), static_cast<off_t>(at));
-      if (n < 0) return done != 0 ? Result<size_t>(done) : Errno::Last();
-      got = static_cast<size_t>(n);
+      got = ReadWindow(buffer.bytes(), at);
+      if (got == 0) {
+        const ssize_t n =
+            pread(fd, buffer.bytes().data(), buffer.bytes().size(), static_cast<off_t>(at));
+        if (n < 0) return done != 0 ? Result<size_t>(done) : Errno::Last();
+        got = static_cast<size_t>(n);
+      }
     } else {
-      absl::MutexLock lock(&mu_);
+      absl::ReaderMutexLock lock(&mu_);
       if (memfd_.valid()) continue;
       if (at < small_.size()) {
         got = std::min<size_t>(small_.size() - at, buffer.bytes().size());
@@ -109,6 +113,21 @@ Result<size_t> FileData::StoreLocked(std::span<const std::byte> bytes, uint64_t 
     return bytes.size();
   }
   TRY(MoveToMemfdLocked());
+  if (end <= dense_ && IsWarm(bytes.size())) {
+    MapWindowLocked();
+    const std::span<std::byte> window = WindowLocked(offset, bytes.size());
+    memcpy(window.data(), bytes.data(), window.size());
+    if (!window.empty()) return window.size();
+  }
+  return StoreInMemfdLocked(bytes, offset);
+}
+
+Result<size_t> FileData::StoreInMemfdLocked(std::span<const std::byte> bytes, uint64_t offset) {
+  const uint64_t end = offset + bytes.size();
+  const uint64_t before = charged_;
+  // All that changes is what is added at the end.
+  const bool known = dense_ == size() && offset <= RoundUp(dense_) && !allocated_behind_;
+  const uint64_t pages_before = RoundUp(size());
   // What a write adds at most; RechargeLocked corrects it to what it really added.
   const bool grows = end > RoundUp(size());
   uint64_t most = charged_ + RoundUp(bytes.size()) + kPage;
@@ -126,12 +145,70 @@ Result<size_t> FileData::StoreLocked(std::span<const std::byte> bytes, uint64_t 
   }
   const ssize_t n = pwrite(memfd_.get(), bytes.data(), bytes.size(), static_cast<off_t>(offset));
   const Errno error = Errno::Last();
-  if (n > 0 && offset + static_cast<uint64_t>(n) > size()) {
-    size_.store(offset + static_cast<uint64_t>(n), std::memory_order_release);
+  const uint64_t behind = offset + static_cast<uint64_t>(std::max<ssize_t>(n, 0));
+  if (n > 0 && offset <= RoundUp(dense_)) dense_ = std::max(dense_, behind);
+  if (n > 0 && behind > size()) size_.store(behind, std::memory_order_release);
+  if (grows && known && n >= 0) {
+    const uint64_t used = before + RoundUp(size()) - pages_before;
+    if (fs_.Charge(charged_, used).ok()) charged_ = used;
+  } else if (grows) {
+    RechargeLocked();
   }
-  if (grows) RechargeLocked();
   if (n < 0) return error;
   return static_cast<size_t>(n);
+}
+
+bool FileData::IsWarm(size_t bytes) {
+  const Windowed windowed = windowed_.load(std::memory_order_acquire);
+  if (windowed != Windowed::kNotYet) return windowed == Windowed::kMapped;
+  constexpr uint64_t kLeast = 16;  // Mapping costs as much as so many small reads.
+  const uint32_t more = static_cast<uint32_t>(RoundUp(bytes) / kPage);
+  const uint64_t used = pages_used_.fetch_add(more, std::memory_order_relaxed) + more;
+  return used > size() / kPage * 2 + kLeast;
+}
+
+std::span<std::byte> FileData::WindowLocked(uint64_t at, size_t size) const {
+  if (window_ == nullptr || at >= dense_) return {};
+  if (size > dense_ - at) {
+    if (dense_ != this->size()) return {};
+    size = dense_ - at;
+  }
+  const std::span<std::byte> bytes = window_->bytes();
+  if (at + size > bytes.size()) return {};
+  return bytes.subspan(at, size);
+}
+
+void FileData::MapWindowLocked() {
+  if (windowed_.load(std::memory_order_relaxed) == Windowed::kNever || !memfd_.valid()) return;
+  if (window_ == nullptr) {
+    window_ = FileWindow::Map(memfd_.get(), dense_);
+    if (window_ == nullptr) return NeverMapLocked();
+    windowed_.store(Windowed::kMapped, std::memory_order_release);
+  } else if (window_->bytes().size() < dense_ && !window_->Grow(dense_)) {
+    NeverMapLocked();
+  }
+}
+
+void FileData::NeverMapLocked() {
+  window_ = nullptr;
+  windowed_.store(Windowed::kNever, std::memory_order_release);
+}
+
+size_t FileData::ReadWindow(std::span<std::byte> into, uint64_t at) {
+  if (!IsWarm(into.size())) return 0;
+  const auto copy = [into](std::span<const std::byte> from) {
+    memcpy(into.data(), from.data(), from.size());
+    return from.size();
+  };
+  {
+    absl::ReaderMutexLock lock(&mu_);
+    const std::span<std::byte> window = WindowLocked(at, into.size());
+    if (!window.empty()) return copy(window);
+    if (at >= dense_) return 0;
+  }
+  absl::MutexLock lock(&mu_);
+  MapWindowLocked();
+  return copy(WindowLocked(at, into.size()));
 }
 
 Status FileData::MoveToMemfdLocked() {
@@ -142,6 +219,8 @@ Status FileData::MoveToMemfdLocked() {
     return Errno(ENOSPC);
   }
   memfd_ = std::move(memfd);
+  dense_ = small_.size();
+  if (!fs_.in_memory()) NeverMapLocked();  // An error of the host's disk would be SIGBUS.
   small_ = std::string();
   host_fd_.store(memfd_.get(), std::memory_order_release);
   return kOk;
@@ -167,6 +246,7 @@ Status FileData::Truncate(uint64_t size) {
   }
   TRY(MoveToMemfdLocked());
   if (ftruncate(memfd_.get(), static_cast<off_t>(size)) != 0) return Errno::Last();
+  dense_ = std::min(dense_, size);
   const bool shrinks = size < size_.load(std::memory_order_relaxed);
   size_.store(size, std::memory_order_release);
   if (shrinks) RechargeLocked();
@@ -193,6 +273,12 @@ Status FileData::Allocate(int mode, int64_t offset, int64_t length) {
       static_cast<uint64_t>(end) > size_.load(std::memory_order_relaxed)) {
     size_.store(static_cast<uint64_t>(end), std::memory_order_release);
   }
+  const bool keeps_size = (mode & FALLOC_FL_KEEP_SIZE) != 0;
+  if (adds && keeps_size) allocated_behind_ = true;
+  if (adds && !keeps_size && !failed && static_cast<uint64_t>(offset) <= dense_) {
+    dense_ = std::max(dense_, static_cast<uint64_t>(end));
+  }
+  if (!adds) dense_ = std::min(dense_, static_cast<uint64_t>(offset) / kPage * kPage);
   RechargeLocked();
   if (failed) return error;
   return kOk;
@@ -211,6 +297,13 @@ Result<int64_t> FileData::SeekExtent(int64_t offset, int whence) {
 Result<int> FileData::HostFd() {
   absl::MutexLock lock(&mu_);
   TRY(MoveToMemfdLocked());
+  return memfd_.get();
+}
+
+Result<int> FileData::HostFdForSharing() {
+  absl::MutexLock lock(&mu_);
+  TRY(MoveToMemfdLocked());
+  NeverMapLocked();
   return memfd_.get();
 }
 

@@ -47,6 +47,8 @@ class Tmpfs : public RefCounted {
 
   // An empty host file for the data of one file. ENOSPC when there are no more descriptors.
   Result<UniqueFd> NewStore() const;
+  // Whether NewStore makes memfds.
+  bool in_memory() const { return !options_.new_store; }
   // What the limit leaves, in bytes.
   uint64_t FreeBytes() const {
     const uint64_t used = bytes_used_.load(std::memory_order_relaxed);

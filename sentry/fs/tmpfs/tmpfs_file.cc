@@ -45,7 +45,9 @@ class TmpfsFile : public SeekableFile {
     return kOk;
   }
   Status Sync() override { return kOk; }
-  Result<int> HostFdForMapping(bool shared_write) override { return data().HostFd(); }
+  Result<int> HostFdForMapping(bool shared_write) override {
+    return shared_write ? data().HostFdForSharing() : data().HostFd();
+  }
   Result<int> GetSeals() override { return regular_.Seals(); }
   Status AddSeals(int seals) override {
     if (!flags().writable()) return Errno(EPERM);
