@@ -69,11 +69,13 @@ native::SiteRecord MakeRecord(const SiteForm& form, size_t index, uint64_t after
 std::array<uint8_t, native::kFirstSite * SITE_RECORD_SIZE> MakeTableHead(
     const DispositionTable& dispositions);
 
-// Calls that may come by mailbox: those that are always answered here.
+// Calls that may come by mailbox: those that are always answered here, and close(2), which the host
+// has to see only where it holds the descriptor of a mapping: that one is refused, and made again
+// as a notification.
 constexpr bool IsMailable(const DispositionTable& table, uint64_t nr) {
-  constexpr uint64_t kExit = 60, kExitGroup = 231, kRestartSyscall = 219;
+  constexpr uint64_t kClose = 3, kExit = 60, kExitGroup = 231, kRestartSyscall = 219;
   if (nr >= kMaxSyscalls || nr == kExit || nr == kExitGroup || nr == kRestartSyscall) return false;
-  return table[nr] == Disposition::kEmulate || table[nr] == Disposition::kLocal;
+  return table[nr] == Disposition::kEmulate || table[nr] == Disposition::kLocal || nr == kClose;
 }
 
 // Where the mailbox keeps the answer of a call that stays the same while the thread does not change

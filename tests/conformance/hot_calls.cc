@@ -397,6 +397,20 @@ TEST(HotCalls, ClosedFilesWithMappingsToo) {
   }
 }
 
+TEST(HotCalls, EachFileIsClosedOnceAcrossSignals) {
+  UniqueFd file = OpenTemp(0, std::string(4096, 'x'));
+  Alarms alarms;
+  for (int calls = 0; calls < kMany || g_alarms < 20; ++calls) {
+    const int fd = dup(file.get());
+    ASSERT_GE(fd, 0);
+    void* map = MAP_FAILED;
+    if (calls % 16 == 0) map = mmap(nullptr, 4096, PROT_READ, MAP_PRIVATE, fd, 0);
+    ASSERT_EQ(site_close(fd, 0, 0), 0);
+    ASSERT_EQ(site_close(fd, 0, 0), -EBADF);
+    if (map != MAP_FAILED) munmap(map, 4096);
+  }
+}
+
 TEST(HotCalls, SegmentBaseIsTheProgramsOwn) {
   uint64_t base = 1;
   for (int i = 0; i < kMany; ++i) site_priority(SCHED_FIFO, 0, 0);
