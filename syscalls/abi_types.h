@@ -100,6 +100,12 @@ struct NumberedMessage {
   uint32_t length = 0, padding = 0;
 };
 static_assert(sizeof(NumberedMessage) == 64);
+struct FileHandle {
+  uint32_t handle_bytes = 0;
+  int32_t handle_type = 0;
+};
+static_assert(sizeof(FileHandle) == 8);
+
 struct OpenHow {
   uint64_t flags = 0, mode = 0, resolve = 0;
 };

@@ -19,9 +19,8 @@ constexpr uint32_t kValidFlags = O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRU
                                  O_NOFOLLOW | O_NOATIME | O_CLOEXEC | O_PATH | O_TMPFILE |
                                  kKernelLargeFile;
 constexpr uint32_t kPathFlags = O_DIRECTORY | O_NOFOLLOW | O_PATH | O_CLOEXEC;
-constexpr uint64_t kValidResolve = RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS |
-                                   RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH | RESOLVE_IN_ROOT |
-                                   RESOLVE_CACHED;
+constexpr uint64_t kValidResolve = RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS |
+                                   RESOLVE_BENEATH | RESOLVE_IN_ROOT | RESOLVE_CACHED;
 
 // What open(2) and openat2(2) have in common, with flags and mode already cleaned.
 Result<Fd> DoOpen(Task& task, Fd dirfd, UserCString path, OpenFlags flags, uint32_t mode,
@@ -49,11 +48,15 @@ Result<Fd> DoOpen(Task& task, Fd dirfd, UserCString path, OpenFlags flags, uint3
 
 }  // namespace
 
-Result<Fd> Openat(Task& task, Fd dirfd, UserCString path, uint32_t flags, uint32_t mode) {
+OpenFlags CleanOpenFlags(uint32_t flags) {
   flags = (flags & kValidFlags) | kKernelLargeFile;
-  if ((flags & O_PATH) != 0) flags &= kPathFlags;
-  const bool creates = (flags & (O_CREAT | (O_TMPFILE & ~O_DIRECTORY))) != 0;
-  return DoOpen(task, dirfd, path, OpenFlags(flags), creates ? mode & 07777 : 0, 0);
+  return OpenFlags((flags & O_PATH) != 0 ? flags & kPathFlags : flags);
+}
+
+Result<Fd> Openat(Task& task, Fd dirfd, UserCString path, uint32_t flags, uint32_t mode) {
+  const OpenFlags cleaned = CleanOpenFlags(flags);
+  const bool creates = (cleaned.raw() & (O_CREAT | (O_TMPFILE & ~O_DIRECTORY))) != 0;
+  return DoOpen(task, dirfd, path, cleaned, creates ? mode & 07777 : 0, 0);
 }
 
 Result<Fd> Open(Task& task, UserCString path, uint32_t flags, uint32_t mode) {

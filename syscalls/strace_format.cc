@@ -237,6 +237,8 @@ constexpr Row kRows[] = {
     NUMBER_ROW(458, kHex, kHex, kUnsigned, kHex),                    // listmount.
     NUMBER_ROW(467, kDirFd, kPath, kHex, kHex, kUnsigned),           // open_tree_attr.
     ROW(pivot_root, kPath, kPath),
+    ROW(name_to_handle_at, kDirFd, kPath, kHex, kHex, kHex),
+    ROW(open_by_handle_at, kDirFd, kHex, kOpenFlags),
     ROW(inotify_init),
     ROW(inotify_init1, kHex),
     ROW(inotify_add_watch, kFd, kPath, kHex),

@@ -12,6 +12,7 @@
 #include "syscalls/exec.h"
 #include "syscalls/fd.h"
 #include "syscalls/futex.h"
+#include "syscalls/handles.h"
 #include "syscalls/ids.h"
 #include "syscalls/info.h"
 #include "syscalls/inotify.h"
@@ -111,7 +112,7 @@ constexpr Binding kBindings[] = {
     On<TimerfdCreate>(283), On<Eventfd>(284), On<Fallocate>(285), On<TimerfdSettime>(286),
     On<TimerfdGettime>(287), On<Accept4>(288), On<Signalfd4>(289), On<Eventfd2>(290), On<EpollCreate1>(291),
     On<Dup3>(292), On<Pipe2>(293), On<InotifyInit1>(294), On<Preadv>(295), On<Pwritev>(296), On<RtTgsigqueueinfo>(297),
-    On<Recvmmsg>(299), On<Prlimit64>(302), On<ClockAdjtime>(305), On<Syncfs>(306),
+    On<Recvmmsg>(299), On<Prlimit64>(302), On<NameToHandleAt>(303), On<OpenByHandleAt>(304), On<ClockAdjtime>(305), On<Syncfs>(306),
     On<Sendmmsg>(307), On<Setns>(308), On<Getcpu>(309),
     On<ProcessVmReadv>(310), On<ProcessVmWritev>(311), On<SchedSetattr>(314), On<SchedGetattr>(315),
     On<Renameat2>(316), On<Seccomp>(317), On<Getrandom>(318), On<MemfdCreate>(319), On<Execveat>(322),

@@ -3,7 +3,6 @@ import re
 
 # Cases as a whole: (regular expression of the case, of the platform, reason).
 CASES = [
-    ("stress.handle", ".*", "name_to_handle_at(2) has no handles: EOPNOTSUPP"),
     ("stress.fiemap", ".*", "FS_IOC_FIEMAP is not there: where a file lies on a disk is the host's affair"),
 ]
 

@@ -5,6 +5,7 @@
 #include <new>
 #include <utility>
 
+#include "sentry/fs/handles.h"
 #include "sentry/fs/notify.h"
 
 namespace sentry {
@@ -107,6 +108,7 @@ Superblock::Superblock(Ref<Dentry> root, std::string fs_type, uint64_t dev)
 
 Superblock::~Superblock() {
   if (notify::AnyMarks()) notify::Table::Get().Unmounted(*this);
+  HandleTable::Get().Unmounted(*this);
 }
 
 Mount::Mount(Ref<Superblock> superblock, Ref<Dentry> root, std::string source, uint64_t flags)

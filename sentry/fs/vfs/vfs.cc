@@ -5,6 +5,8 @@
 
 #include <utility>
 
+#include "sentry/fs/handles.h"
+#include "sentry/fs/handles.h"
 #include "sentry/fs/vfs/dentry_cache.h"
 #include "sentry/fs/vfs/mount_table.h"
 
@@ -100,10 +102,11 @@ Result<Ref<Dentry>> Vfs::Remember(const Ref<Dentry>& directory, std::string_view
 
 void Vfs::Forget(Dentry& dentry) {
   Ref<Dentry> removed;
-  Ref<Dentry> negative;
+  Ref<Dentry> negative, of_handle;
   std::vector<Ref<Dentry>> evicted;
   absl::WriterMutexLock lock(&internal::tree_mu);
   dentry.deleted_ = true;
+  of_handle = HandleTable::Get().Forget(dentry);
   if (!dentry.hashed_) return;
   removed = names_->Remove(dentry);
   if (!dentry.parent_->caches_lookups_ || dentry.parent_->deleted_) return;
@@ -113,17 +116,18 @@ void Vfs::Forget(Dentry& dentry) {
 }
 
 void Vfs::Drop(Dentry& dentry) {
-  Ref<Dentry> removed;
+  Ref<Dentry> removed, of_handle;
   absl::WriterMutexLock lock(&internal::tree_mu);
   if (dentry.hashed_ && dentry.children_ == 0 && dentry.mounts_ == 0) {
     dentry.deleted_ = true;
+    of_handle = HandleTable::Get().Forget(dentry);
     removed = names_->Remove(dentry);
   }
 }
 
 void Vfs::MoveNames(Dentry& from, const Ref<Dentry>& new_parent, std::string_view new_name,
                     Dentry* replaced, uint32_t flags) {
-  Ref<Dentry> kept[3];
+  Ref<Dentry> kept[4];
   std::vector<Ref<Dentry>> evicted;
   Ref<Dentry> parent = new_parent;
   absl::WriterMutexLock lock(&internal::tree_mu);
@@ -140,6 +144,7 @@ void Vfs::MoveNames(Dentry& from, const Ref<Dentry>& new_parent, std::string_vie
     names_->Insert(*replaced, evicted);
   } else if (replaced != nullptr && !replaced->negative()) {
     replaced->deleted_ = true;
+    kept[3] = HandleTable::Get().Forget(*replaced);
   }
   names_->Insert(from, evicted);
 }
