@@ -120,6 +120,46 @@ TEST_F(Mounts, DotDotLeavesABindMount) {
   });
 }
 
+TEST_F(Mounts, NoWayUpFromWhatWasMovedOutOfABindMount) {
+  Inside([&] {
+    ASSERT_THAT(chdir(dir_.path().c_str()), Returns(0));
+    WriteFile("secret", "");
+    mkdir("a/in", 0755);
+    mkdir("a/in/deep", 0755);
+    EXPECT_THAT(Bind("a", "b"), Returns(0));
+    UniqueFd in(open("b/in", O_PATH)), deep(open("b/in/deep", O_PATH));
+    EXPECT_THAT(faccessat(deep.get(), "../../in/deep", F_OK, 0), Returns(0));
+    EXPECT_THAT(rename("a/in", "c/in"), Returns(0));
+    // Without the check the walk would never meet the root of b, and end at that of the tmpfs.
+    EXPECT_THAT(openat(deep.get(), "..", O_PATH), FailsWith(ENOENT));
+    EXPECT_THAT(openat(in.get(), "..", O_PATH), FailsWith(ENOENT));
+    EXPECT_THAT(openat(in.get(), "../../secret", O_PATH), FailsWith(ENOENT));
+    EXPECT_THAT(faccessat(in.get(), "deep", F_OK, 0), Returns(0));
+    EXPECT_THAT(faccessat(in.get(), "deep/..", F_OK, 0), FailsWith(ENOENT));
+    EXPECT_THAT(faccessat(in.get(), "deep/.", F_OK, 0), Returns(0));
+    EXPECT_THAT(rename("c/in", "a/in"), Returns(0));
+    EXPECT_THAT(faccessat(in.get(), "deep/../deep/../../in", F_OK, 0), Returns(0));
+    EXPECT_THAT(faccessat(deep.get(), "../../../secret", F_OK, 0), Returns(0));
+  });
+}
+
+TEST_F(Mounts, NoWayUpFromAMountInWhatWasMovedOut) {
+  Inside([&] {
+    ASSERT_THAT(chdir(dir_.path().c_str()), Returns(0));
+    mkdir("a/in", 0755);
+    mkdir("a/in/point", 0755);
+    EXPECT_THAT(Bind("a", "b"), Returns(0));
+    EXPECT_THAT(mount("none", "b/in/point", "tmpfs", 0, nullptr), Returns(0));
+    mkdir("b/in/point/x", 0755);
+    UniqueFd x(open("b/in/point/x", O_PATH));
+    EXPECT_THAT(faccessat(x.get(), "../../..", F_OK, 0), Returns(0));
+    EXPECT_THAT(rename("a/in", "c/in"), Returns(0));
+    EXPECT_THAT(faccessat(x.get(), "..", F_OK, 0), Returns(0));
+    EXPECT_THAT(faccessat(x.get(), "../..", F_OK, 0), FailsWith(ENOENT));
+    EXPECT_THAT(faccessat(x.get(), "../../..", F_OK, 0), FailsWith(ENOENT));
+  });
+}
+
 TEST_F(Mounts, BindLeavesOutWhatIsMountedBelow) {
   Inside([&] {
     EXPECT_THAT(mkdir(At("a/sub").c_str(), 0755), Returns(0));

@@ -45,6 +45,7 @@ Status Walker::Run(std::string_view path) {
     Stop stop;
     {
       absl::ReaderMutexLock lock(&internal::tree_mu);
+      connected_ = nullptr;
       stop = TRY(Advance());
       dropped = std::exchange(owned_, {Ref<Mount>::Share(*mount_), Ref<Dentry>::Share(*dentry_)});
     }
@@ -133,10 +134,22 @@ Status Walker::StepUp() {
     if (resolves(RESOLVE_NO_XDEV)) return Errno(EXDEV);
     dentry_ = mount_->mount_point_.get();
     mount_ = mount_->parent_.get();
+    connected_ = nullptr;
     if (at_root()) return kOk;
   }
   if (dentry_->parent_) dentry_ = dentry_->parent_.get();
+  if (!IsConnected()) return Errno(ENOENT);
   return CrossMounts();
+}
+
+// path_connected() of Linux: a directory that was renamed out of a bind mount has no way up from
+// there, which would lead past the mount's root. Once it is known it stays so while the lock is
+// held.
+bool Walker::IsConnected() {
+  if (connected_ == mount_ || mount_->root_ == mount_->superblock_->root()) return true;
+  if (!mount_->root_->IsAncestorOfLocked(*dentry_)) return false;
+  connected_ = mount_;
+  return true;
 }
 
 Status Walker::Handle(Stop stop) {

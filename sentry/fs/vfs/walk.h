@@ -32,6 +32,7 @@ class Walker {
   bool NextName();
   Result<Stop> Enter(Dentry& child) ABSL_SHARED_LOCKS_REQUIRED(internal::tree_mu);
   Status StepUp() ABSL_SHARED_LOCKS_REQUIRED(internal::tree_mu);
+  bool IsConnected() ABSL_SHARED_LOCKS_REQUIRED(internal::tree_mu);
   Status CrossMounts() ABSL_SHARED_LOCKS_REQUIRED(internal::tree_mu);
   Status Handle(Stop stop) ABSL_LOCKS_EXCLUDED(internal::tree_mu);
   Status FollowLink() ABSL_LOCKS_EXCLUDED(internal::tree_mu);
@@ -50,6 +51,7 @@ class Walker {
   Path owned_;
   Ref<Dentry> child_;                 // What a lookup or a symlink stop found.
   const Dentry* searched_ = nullptr;  // The directory whose permission has been checked.
+  const Mount* connected_ = nullptr;  // dentry_ lies below the root of this one.
 
   std::string text_;        // Where rest_ points once a symlink was followed.
   std::string_view rest_;   // From name_ on.
