@@ -304,6 +304,10 @@ Status Zygote::Finish() {
   // The other end stays open here until the zygote has unshared the table: the answer to this first
   // request tells.
   if (!Request('s', "")) return Errno(EIO);
+  {
+    absl::MutexLock lock(&mu_);
+    requested_ = true;
+  }
   pollfd answer{.fd = control_.get(), .events = POLLIN, .revents = 0};
   char byte;
   if (poll(&answer, 1, 5000) != 1 || recv(control_.get(), &byte, 1, MSG_PEEK) != 1)
@@ -361,19 +365,29 @@ bool Zygote::ReceiveAll(void* buffer, size_t size) {
   return n == static_cast<ssize_t>(size);
 }
 
+bool Zygote::TakeSpare() {
+  return !std::exchange(requested_, false) || ReceiveAll(&spare_, sizeof(spare_));
+}
+
 Result<pid_t> Zygote::Spawn() {
   absl::MutexLock lock(&mu_);
-  int64_t pid = std::exchange(spare_, 0);
-  if (pid == 0 && !ReceiveAll(&pid, sizeof(pid))) return Errno(EAGAIN);  // As fork(2).
-  if (!Request('s', "")) return Errno(EAGAIN);
+  if (spare_ == 0) {
+    if (!requested_) requested_ = Request('s', "");
+    if (!requested_ || !TakeSpare()) return Errno(EAGAIN);  // As fork(2).
+  }
+  const int64_t pid = std::exchange(spare_, 0);
   if (pid < 0) return Errno(static_cast<int>(-pid));
   return static_cast<pid_t>(pid);
 }
 
+void Zygote::Prepare() {
+  absl::MutexLock lock(&mu_);
+  if (spare_ == 0 && !requested_) requested_ = Request('s', "");
+}
+
 Result<std::string> Zygote::ReadProc(std::string_view path) {
   absl::MutexLock lock(&mu_);
-  // The answer to the request for the next stub comes first.
-  if (spare_ == 0 && !ReceiveAll(&spare_, sizeof(spare_))) return Errno(EIO);
+  if (!TakeSpare()) return Errno(EIO);
   if (!Request('m', path)) return Errno(EIO);
   std::string text;
   for (;;) {
@@ -390,8 +404,7 @@ Result<std::string> Zygote::ReadProc(std::string_view path) {
 
 Result<UniqueFd> Zygote::ReopenReadOnly(int fd) {
   absl::MutexLock lock(&mu_);
-  // The answer to the request for the next stub comes first.
-  if (spare_ == 0 && !ReceiveAll(&spare_, sizeof(spare_))) return Errno(EIO);
+  if (!TakeSpare()) return Errno(EIO);
   if (!Request('o', absl::StrCat(own_pid_, "/fd/", fd))) return Errno(EIO);
   int64_t error = 0;
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];

@@ -42,9 +42,10 @@ class Zygote {
   Status Finish() ABSL_LOCKS_EXCLUDED(mu_);
   ~Zygote();
 
-  // A fresh stub, parked in the copy at STUB_SETUP with slot 0; a child of this process. One is
-  // always forked ahead of need.
+  // A fresh stub, parked in the copy at STUB_SETUP with slot 0; a child of this process.
   Result<pid_t> Spawn() ABSL_LOCKS_EXCLUDED(mu_);
+  // Has the next one forked ahead of need: when whoever took the last has other things to do.
+  void Prepare() ABSL_LOCKS_EXCLUDED(mu_);
   // The text of a file of procfs, "17/maps" for instance: the sentry itself cannot open any path.
   // EBADF without a procfs, EIO when the zygote is gone. Its size is bounded by the host.
   Result<std::string> ReadProc(std::string_view path) ABSL_LOCKS_EXCLUDED(mu_);
@@ -73,10 +74,14 @@ class Zygote {
   static constexpr size_t kRequestSize = 32;
   bool Request(char kind, std::string_view path);
   bool ReceiveAll(void* buffer, size_t size);
+  // Reads the pid of a stub that is being forked ahead: its answer comes before any other.
+  bool TakeSpare() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   absl::Mutex mu_;  // Leaf.
   UniqueFd control_;
-  int64_t spare_ = 0;  // The stub forked ahead, if its pid has been read already.
+  bool requested_ ABSL_GUARDED_BY(mu_) = false;  // A stub, whose pid has not been read yet.
+  // The stub forked ahead, or an error, once that has been read.
+  int64_t spare_ ABSL_GUARDED_BY(mu_) = 0;
 };
 
 }  // namespace platform::native

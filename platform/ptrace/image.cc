@@ -13,6 +13,7 @@ namespace platform::ptrace {
 
 Result<std::unique_ptr<Image>> PtraceImage::Create(Ref<Core> core) {
   const pid_t pid = TRY(core->zygote().Spawn());
+  core->zygote().Prepare();
   auto space = MakeRef<native::NativeAddressSpace>(core->zygote());
   (void)space->AllocateSlot();  // Slot 0, which the zygote has mapped; there is no need for others.
   std::unique_ptr<PtraceImage> image(

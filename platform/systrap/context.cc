@@ -324,6 +324,7 @@ Status StubContext::Exec(Image& image) {
     thread_.process = parked.process;
     thread_.tid = parked.process->pid;
     thread_.slot = 0;
+    thread_.process->slots.insert(thread_.slot);
     thread_.last_reply.valid = false;
     platform_.Register(thread_);
     thread_.mailbox = parked.mailbox;

@@ -91,6 +91,8 @@ class StubImage final : public Image {
  private:
   Status Park();
   void AddFastPath();
+  void Bind();
+  void Unbind();
   std::vector<Ref<const ImageCache::Copy>> SubstituteCopies();
   Status RunBatch();
 
@@ -103,6 +105,7 @@ class StubImage final : public Image {
   Errno error_{0};
   bool released_ = false;
   bool filled_ = false;  // The first batch has gone.
+  bool bound_ = false;   // It may run on the CPU of its maker only, until it is released.
   native::MailboxPage* mailbox_ = nullptr;
 };
 

@@ -37,7 +37,11 @@ struct HostProcess : RefCounted {
   // Who has forked whom, across execve; 0: an image, or nobody.
   uint64_t family = 0;
   uint64_t parent_family = 0;
-  uint64_t calls = 0;   // Since its execve.
+  uint64_t calls = 0;  // Since its execve.
+  // What it has executed, if that is known, and whether it was born with patched calls. Not of who
+  // was forked.
+  Ref<ImageCache::File> program;
+  bool born_patched = false;
   bool killed = false;  // By us: its threads get no call-backs any more.
   bool reaped = false;
   // Injected and not closed yet, and what they are, as long as that is certain.
@@ -151,8 +155,11 @@ class Systrap final : public Platform {
     return fast_path_ == nullptr ? nullptr : fast_path_->mailboxes.get();
   }
   SiteTables& tables() const { return *fast_path_->tables; }  // Where there is a pool.
-  // Whether new programs get a mailbox from the start: somebody here has been busy.
-  bool warm() const { return warm_.load(std::memory_order_relaxed); }
+  // What a new process executes, as it is known so far; nothing where calls are not patched.
+  Ref<ImageCache::File> FindProgram(int host_fd);
+  // Whether it gets a mailbox from the start: somebody here has been busy, and those that executed
+  // the same were no short ones.
+  bool BirthsPatched(const ImageCache::File* program) const;
   // The descriptor of which an executable private mapping is made: that of a copy with patched
   // calls where there is one, which `copy` then holds.
   int MapExecutable(Sites& sites, int host_fd, uint64_t addr, uint64_t length, uint64_t offset,

@@ -1,11 +1,13 @@
 #include <asm/prctl.h>
 #include <linux/prctl.h>
+#include <sched.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
 #include <algorithm>
 #include <cstring>
 
+#include "base/host_cpus.h"
 #include "platform/native/stub.h"
 #include "platform/systrap/context.h"
 
@@ -93,7 +95,14 @@ bool StubImage::SetBreak(uint64_t start, uint64_t stack_top) {
 
 // A mailbox and the table of sites from the start, where that is likely to be of use.
 void StubImage::AddFastPath() {
-  if (std::exchange(filled_, true) || platform_.pool() == nullptr || !platform_.warm()) return;
+  if (std::exchange(filled_, true) || platform_.pool() == nullptr) return;
+  // Its own mappings come before those of its interpreter.
+  if (!descriptors_.empty()) {
+    Ref<ImageCache::File> program = platform_.FindProgram(descriptors_.front().first);
+    absl::MutexLock lock(&platform_.mu());
+    process_->program = std::move(program);
+  }
+  if (!platform_.BirthsPatched(process_->program.get())) return;
   const bool taken = std::any_of(batch_.begin(), batch_.end(), [](const BatchCall& call) {
     return call.nr == SYS_mmap && call.args[0] < SITE_TABLE + SITE_TABLE_SIZE &&
            call.args[0] + call.args[1] > SITE_TABLE;
@@ -119,6 +128,7 @@ void StubImage::AddFastPath() {
   batch_.push_back({.nr = STUB_STORE_CALL, .args = {slot + STUB_SLOT_HAS_MAILBOX, 1, 2}});
   mailbox_ = &platform_.pool()->Clear(*mailbox);
   absl::MutexLock lock(&platform_.mu());
+  process_->born_patched = true;
   process_->sites->table = *std::move(table);
   process_->sites->SetMailbox(0, *mailbox);
 }
@@ -148,9 +158,27 @@ std::vector<Ref<const ImageCache::Copy>> StubImage::SubstituteCopies() {
   return copies;
 }
 
+// The stub was forked wherever there was room, and is woken where it was last: for each descriptor
+// and each batch this thread would sleep until another core has woken up.
+void StubImage::Bind() {
+  if (bound_ || HostCpuCount() < 2) return;
+  const int cpu = sched_getcpu();
+  if (cpu < 0 || cpu >= CPU_SETSIZE) return;
+  cpu_set_t here;
+  CPU_ZERO(&here);
+  CPU_SET(cpu, &here);
+  bound_ = sched_setaffinity(process_->pid, sizeof(here), &here) == 0;
+}
+
+void StubImage::Unbind() {
+  if (!std::exchange(bound_, false)) return;
+  sched_setaffinity(process_->pid, sizeof(cpu_set_t), &HostCpus());
+}
+
 Status StubImage::RunBatch() {
   if (batch_.empty()) return kOk;
   TRY(Park());
+  Bind();
   AddFastPath();
   const auto copies = SubstituteCopies();
   for (const auto& [host, guest] : descriptors_) {
@@ -203,6 +231,7 @@ Status StubImage::JoinGroups(std::span<const int> files) {
 Result<StubImage::Parked> StubImage::Release() {
   TRY(Flush());
   TRY(Park());
+  Unbind();
   absl::MutexLock lock(&platform_.mu());
   released_ = true;
   platform_.Unregister(*waiting_);
@@ -216,6 +245,7 @@ Result<std::unique_ptr<Thread>> StubImage::Start(const Registers& registers, Gue
   const native::UserContext frame = native::MakeFrame(registers, SlotAddress(0));
   if (!process_->space->WriteObject(SlotAddress(0) + STUB_SLOT_FRAME, frame)) return Errno(EIO);
   const Parked parked = TRY(Release());
+  process_->channel.zygote->Prepare();
   auto thread = MakeRef<HostThread>(&guest);
   thread->process = process_;
   thread->tid = process_->pid;
@@ -226,6 +256,7 @@ Result<std::unique_ptr<Thread>> StubImage::Start(const Registers& registers, Gue
   platform_.StartChannel(process_->channel);
   absl::MutexLock lock(&platform_.mu());
   process_->family = platform_.NewFamilyLocked();
+  process_->slots.insert(thread->slot);
   platform_.Register(*thread);
   return std::unique_ptr<Thread>(std::make_unique<StubThread>(platform_, thread));
 }

@@ -19,6 +19,11 @@ namespace {
 // A copy pays when so many processes have mapped the file; one that knows more sites after more.
 constexpr uint32_t kFirstMappings = 4;
 constexpr uint32_t kMostCopies = 5;
+// Being born with a mailbox, a table and patched copies takes about as long as seven notifications,
+// and of a short program's calls most are those of its start, of which few can be answered in
+// place.
+constexpr uint64_t kWorthPatching = 96;
+constexpr uint64_t kMostCalls = uint64_t{1} << 20;  // More say nothing more.
 
 int64_t Nanoseconds(const timespec& time) {
   return time.tv_sec * int64_t{1'000'000'000} + time.tv_nsec;
@@ -132,6 +137,26 @@ Ref<const ImageCache::Copy> ImageCache::CopyFor(File& file, int host_fd, uint64_
   file.copy = *made;
   bytes_ += length;
   return file.copy;
+}
+
+void ImageCache::NoteCalls(File& program, uint64_t calls, bool patched) {
+  calls = std::min(calls, kMostCalls);
+  absl::MutexLock lock(&mu_);
+  if (!program.calls.has_value()) {
+    program.calls = 8 * calls;
+    return;
+  }
+  const uint64_t average = *program.calls / 8;
+  // Few from a patched one may be many: what it says counts for less, so that it does not come to
+  // be born unpatched and patched by turns.
+  const uint64_t weight = patched && calls < average ? 1 : 4;
+  *program.calls += weight * calls;
+  *program.calls -= weight * average;
+}
+
+bool ImageCache::Pays(const File& program) const {
+  absl::MutexLock lock(&mu_);
+  return !program.calls.has_value() || *program.calls >= 8 * kWorthPatching;
 }
 
 size_t ImageCache::RecordOf(File& file, uint64_t after) {

@@ -48,6 +48,11 @@ class ImageCache {
   // milliseconds for each few megabytes.
   Ref<const Copy> CopyFor(File& file, int host_fd, uint64_t offset, uint64_t length)
       ABSL_LOCKS_EXCLUDED(mu_);
+  // A process of this program is gone after so many calls that the sentry has seen. `patched`: it
+  // was born with patched calls, some of which nobody has seen.
+  void NoteCalls(File& program, uint64_t calls, bool patched) ABSL_LOCKS_EXCLUDED(mu_);
+  // Whether the next one is to be born with patched calls: unless those before made too few for it.
+  bool Pays(const File& program) const ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
   struct Key {
@@ -70,7 +75,7 @@ class ImageCache {
   // The same for all copies of the file; 0 when there are no more.
   size_t RecordOf(File& file, uint64_t after) ABSL_LOCKS_EXCLUDED(mu_);
 
-  absl::Mutex mu_;  // Leaf.
+  mutable absl::Mutex mu_;  // Leaf.
   absl::flat_hash_map<Key, Ref<File>> files_ ABSL_GUARDED_BY(mu_);
   uint64_t clock_ ABSL_GUARDED_BY(mu_) = 0;
   uint64_t bytes_ ABSL_GUARDED_BY(mu_) = 0;  // Copied, ever: what is still mapped is not known.
@@ -88,6 +93,8 @@ struct ImageCache::File : RefCounted {
   uint32_t mappings = 0;                          // Since then.
   uint32_t copies = 0;
   bool busy = false;  // Being copied.
+  // A moving average, times 8, of the calls of those that executed it; nothing while none is gone.
+  std::optional<uint64_t> calls;
   Ref<const Copy> copy;
 };
 

@@ -201,6 +201,15 @@ int Systrap::MapExecutable(Sites& sites, int host_fd, uint64_t addr, uint64_t le
   return copy ? copy->fd.get() : host_fd;
 }
 
+Ref<ImageCache::File> Systrap::FindProgram(int host_fd) {
+  return pool() == nullptr ? nullptr : images_.Find(host_fd);
+}
+
+bool Systrap::BirthsPatched(const ImageCache::File* program) const {
+  if (pool() == nullptr || !warm_.load(std::memory_order_relaxed)) return false;
+  return eager_ || program == nullptr || images_.Pays(*program);
+}
+
 void Systrap::Observe(HostThread& thread, const SyscallArgs& call) {
   Count(thread);
   if (!IsMailable(dispositions_, call.nr)) return;

@@ -113,6 +113,9 @@ void Systrap::AddProcess(Ref<HostProcess> process) {
 void Systrap::KillLocked(HostProcess& process) {
   if (process.killed) return;
   process.killed = true;
+  if (process.program) {
+    images_.NoteCalls(*process.program, process.calls, process.born_patched);
+  }
   if (!process.reaped) kill(process.pid, SIGKILL);
   std::vector<Ref<HostThread>> members;
   for (const auto& [tid, thread] : threads_) {
@@ -496,6 +499,7 @@ void Systrap::FinishContext(HostThread& thread, StubContext& context, const Verd
   if (context.exec_done()) {
     // The new process is started even if it is to be killed at once: the order does not matter.
     context.Resume();
+    thread.process->channel.zygote->Prepare();
     return;
   }
   switch (verdict.kind) {
