@@ -65,6 +65,7 @@ Result<Unit> RtSigaction(Task& task, int sig, UserPtr<const SignalAction> action
       wanted.flags &= kKnownFlags;
       wanted.mask &= ~SignalSet::Unmaskable().bits();
       current = wanted;
+      for (Task* thread : task.group().tasks) thread->PublishActionsLocked();
       // What is ignored now, pending instances included, is gone (POSIX).
       const auto defaults = sentry::DefaultActionOf(sig);
       const bool ignored =

@@ -1,4 +1,4 @@
-// The signal mask of a thread that changes it without asking.
+// The signal mask of a thread that changes it without asking, and what it may know of its actions.
 #ifndef PLATFORM_API_LOCAL_SIGNALS_H_
 #define PLATFORM_API_LOCAL_SIGNALS_H_
 
@@ -15,6 +15,10 @@ struct LocalSignals {
   // Not 0 while signals wait, for this thread or its process, or while rt_sigprocmask(2) is not the
   // thread's own business for another reason: it then asks, as ever.
   std::atomic<uint64_t> pending{0};
+  // Signal n is bit n-1: those whose action is all zeroes, SIG_DFL without flags. The thread itself
+  // tells rt_sigaction(2) of them, as long as nothing is pending. Who sets an action of the process
+  // clears its bit before the call returns.
+  std::atomic<uint64_t> untouched{0};
 };
 
 }  // namespace platform

@@ -79,6 +79,9 @@ sandbox_stub_fast_any:
     leal -SITE_CALL_MASK(%rcx), %ecx
     jrcxz .Lany_mask
     movzbl SITE_TABLE + SITE_CALLS(%rax), %ecx
+    leal -SITE_CALL_ACTION(%rcx), %ecx
+    jrcxz .Lany_action
+    movzbl SITE_TABLE + SITE_CALLS(%rax), %ecx
     leal -1(%rcx), %ecx
     jrcxz .Lany_call
     movq %gs:(MAILBOX_LOCAL - 8)(,%rcx,8), %rcx
@@ -88,6 +91,8 @@ sandbox_stub_fast_any_done:
     jmp *SITE_RETURN(%r11)
 .Lany_mask:
     jmp sandbox_stub_fast_mask
+.Lany_action:
+    jmp sandbox_stub_fast_action
 .Lany_call:
     movq %gs:MAILBOX_POLLED, %rcx
     jrcxz .Lany_slow
@@ -342,6 +347,68 @@ sandbox_stub_fast_mask_told:
 sandbox_stub_fast_mask_out:
     jmp *%r11
 sandbox_stub_fast_mask_end:
+
+// rt_sigaction(2) that asks for the action of a signal which nobody has set yet. Whoever is
+// interrupted makes the call in the ordinary way, as often as it takes, since it changes nothing.
+//   up to `action_saved`               as up to `posted` above
+//   from `action_saved` to `action_out`  the call has not been made, flags are in the mailbox
+//   at `action_out`                    it has, %r11 is where it returns to
+    .globl sandbox_stub_fast_action, sandbox_stub_fast_action_saved
+    .globl sandbox_stub_fast_action_out, sandbox_stub_fast_action_end
+    .hidden sandbox_stub_fast_action, sandbox_stub_fast_action_saved
+    .hidden sandbox_stub_fast_action_out, sandbox_stub_fast_action_end
+    .balign 64
+sandbox_stub_fast_action:
+    movl $13, %eax
+    rdgsbase %rcx
+    rorxq $29, %rcx, %rcx
+    leal -0x3ffff(%rcx), %ecx
+    jrcxz .Laction_mailbox
+    jmp *SITE_TAIL(%r11)
+.Laction_mailbox:
+    movq %gs:MAILBOX_SIGNAL_PENDING, %rcx
+    jrcxz .Laction_alone
+    jmp .Lany_call
+.Laction_alone:
+    rdgsbase %rcx
+    lahf
+    seto %al
+    movq %rax, MAILBOX_FLAGS(%rcx)
+    movq SITE_RETURN(%r11), %rax
+    movq %rax, MAILBOX_RETURN(%rcx)
+    movq %r11, MAILBOX_RECORD(%rcx)
+sandbox_stub_fast_action_saved:
+    cmpq $8, %r10
+    jne .Laction_back
+    testq %rsi, %rsi
+    jnz .Laction_back
+    leal -1(%rdi), %eax
+    cmpl $63, %eax
+    ja .Laction_back
+    btq %rax, MAILBOX_SIGNAL_UNTOUCHED(%rcx)
+    jnc .Laction_back
+    testq %rdx, %rdx
+    jz .Laction_told
+    movq $0, (%rdx)
+    movq $0, 8(%rdx)
+    movq $0, 16(%rdx)
+    movq $0, 24(%rdx)
+.Laction_told:
+    movl MAILBOX_FLAGS(%rcx), %eax
+    addb $0x7f, %al
+    sahf
+    movq MAILBOX_RETURN(%rcx), %r11
+    movl $0, %eax
+sandbox_stub_fast_action_out:
+    jmp *%r11
+.Laction_back:
+    movq MAILBOX_RECORD(%rcx), %r11
+    movl MAILBOX_FLAGS(%rcx), %eax
+    addb $0x7f, %al
+    sahf
+    movl $13, %eax
+    jmp .Lany_call
+sandbox_stub_fast_action_end:
 
 // The call is done and an interrupt is due: what the host does for a signal, without one. The
 // application's registers stay where they are, all but %rax, %rcx, %r11 and, for a moment, %rdx, until

@@ -62,13 +62,16 @@
 #define SITE_RECORD_SIZE 64
 // The first eleven are the head: where the code of records goes on, and a byte for each call number,
 // what to do where the number is not known before: 0 to make the call, 1 to ask the sentry through
-// the mailbox, n + 2 to look for the mailbox's known answer n first, SITE_CALL_MASK for the mask.
+// the mailbox, n + 2 to look for the mailbox's known answer n first, SITE_CALL_MASK for the mask,
+// SITE_CALL_ACTION for rt_sigaction.
 #define SITE_HEADER_CALL 0   // Asks the sentry through the mailbox.
 #define SITE_HEADER_LOCAL 8  // Looks for an answer in the mailbox first.
 #define SITE_HEADER_ANY 16   // The number is in %eax.
 #define SITE_HEADER_MASK 24  // rt_sigprocmask: changes the mask in the mailbox.
+#define SITE_HEADER_ACTION 32  // rt_sigaction: tells what has never been set.
 #define SITE_CALLS 64
 #define SITE_CALL_MASK 255
+#define SITE_CALL_ACTION 254
 #define SITE_CALLS_BITS 9    // As many numbers, see kMaxSyscalls.
 // Then a bit for each number: the first, or the second, argument is a path that the call takes along.
 #define SITE_PATH_FIRST 576
@@ -123,6 +126,7 @@
 // struct LocalSignals.
 #define MAILBOX_SIGNAL_MASK 512
 #define MAILBOX_SIGNAL_PENDING 520
+#define MAILBOX_SIGNAL_UNTOUCHED 528
 // A second one in the same page is for what the stub's signal handler reports: a call may be under
 // way in the first. Number, arguments, value and state are used.
 #define MAILBOX_EVENT 2048

@@ -38,6 +38,10 @@ extern const char sandbox_stub_fast_mask_tell[];
 extern const char sandbox_stub_fast_mask_told[];
 extern const char sandbox_stub_fast_mask_out[];
 extern const char sandbox_stub_fast_mask_end[];
+extern const char sandbox_stub_fast_action[];
+extern const char sandbox_stub_fast_action_saved[];
+extern const char sandbox_stub_fast_action_out[];
+extern const char sandbox_stub_fast_action_end[];
 extern const char sandbox_stub_fast_self[];
 extern const char sandbox_stub_fast_self_resume[];
 extern const char sandbox_stub_fast_self_end[];
@@ -135,6 +139,7 @@ static_assert(
     offsetof(Mailbox, local) == MAILBOX_LOCAL &&
     offsetof(Mailbox, signals) + offsetof(LocalSignals, mask) == MAILBOX_SIGNAL_MASK &&
     offsetof(Mailbox, signals) + offsetof(LocalSignals, pending) == MAILBOX_SIGNAL_PENDING &&
+    offsetof(Mailbox, signals) + offsetof(LocalSignals, untouched) == MAILBOX_SIGNAL_UNTOUCHED &&
     sizeof(Mailbox) <= STUB_MAILBOX_SIZE);
 
 static_assert(sizeof(Mailbox) <= MAILBOX_CONTEXT);

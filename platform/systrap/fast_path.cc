@@ -260,6 +260,12 @@ CarriedBack UnwindMask(Registers& regs, const Mailbox& box) {
   return {.address = regs.rdx, .size = sizeof(uint64_t), .mask = regs.r11};
 }
 
+// In rt_sigaction(2), from where the flags are in the mailbox.
+bool IsTellingAction(uint64_t ip) {
+  return Between(ip, sandbox_stub_fast_action_saved, sandbox_stub_fast_action_end) &&
+         ip != StubAddress(sandbox_stub_fast_action_out, STUB_CODE);
+}
+
 // The call has not been posted.
 void UnwindEarly(Registers& regs, const Sites::Record& record, const native::MailboxPage* page) {
   const uint64_t ip = regs.rip;
@@ -272,6 +278,8 @@ void UnwindEarly(Registers& regs, const Sites::Record& record, const native::Mai
     regs.rip = record.after;
   } else if (Between(ip, sandbox_stub_fast_mask, sandbox_stub_fast_mask_saved)) {
     BeforeCall(regs, record.after, SYS_rt_sigprocmask);
+  } else if (Between(ip, sandbox_stub_fast_action, sandbox_stub_fast_action_saved)) {
+    BeforeCall(regs, record.after, SYS_rt_sigaction);
   } else if (!record.any_number) {
     BeforeCall(regs, record.after, record.nr);
   } else if (Between(ip, sandbox_stub_fast_numbered, sandbox_stub_fast_carry) && page != nullptr) {
@@ -300,7 +308,8 @@ void UnwindSelf(Registers& regs, native::MailboxPage& page, bool resuming) {
 }  // namespace
 
 bool MayFault(uint64_t ip) {
-  return IsCarrying(ip) || Between(ip, sandbox_stub_fast_mask_saved, sandbox_stub_fast_mask_out);
+  return IsCarrying(ip) || IsTellingAction(ip) ||
+         Between(ip, sandbox_stub_fast_mask_saved, sandbox_stub_fast_mask_out);
 }
 
 CarriedBack UnwindFastPath(Registers& regs, const Sites& sites, native::MailboxPage* page,
@@ -309,13 +318,15 @@ CarriedBack UnwindFastPath(Registers& regs, const Sites& sites, native::MailboxP
   const bool in_record = InTable(ip) || sites.RecordAt(ip) != nullptr;
   if (in_record || Between(ip, sandbox_stub_fast_any, sandbox_stub_fast_carry) ||
       Between(ip, sandbox_stub_fast_slow, sandbox_stub_fast_end) ||
-      Between(ip, sandbox_stub_fast_mask, sandbox_stub_fast_mask_saved)) {
+      Between(ip, sandbox_stub_fast_mask, sandbox_stub_fast_mask_saved) ||
+      Between(ip, sandbox_stub_fast_action, sandbox_stub_fast_action_saved)) {
     const Sites::Record* record = sites.RecordAt(in_record ? ip : regs.r11);
     if (record != nullptr) UnwindEarly(regs, *record, page);
     return {};
   }
   if (ip == StubAddress(sandbox_stub_fast_out, STUB_CODE) ||
-      ip == StubAddress(sandbox_stub_fast_mask_out, STUB_CODE)) {
+      ip == StubAddress(sandbox_stub_fast_mask_out, STUB_CODE) ||
+      ip == StubAddress(sandbox_stub_fast_action_out, STUB_CODE)) {
     regs.rip = regs.r11;
     return {};
   }
@@ -326,6 +337,11 @@ CarriedBack UnwindFastPath(Registers& regs, const Sites& sites, native::MailboxP
   }
   if (Between(ip, sandbox_stub_fast_mask_saved, sandbox_stub_fast_mask_out)) {
     return UnwindMask(regs, page->call);
+  }
+  if (IsTellingAction(ip)) {
+    regs.eflags = RestoreFlags(regs.eflags, page->call.flags);
+    BeforeCall(regs, page->call.after, SYS_rt_sigaction);
+    return {};
   }
   if (!IsCarrying(ip)) return {};
   Mailbox& box = page->call;

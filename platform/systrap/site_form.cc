@@ -185,6 +185,7 @@ native::SiteRecord MakeRecord(const SiteForm& form, size_t index, uint64_t after
   const uint32_t next = SITE_TABLE + (!form.number_known         ? SITE_HEADER_ANY
                                       : local.has_value()        ? SITE_HEADER_LOCAL
                                       : nr == SYS_rt_sigprocmask ? SITE_HEADER_MASK
+                                      : nr == SYS_rt_sigaction   ? SITE_HEADER_ACTION
                                                                  : SITE_HEADER_CALL);
   std::vector<uint8_t> code;
   if (!form.has_step() && !form.number_known) code = form.displaced;
@@ -209,14 +210,16 @@ std::array<uint8_t, native::kFirstSite * SITE_RECORD_SIZE> MakeTableHead(
   const uint64_t next[] = {StubAddress(sandbox_stub_fast_call, STUB_CODE),
                            StubAddress(sandbox_stub_fast_local, STUB_CODE),
                            StubAddress(sandbox_stub_fast_any, STUB_CODE),
-                           StubAddress(sandbox_stub_fast_mask, STUB_CODE)};
+                           StubAddress(sandbox_stub_fast_mask, STUB_CODE),
+                           StubAddress(sandbox_stub_fast_action, STUB_CODE)};
   static_assert(SITE_HEADER_CALL == 0 && SITE_HEADER_LOCAL == 8 && SITE_HEADER_ANY == 16 &&
-                SITE_HEADER_MASK == 24);
+                SITE_HEADER_MASK == 24 && SITE_HEADER_ACTION == 32 && sizeof(next) <= SITE_CALLS);
   std::memcpy(head.data(), next, sizeof(next));
   for (uint64_t nr = 0; nr < kMaxSyscalls; ++nr) {
     if (!IsMailable(dispositions, nr)) continue;
     const auto local = LocalIndex(nr);
     head[SITE_CALLS + nr] = static_cast<uint8_t>(nr == SYS_rt_sigprocmask ? SITE_CALL_MASK
+                                                 : nr == SYS_rt_sigaction ? SITE_CALL_ACTION
                                                  : local.has_value()      ? 2 + *local
                                                                           : 1);
   }
@@ -225,6 +228,10 @@ std::array<uint8_t, native::kFirstSite * SITE_RECORD_SIZE> MakeTableHead(
   std::ranges::copy(PathCalls(0), head.begin() + SITE_PATH_FIRST);
   std::ranges::copy(PathCalls(1), head.begin() + SITE_PATH_SECOND);
   return head;
+}
+
+bool AnswersInPlace(uint64_t nr) {
+  return nr == SYS_rt_sigprocmask || nr == SYS_rt_sigaction || LocalIndex(nr).has_value();
 }
 
 std::optional<size_t> LocalIndex(uint64_t nr) {

@@ -81,6 +81,8 @@ constexpr bool IsMailable(const DispositionTable& table, uint64_t nr) {
 // Where the mailbox keeps the answer of a call that stays the same while the thread does not change
 // it itself, or nothing.
 std::optional<size_t> LocalIndex(uint64_t nr);
+// Whether the thread itself may answer a call, without anybody who looks at its mailbox.
+bool AnswersInPlace(uint64_t nr);
 
 }  // namespace platform::systrap
 

@@ -146,6 +146,8 @@ Ref<ThreadGroup> TaskBuilder::NewGroup(Task& parent, const CloneArgs& args) {
   group->session = from.session;
   if ((args.flags & CLONE_SIGHAND) != 0) {
     group->handlers = from.handlers;
+    group->handlers->shared = true;
+    for (Task* task : from.tasks) task->PublishActionsLocked();
   } else {
     group->handlers = MakeRef<SignalHandlers>();
     group->handlers->actions = from.handlers->actions;

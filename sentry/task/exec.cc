@@ -220,6 +220,7 @@ void TaskBuilder::Commit(Task& task, LoadedProgram program, const Credentials& c
       }
     }
     std::swap(group.handlers, handlers);
+    task.PublishActionsLocked();
     group.has_execed = true;
     group.exit_signal = SIGCHLD;
     group.dumpable = secure ? 0 : 1;

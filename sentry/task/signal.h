@@ -47,6 +47,7 @@ struct SignalAction {
   uint64_t flags = 0;    // SA_*.
   uint64_t restorer = 0;
   uint64_t mask = 0;
+  bool operator==(const SignalAction&) const = default;
 };
 static_assert(sizeof(SignalAction) == 32);
 

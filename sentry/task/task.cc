@@ -228,6 +228,23 @@ void Task::PublishPendingLocked() {
   local->pending.store(asks ? 1 : 0);
 }
 
+SignalSet SignalHandlers::Untouched() const {
+  SignalSet untouched;
+  for (int sig = 1; sig <= kSignalCount; ++sig) {
+    if (actions[static_cast<size_t>(sig)] == SignalAction{}) untouched.Add(sig);
+  }
+  return untouched;
+}
+
+// Threads are told of the actions of their own process only: of one that shares them nobody here
+// would know whom else to tell.
+void Task::PublishActionsLocked() {
+  platform::LocalSignals* local = local_signals_.load(std::memory_order_acquire);
+  if (local == nullptr) return;
+  const SignalHandlers& handlers = *group_->handlers;
+  local->untouched.store(handlers.shared ? 0 : handlers.Untouched().bits());
+}
+
 void Task::ShareSignals(platform::LocalSignals* signals) {
   absl::MutexLock lock(&kernel_.mu());
   if (killed()) signals = nullptr;  // It may have ended.
@@ -238,6 +255,7 @@ void Task::ShareSignals(platform::LocalSignals* signals) {
     mask_.store(mask.bits());
   }
   local_signals_.store(signals, std::memory_order_release);
+  PublishActionsLocked();
   PublishPendingLocked();
 }
 
@@ -332,8 +350,9 @@ namespace {
 // Calls that the platform answers without asking. A filter that lets them pass in any case, as
 // Docker's does, misses nothing.
 bool FiltersLocalCalls(const SeccompFilters& filters) {
-  constexpr int kLocal[] = {SYS_getpid,  SYS_gettid, SYS_getppid, SYS_getpgrp,       SYS_getuid,
-                            SYS_geteuid, SYS_getgid, SYS_getegid, SYS_rt_sigprocmask};
+  constexpr int kLocal[] = {SYS_getpid,         SYS_gettid,      SYS_getppid, SYS_getpgrp,
+                            SYS_getuid,         SYS_geteuid,     SYS_getgid,  SYS_getegid,
+                            SYS_rt_sigprocmask, SYS_rt_sigaction};
   return !std::ranges::all_of(
       kLocal, [&](int nr) { return filters.AlwaysAllow(static_cast<uint64_t>(nr)); });
 }

@@ -126,6 +126,8 @@ class Task final : public RefCounted, public platform::Guest {
   void SetSignalMask(SignalSet mask);
   // sigsuspend, ppoll, …: `mask` holds during the call; the old one comes back after the handler.
   void SetTemporaryMask(SignalSet mask);
+  // An action of its process has been set: before any of its threads can know.
+  void PublishActionsLocked();
   // For calls that end without having been interrupted.
   void RestoreTemporaryMask();
   // A signal that the current call has earned, as if from the hardware: cannot be blocked or ignored.

@@ -31,6 +31,10 @@ using Pid = int32_t;
 // Signal actions; shared with CLONE_SIGHAND. Guarded by Kernel::mu().
 struct SignalHandlers : RefCounted {
   std::array<SignalAction, kSignalCount + 1> actions{};  // By number; 0 is unused.
+  bool shared = false;  // By processes, not threads only: CLONE_SIGHAND without CLONE_THREAD.
+
+  // Those that have the action that all begin with.
+  SignalSet Untouched() const;
 };
 
 // A session. Its terminal is what its processes say (ThreadGroup::terminal).
