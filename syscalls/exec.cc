@@ -13,6 +13,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -32,38 +33,73 @@ constexpr size_t kMaxStringSize = 32 * 4096;  // MAX_ARG_STRLEN, with the NUL.
 constexpr uint64_t kMaxArguments = 6 << 20;   // Three quarters of _STK_LIM.
 constexpr uint64_t kMinArguments = 128 << 10;
 
-// Strings of one array mostly lie side by side: a window of memory that is read once serves many.
+// Strings of one array mostly lie side by side, or in a few places: what lies together is read as
+// one window, and all windows at once.
 class StringReader {
  public:
-  explicit StringReader(Task& task) : mem_(task.mem()), window_(kWindow) {}
+  explicit StringReader(Task& task) : mem_(task.mem()) {}
+
+  // Reads ahead for the next strings. What cannot be is read, or refused, by itself.
+  void Foresee(std::span<const uint64_t> addresses) {
+    std::vector<uint64_t> sorted(addresses.begin(), addresses.end());
+    std::sort(sorted.begin(), sorted.end());
+    windows_.clear();
+    size_t total = 0;
+    for (const uint64_t address : sorted) {
+      if (!windows_.empty() && address <= windows_.back().end) {
+        windows_.back().end = EndOfFirstRead(address);
+      } else {
+        windows_.push_back({.start = address, .end = EndOfFirstRead(address)});
+      }
+    }
+    for (Window& window : windows_) window.at = std::exchange(total, total + window.size());
+    bytes_.resize(total);
+    std::vector<platform::AddressSpace::Piece> pieces;
+    for (const Window& window : windows_) {
+      const auto dst = std::span(bytes_).subspan(window.at, window.size());
+      pieces.push_back({.addr = window.start, .dst = std::as_writable_bytes(dst)});
+    }
+    windows_.resize(mem_.space().ReadPieces(pieces));
+  }
 
   // ENAMETOOLONG without a NUL within `limit` bytes.
   Result<std::string> Read(uint64_t address, size_t limit) {
-    if (address - base_ >= size_ || !Find(address)) {
-      base_ = address;
-      size_ = mem_.ReadSome(UserAddr{address}, std::as_writable_bytes(std::span(window_)));
-    }
     const std::optional<std::string_view> found = Find(address);
     if (found.has_value() && found->size() < limit) return std::string(*found);
     return mem_.ReadString(UserCString{UserAddr{address}}, limit);
   }
 
  private:
-  static constexpr size_t kWindow = 16384;
+  struct Window {
+    uint64_t start = 0, end = 0;
+    size_t at = 0;  // In bytes_.
+    size_t size() const { return static_cast<size_t>(end - start); }
+  };
 
-  // The string at `address` if the window holds all of it.
+  // Beyond the page there may be nothing. Most strings are shorter.
+  static uint64_t EndOfFirstRead(uint64_t address) {
+    constexpr uint64_t kPage = 4096, kMostOfOne = 512;
+    const uint64_t room = kPage - address % kPage;
+    return address > UINT64_MAX - kPage ? address : address + std::min(room, kMostOfOne);
+  }
+
+  // The string at `address` if a window holds all of it.
   std::optional<std::string_view> Find(uint64_t address) const {
-    if (address - base_ >= size_) return std::nullopt;
-    const std::string_view rest = std::string_view(window_.data(), size_).substr(address - base_);
+    const auto behind =
+        std::upper_bound(windows_.begin(), windows_.end(), address,
+                         [](uint64_t value, const Window& window) { return value < window.start; });
+    if (behind == windows_.begin() || address >= (behind - 1)->end) return std::nullopt;
+    const Window& window = *(behind - 1);
+    const std::string_view rest =
+        std::string_view(bytes_.data() + window.at, window.size()).substr(address - window.start);
     const size_t end = rest.find('\0');
     if (end == std::string_view::npos) return std::nullopt;
     return rest.substr(0, end);
   }
 
   sentry::UserMemory& mem_;
-  std::vector<char> window_;
-  uint64_t base_ = 0;
-  size_t size_ = 0;
+  std::vector<Window> windows_;  // Apart, by address.
+  std::vector<char> bytes_;
 };
 
 // The pointers of argv or envp up to the null one, some at a time.
@@ -90,8 +126,14 @@ Result<std::vector<std::string>> ReadStrings(Task& task, UserPtr<const uint64_t>
                                              uint64_t& budget) {
   std::vector<std::string> strings;
   if (!from) return strings;
+  constexpr size_t kForeseen = 256;
+  const std::vector<uint64_t> addresses = TRY(ReadPointers(task, from, budget));
   StringReader reader(task);
-  for (const uint64_t address : TRY(ReadPointers(task, from, budget))) {
+  for (size_t i = 0; i < addresses.size(); ++i) {
+    const uint64_t address = addresses[i];
+    if (i % kForeseen == 0) {
+      reader.Foresee(std::span(addresses).subspan(i, std::min(kForeseen, addresses.size() - i)));
+    }
     Result<std::string> string = reader.Read(address, std::min<uint64_t>(kMaxStringSize, budget));
     if (!string.ok()) {
       return string.error() == Errno(ENAMETOOLONG) ? Errno(E2BIG) : string.error();

@@ -61,6 +61,20 @@ class AddressSpace : public RefCounted {
   // asked when an inaccessible page was met.
   virtual size_t Read(uint64_t addr, std::span<std::byte> dst) = 0;
   virtual size_t Write(uint64_t addr, std::span<const std::byte> src) = 0;
+  // The same for many places at once: how many of them were read whole, before the first that was
+  // not.
+  struct Piece {
+    uint64_t addr = 0;
+    std::span<std::byte> dst;
+  };
+  virtual size_t ReadPieces(std::span<const Piece> pieces) {
+    size_t whole = 0;
+    while (whole < pieces.size() &&
+           Read(pieces[whole].addr, pieces[whole].dst) == pieces[whole].dst.size()) {
+      ++whole;
+    }
+    return whole;
+  }
 
   // [lowest, highest) of what the application may use; the platform keeps the rest.
   virtual uint64_t user_end() const = 0;
@@ -214,8 +228,9 @@ class Image {
   // Queues a mapping; Flush executes what was queued. The first failure is reported and ends the
   // image's life.
   virtual void Map(const Mapping& mapping) = 0;
-  // Places the program break (prctl_set_mm(2), PR_SET_MM_MAP), so that brk(2) is the host's.
-  // `stack_top` is the first address above the stack. False where the host cannot.
+  // Places the program break (prctl_set_mm(2), PR_SET_MM_MAP), so that brk(2) is the host's: at once
+  // or with the next Flush. `stack_top` is the first address above the stack. False where the host
+  // cannot.
   virtual bool SetBreak(uint64_t start, uint64_t stack_top) = 0;
   virtual Status Flush() = 0;
   // Has the process write "0" to each of these descriptors: files of control groups of the host, in

@@ -3,6 +3,7 @@
 #include <sys/uio.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cstring>
 #include <utility>
@@ -86,6 +87,31 @@ size_t NativeAddressSpace::Read(uint64_t addr, std::span<std::byte> dst) {
   const iovec remote{reinterpret_cast<void*>(addr), dst.size()};
   const ssize_t n = process_vm_readv(tid, &local, 1, &remote, 1, 0);
   return n < 0 ? 0 : static_cast<size_t>(n);
+}
+
+size_t NativeAddressSpace::ReadPieces(std::span<const Piece> pieces) {
+  constexpr size_t kMost = 64;  // At once.
+  if (carried_ != nullptr) return AddressSpace::ReadPieces(pieces);
+  const pid_t tid = Target();
+  if (tid == 0) return 0;
+  size_t whole = 0;
+  std::array<iovec, kMost> local, remote;
+  while (whole < pieces.size()) {
+    const auto some = pieces.subspan(whole, std::min(kMost, pieces.size() - whole));
+    for (size_t i = 0; i < some.size(); ++i) {
+      local[i] = {some[i].dst.data(), some[i].dst.size()};
+      remote[i] = {reinterpret_cast<void*>(some[i].addr), some[i].dst.size()};
+    }
+    const ssize_t n =
+        process_vm_readv(tid, local.data(), some.size(), remote.data(), some.size(), 0);
+    auto left = static_cast<size_t>(std::max<ssize_t>(n, 0));
+    for (const Piece& piece : some) {
+      if (piece.dst.size() > left) return whole;
+      left -= piece.dst.size();
+      ++whole;
+    }
+  }
+  return whole;
 }
 
 size_t NativeAddressSpace::Write(uint64_t addr, std::span<const std::byte> src) {

@@ -105,6 +105,7 @@ class StubImage final : public Image {
   Errno error_{0};
   bool released_ = false;
   bool filled_ = false;  // The first batch has gone.
+  bool closed_ = false;  // What the zygote had open.
   bool bound_ = false;   // It may run on the CPU of its maker only, until it is released.
   native::MailboxPage* mailbox_ = nullptr;
 };

@@ -165,6 +165,10 @@ class Systrap final : public Platform {
   int MapExecutable(Sites& sites, int host_fd, uint64_t addr, uint64_t length, uint64_t offset,
                     Ref<const ImageCache::Copy>& copy) ABSL_LOCKS_EXCLUDED(mu_);
 
+  // The host has been seen to place program breaks.
+  bool places_breaks() const { return places_breaks_.load(std::memory_order_relaxed); }
+  void SetPlacesBreaks() { places_breaks_.store(true, std::memory_order_relaxed); }
+
   // Enters a thread and takes over a notification that came before it was known.
   void Register(HostThread& thread) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Unregister(HostThread& thread) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -303,6 +307,7 @@ class Systrap final : public Platform {
   const std::unique_ptr<FastPathMemory> fast_path_;
   ImageCache images_;
   std::atomic<bool> warm_{false};
+  std::atomic<bool> places_breaks_{false};
   const bool self_interrupts_;  // Threads can store their extended state by themselves.
   const bool eager_;            // For tests: patches at the first call, and never tires of looking.
   const bool chaos_;            // For tests: interrupts whom it looks at, at random.

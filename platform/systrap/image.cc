@@ -85,11 +85,16 @@ void StubImage::Map(const Mapping& mapping) {
 bool StubImage::SetBreak(uint64_t start, uint64_t stack_top) {
   const prctl_mm_map map = native::BreakMap(start, stack_top);
   const uint64_t at = SlotAddress(0) + native::kBatchStruct;
-  if (!Flush().ok()) return false;
+  const BatchCall call{.nr = SYS_prctl, .args = {PR_SET_MM, PR_SET_MM_MAP, at, sizeof(map), 0, 0}};
+  const bool known = platform_.places_breaks();
+  if (!known && !Flush().ok()) return false;
   if (!process_->space->WriteObject(at, map)) return false;
-  batch_.push_back({.nr = SYS_prctl, .args = {PR_SET_MM, PR_SET_MM_MAP, at, sizeof(map), 0, 0}});
+  batch_.push_back(call);
+  if (known) return true;
+  // A host that cannot is no reason to fail.
   const bool set = RunBatch().ok();
   batch_.clear();
+  if (set) platform_.SetPlacesBreaks();
   return set;
 }
 
@@ -185,7 +190,10 @@ Status StubImage::RunBatch() {
     TRY(process_->channel.listener.Inject(notification_, host, guest));
   }
   // Those of the zygote as well.
-  batch_.push_back({.nr = SYS_close_range, .args = {kFirstDescriptor, ~uint32_t{0}, 0}});
+  const bool first = !std::exchange(closed_, true);
+  if (first || !descriptors_.empty()) {
+    batch_.push_back({.nr = SYS_close_range, .args = {kFirstDescriptor, ~uint32_t{0}, 0}});
+  }
   const BatchHeader header{.count = batch_.size()};
   const auto head = std::as_bytes(std::span(&header, 1));
   const auto calls = std::as_bytes(std::span(batch_));

@@ -245,6 +245,7 @@ class Load {
                  .length = size,
                  .prot = PROT_READ | PROT_WRITE | (executable ? PROT_EXEC : 0),
                  .flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN | MAP_STACK});
+    PlaceBreak();
     TRY(image_->Flush());
     // Only the program itself cannot be written while it runs.
     if (interpreter_file_) interpreter_file_->EndHold();
@@ -254,17 +255,21 @@ class Load {
     return kOk;
   }
 
-  Result<LoadedProgram> Finish() {
-    Mm::Layout layout;
+  // With the mappings, which it comes behind.
+  void PlaceBreak() {
     uint64_t end = 0;
-    DescribeSegments(program_, layout, end);
-    layout.start_brk = PageUp(end);
-    if (request_.randomize) layout.start_brk += RandomBelow(kBreakRandom / kPage) * kPage;
+    DescribeSegments(program_, layout_, end);
+    layout_.start_brk = PageUp(end);
+    if (request_.randomize) layout_.start_brk += RandomBelow(kBreakRandom / kPage) * kPage;
+    layout_.native_brk = image_->SetBreak(layout_.start_brk, stack_top_);
+  }
+
+  Result<LoadedProgram> Finish() {
+    Mm::Layout& layout = layout_;
     layout.stack_top = stack_.sp;
     layout.arg_start = stack_.arg_start, layout.arg_end = stack_.arg_end;
     layout.env_start = stack_.env_start, layout.env_end = stack_.env_end;
     layout.auxv = stack_.auxv, layout.auxv_size = stack_.auxv_size;
-    layout.native_brk = image_->SetBreak(layout.start_brk, stack_top_);
 
     LoadedProgram loaded;
     loaded.mm = MakeRef<Mm>(space_, layout, file_);
@@ -286,6 +291,7 @@ class Load {
   Loaded program_, interpreter_;
   Ref<File> interpreter_file_;
   ElfLayout program_layout_, interpreter_layout_;
+  Mm::Layout layout_;
   uint64_t stack_top_ = 0, stack_low_ = 0, argument_bytes_ = 0;
   StackInput input_;
   StackContents stack_;
