@@ -119,6 +119,7 @@ inline constexpr SeccompRule kSystrapOnly[] = {
     {SYS_poll, "notifications", 0, {}},
     {SYS_tgkill, "interrupting stubs", 1, {{2, kInt, STUB_INTERRUPT_SIGNAL}}},
     {SYS_kill, "ending stubs", 1, {{1, kInt, SIGKILL}}},
+    {SYS_sched_setscheduler, "… in nobody's way", 1, {{1, kInt, SCHED_BATCH}}},
     {SYS_wait4, "reaping stubs", 0, {}},
 };
 

@@ -257,7 +257,9 @@ Result<std::unique_ptr<Zygote>> Zygote::Create(const Options& options) {
 
 Result<std::unique_ptr<Zygote>> Zygote::Begin(const Options& options) {
   int sockets[2];
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) != 0) return Errno::Last();
+  // Each side writes what the other reads at once. (Whoever waits to read from a stream is also
+  // woken when its own last message has been read.)
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) != 0) return Errno::Last();
   std::unique_ptr<Zygote> zygote(new Zygote);
   zygote->control_.reset(sockets[0]);
   zygote->theirs_.reset(sockets[1]);

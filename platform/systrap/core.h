@@ -207,9 +207,15 @@ class Systrap final : public Platform {
     HostThread* serves = nullptr;  // In a call-back.
     // Of the spinner, while it looks at mailboxes: which ones.
     std::vector<Polled>* polled = nullptr;
-    bool blocked = false;  // It let go of them, because its handler waits.
+    bool blocked = false;                  // It let go of them, because its handler waits.
+    std::vector<Ref<HostProcess>> doomed;  // To be killed when the call-back is over.
   };
   static thread_local Worker* current_;
+
+  // What the host does for a process that dies takes longer than most calls, on the core of whoever
+  // kills it: a process that does nothing more anyway is killed when all others have been served.
+  void KillDoomed(Worker& worker) ABSL_LOCKS_EXCLUDED(mu_);
+  static bool CallsAlone(const HostProcess& process) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu());
 
   static void* WorkerMain(void* self);
   void WorkerLoop() ABSL_LOCKS_EXCLUDED(mu_);

@@ -108,6 +108,22 @@ TEST_F(ImageCacheTest, ACallInTheMidstOfAnInstructionIsNotPatched) {
   EXPECT_FALSE(MapUntilCopied(*file));
 }
 
+TEST_F(ImageCacheTest, ShortProgramsAreNotBornPatched) {
+  const auto program = cache_.Find(fd());
+  EXPECT_TRUE(cache_.Pays(*program));  // Nobody knows.
+  cache_.NoteCalls(*program, 25, /*patched=*/true);
+  EXPECT_FALSE(cache_.Pays(*program));
+  for (int i = 0; i < 3; ++i) cache_.NoteCalls(*program, 400, /*patched=*/false);
+  EXPECT_TRUE(cache_.Pays(*program));
+  // What a patched one answered itself nobody has counted.
+  cache_.NoteCalls(*program, 30, /*patched=*/true);
+  EXPECT_TRUE(cache_.Pays(*program));
+  for (int i = 0; i < 3; ++i) cache_.NoteCalls(*program, 30, /*patched=*/false);
+  EXPECT_FALSE(cache_.Pays(*program));
+  cache_.NoteCalls(*program, UINT64_MAX, /*patched=*/false);
+  EXPECT_TRUE(cache_.Pays(*program));
+}
+
 TEST_F(ImageCacheTest, PipesAreNoFiles) {
   int ends[2];
   ASSERT_EQ(pipe(ends), 0);

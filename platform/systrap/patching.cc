@@ -23,6 +23,8 @@ constexpr uint32_t kBusyCalls = 32;
 constexpr int64_t kBusyNs = 1'300'000;
 // Rewriting a site costs about as much as this many notifications.
 constexpr uint32_t kHotSite = 24;
+// A site of a thread that is not busy, but whose calls the thread can answer itself at any time.
+constexpr uint32_t kOftenSite = 128;
 // The number of the mailboxes' memfd in a stub, for the time of one mmap: not one by which the
 // application is likely to map a file in another thread at the same time.
 constexpr int kMailboxFd = 1021;
@@ -214,7 +216,8 @@ void Systrap::Observe(HostThread& thread, const SyscallArgs& call) {
   Count(thread);
   if (!IsMailable(dispositions_, call.nr)) return;
   Learn(thread, call);
-  if (!thread.busy && !eager_ && thread.mailbox == nullptr) return;
+  const bool local = AnswersInPlace(call.nr);
+  if (!thread.busy && !eager_ && !local && thread.mailbox == nullptr) return;
   absl::MutexLock lock(&mu_);
   if (thread.uses_gs || thread.ended || thread.process->sites->hopeless) return;
   Sites::Site* site = thread.process->sites->Find(call.ip);
@@ -228,8 +231,8 @@ void Systrap::Observe(HostThread& thread, const SyscallArgs& call) {
     }
     return;
   }
-  if (!thread.busy && !eager_) return;
-  if (++site->calls < kHotSite && !eager_) return;
+  if (!thread.busy && !eager_ && !local) return;
+  if (++site->calls < (thread.busy ? kHotSite : kOftenSite) && !eager_) return;
   thread.patch = Sites::Record{.after = call.ip, .nr = call.nr};
   InterruptLocked(thread);
 }

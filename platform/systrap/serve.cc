@@ -75,59 +75,6 @@ SyscallArgs ToArgs(const Registers& r) {
 
 }  // namespace
 
-void Systrap::Register(HostThread& thread) {
-  threads_[thread.tid] = Ref<HostThread>::Share(thread);
-  thread.process->space->AddThread(thread.tid);
-  const auto early = unclaimed_.find(thread.tid);
-  if (early == unclaimed_.end()) return;
-  const auto [channel, notification] = early->second;
-  unclaimed_.erase(early);
-  // A number is used again only after its thread has gone; so may what it left behind.
-  if (channel != &thread.process->channel || !channel->listener.IsValid(notification.id)) return;
-  if (thread.awaited) {
-    thread.inbox = notification;
-  } else {
-    thread.parked = notification.id;
-    ResumeIfReadyLocked(thread);
-  }
-}
-
-void Systrap::Unregister(HostThread& thread) {
-  const auto it = threads_.find(thread.tid);
-  if (it != threads_.end() && it->second.get() == &thread) {
-    thread.process->space->RemoveThread(thread.tid);
-    threads_.erase(it);
-  }
-  StopPollingLocked(thread);
-}
-
-void Systrap::AddProcess(Ref<HostProcess> process) {
-  const pid_t pid = process->pid;
-  if (early_deaths_.erase(pid) != 0) {
-    process->reaped = true;
-    return;
-  }
-  processes_[pid] = std::move(process);
-}
-
-void Systrap::KillLocked(HostProcess& process) {
-  if (process.killed) return;
-  process.killed = true;
-  if (process.program) {
-    images_.NoteCalls(*process.program, process.calls, process.born_patched);
-  }
-  if (!process.reaped) kill(process.pid, SIGKILL);
-  std::vector<Ref<HostThread>> members;
-  for (const auto& [tid, thread] : threads_) {
-    if (thread->process.get() == &process) members.push_back(thread);
-  }
-  for (const auto& thread : members) {
-    thread->ended = true;
-    Unregister(*thread);
-    thread->arrived.SignalAll();
-  }
-}
-
 void Systrap::InterruptLocked(HostThread& thread) {
   if (thread.ended || thread.process->killed) return;
   if (thread.interrupt_pending) {
@@ -197,6 +144,7 @@ void Systrap::Serve(Channel& channel, const seccomp_notif& notification) {
   ServeOne(*thread, notification);
   while (const auto next = LeaveCallback(*thread)) ServeOne(*thread, *next);
   current_->serves = nullptr;
+  KillDoomed(*current_);
 }
 
 void Systrap::ServeOne(HostThread& thread, const seccomp_notif& notification) {
@@ -339,14 +287,6 @@ void Systrap::DropReleased(HostProcess& process, uint64_t id) {
   for (const int fd : released) {
     (void)process.channel.listener.Inject(id, nothing_.get(), fd);
   }
-}
-
-void Systrap::EndThread(HostThread& thread) {
-  absl::MutexLock lock(&mu_);
-  thread.ended = true;
-  Unregister(thread);
-  thread.process->space->FreeSlot(thread.slot);
-  thread.process->slots.erase(thread.slot);
 }
 
 bool Systrap::AwaitsAnswer(HostThread& thread) {
@@ -516,50 +456,6 @@ void Systrap::FinishContext(HostThread& thread, StubContext& context, const Verd
     }
     case Verdict::Kind::kGone:
       return;
-  }
-}
-
-// Threads that had ended for the sentry, and called once more before they died.
-void Systrap::ForgetUnclaimedLocked() {
-  constexpr size_t kFew = 64;
-  if (unclaimed_.size() < kFew) return;
-  absl::erase_if(unclaimed_, [](const auto& entry) {
-    return !entry.second.channel->listener.IsValid(entry.second.notification.id);
-  });
-}
-
-void Systrap::ReportDeath(pid_t pid, int wait_status, const rusage& usage) {
-  std::vector<Ref<HostThread>> orphans;
-  {
-    absl::MutexLock lock(&mu_);
-    const auto it = processes_.find(pid);
-    if (it == processes_.end()) {
-      early_deaths_.insert(pid);
-      return;
-    }
-    const Ref<HostProcess> process = it->second;
-    processes_.erase(it);
-    process->reaped = true;
-    for (const size_t slot : process->slots) process->space->FreeSlot(slot);
-    process->slots.clear();
-    ForgetUnclaimedLocked();
-    if (process->ledger) process->ledger->Close(usage);
-    if (!process->killed) {
-      for (const auto& [tid, thread] : threads_) {
-        if (thread->process == process && thread->guest != nullptr) orphans.push_back(thread);
-      }
-    }
-    KillLocked(*process);
-    for (const auto& thread : orphans) {
-      thread->in_death_callback = true;
-      thread->death_caller = pthread_self();
-    }
-  }
-  for (const auto& thread : orphans) {
-    thread->guest->OnHostDeath(wait_status);
-    absl::MutexLock lock(&mu_);
-    thread->in_death_callback = false;
-    thread->idle.SignalAll();
   }
 }
 

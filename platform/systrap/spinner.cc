@@ -231,6 +231,7 @@ bool Systrap::TryMailbox(const Polled& polled) {
     return false;
   }
   while (const auto next = LeaveCallback(thread)) ServeOne(thread, *next);
+  KillDoomed(*current_);
   return true;
 }
 

@@ -150,6 +150,7 @@ void Systrap::EnterBlocking() {
     worker->blocked = true;
     StopPolling(*worker->polled);
   }
+  if (worker != nullptr) KillDoomed(*worker);
   if (worker == nullptr || worker->leads == nullptr) return;
   // The next leader's callers have not waited for their turn, and this call may take for ever.
   worker->leads->listener.AnswerHere(true);
@@ -241,7 +242,11 @@ void Systrap::Stop() {
     stopped_ = true;
     follower_wake_.SignalAll();
     stop_wake_.SignalAll();
-    for (auto& [pid, process] : processes_) KillLocked(*process);
+    for (auto& [pid, process] : processes_) {
+      // Those that somebody is about to kill as well: there may be nobody any more.
+      if (process->killed && !process->reaped) kill(pid, SIGKILL);
+      KillLocked(*process);
+    }
   }
   for (const auto& channel : channels_) channel->zygote->Kill();  // The death wakes Run.
 }

@@ -30,11 +30,17 @@ constexpr uint64_t kInitialStack = 132 << 10;  // What Linux maps beyond the arg
 // Below the stack's limit nothing is mapped this close (stack_guard_gap and some).
 constexpr uint64_t kStackGap = 1 << 20;
 
-uint64_t RandomBelow(uint64_t bound) {
-  uint64_t value = 0;
-  if (bound == 0 || getentropy(&value, sizeof(value)) != 0) return 0;
-  return value % bound;
-}
+// What chance there is to one load, asked for in one go. Without any it is all zeroes.
+class Chance {
+ public:
+  Chance() { (void)getentropy(words_.data(), sizeof(words_)); }
+  uint64_t Below(uint64_t bound) { return bound == 0 ? 0 : Next() % bound; }
+  uint64_t Next() { return next_ < words_.size() ? words_[next_++] : 0; }
+
+ private:
+  std::array<uint64_t, 8> words_{};  // Five for addresses, two for AT_RANDOM.
+  size_t next_ = 0;
+};
 
 struct Loaded {
   ElfProgram elf;
@@ -187,7 +193,7 @@ class Load {
   Status Place() {
     TRY(PlaceStack());
     if (program_.elf.header.position_independent) {
-      const uint64_t random = request_.randomize ? RandomBelow(kMmapRandomPages) * kPage : 0;
+      const uint64_t random = request_.randomize ? chance_.Below(kMmapRandomPages) * kPage : 0;
       const uint64_t base = (kPieBase + random) & ~(program_.elf.alignment - 1);
       program_.bias = base - program_.elf.low;
     }
@@ -195,7 +201,7 @@ class Load {
     if (!interpreter_file_) return kOk;
     const uint64_t size = interpreter_.elf.high - interpreter_.elf.low;
     if (!interpreter_.elf.header.position_independent) return kOk;
-    const uint64_t random = request_.randomize ? RandomBelow(kMmapRandomPages) * kPage : 0;
+    const uint64_t random = request_.randomize ? chance_.Below(kMmapRandomPages) * kPage : 0;
     const uint64_t room = std::min(limits_.mmap_top, stack_low_);
     if (size > room / 4) return Errno(ENOMEM);
     const uint64_t base = (room - size - random) & ~(interpreter_.elf.alignment - 1);
@@ -211,7 +217,7 @@ class Load {
     wanted = PageUp(std::min(wanted, room) + argument_bytes_);
     // A limit beyond the room gets all of it.
     const uint64_t spare = room > wanted ? room - wanted : 0;
-    const uint64_t random = request_.randomize ? RandomBelow(spare / kPage + 1) * kPage : 0;
+    const uint64_t random = request_.randomize ? chance_.Below(spare / kPage + 1) * kPage : 0;
     stack_top_ = PageDown(limits_.stack_high - random);
     stack_low_ = limits_.stack_low;
     if (argument_bytes_ + 2 * kInitialStack > room) return Errno(E2BIG);
@@ -223,8 +229,10 @@ class Load {
                      .argv = argv_,
                      .envp = request_.envp,
                      .exec_name = request_.exec_name,
-                     .gap = request_.randomize ? RandomBelow(8192) & ~uint64_t{15} : 0};
-    (void)getentropy(input.random.data(), input.random.size());
+                     .gap = request_.randomize ? chance_.Below(8192) & ~uint64_t{15} : 0};
+    const std::array<uint64_t, 2> random = {chance_.Next(), chance_.Next()};
+    static_assert(sizeof(random) == sizeof(input.random));
+    std::memcpy(input.random.data(), random.data(), sizeof(random));
     input_ = std::move(input);
   }
 
@@ -260,7 +268,7 @@ class Load {
     uint64_t end = 0;
     DescribeSegments(program_, layout_, end);
     layout_.start_brk = PageUp(end);
-    if (request_.randomize) layout_.start_brk += RandomBelow(kBreakRandom / kPage) * kPage;
+    if (request_.randomize) layout_.start_brk += chance_.Below(kBreakRandom / kPage) * kPage;
     layout_.native_brk = image_->SetBreak(layout_.start_brk, stack_top_);
   }
 
@@ -293,6 +301,7 @@ class Load {
   ElfLayout program_layout_, interpreter_layout_;
   Mm::Layout layout_;
   uint64_t stack_top_ = 0, stack_low_ = 0, argument_bytes_ = 0;
+  Chance chance_;
   StackInput input_;
   StackContents stack_;
   std::unique_ptr<platform::Image> image_;

@@ -1,0 +1,139 @@
+// Which host threads and processes there are, and how they end.
+#include <sched.h>
+#include <signal.h>
+
+#include "platform/systrap/core.h"
+
+namespace platform::systrap {
+
+void Systrap::Register(HostThread& thread) {
+  threads_[thread.tid] = Ref<HostThread>::Share(thread);
+  thread.process->space->AddThread(thread.tid);
+  const auto early = unclaimed_.find(thread.tid);
+  if (early == unclaimed_.end()) return;
+  const auto [channel, notification] = early->second;
+  unclaimed_.erase(early);
+  // A number is used again only after its thread has gone; so may what it left behind.
+  if (channel != &thread.process->channel || !channel->listener.IsValid(notification.id)) return;
+  if (thread.awaited) {
+    thread.inbox = notification;
+  } else {
+    thread.parked = notification.id;
+    ResumeIfReadyLocked(thread);
+  }
+}
+
+void Systrap::Unregister(HostThread& thread) {
+  const auto it = threads_.find(thread.tid);
+  if (it != threads_.end() && it->second.get() == &thread) {
+    thread.process->space->RemoveThread(thread.tid);
+    threads_.erase(it);
+  }
+  StopPollingLocked(thread);
+}
+
+void Systrap::AddProcess(Ref<HostProcess> process) {
+  const pid_t pid = process->pid;
+  if (early_deaths_.erase(pid) != 0) {
+    process->reaped = true;
+    return;
+  }
+  processes_[pid] = std::move(process);
+}
+
+void Systrap::KillLocked(HostProcess& process) {
+  if (process.killed) return;
+  process.killed = true;
+  if (process.program) {
+    images_.NoteCalls(*process.program, process.calls, process.born_patched);
+  }
+  if (!process.reaped) {
+    if (CallsAlone(process) && !stopped_) {
+      current_->doomed.push_back(Ref<HostProcess>::Share(process));
+    } else {
+      kill(process.pid, SIGKILL);
+    }
+  }
+  std::vector<Ref<HostThread>> members;
+  for (const auto& [tid, thread] : threads_) {
+    if (thread->process.get() == &process) members.push_back(thread);
+  }
+  for (const auto& thread : members) {
+    thread->ended = true;
+    Unregister(*thread);
+    thread->arrived.SignalAll();
+  }
+}
+
+// It has one thread, for which this call-back is.
+bool Systrap::CallsAlone(const HostProcess& process) {
+  return current_ != nullptr && current_->serves != nullptr &&
+         current_->serves->process.get() == &process && process.slots.size() <= 1;
+}
+
+void Systrap::KillDoomed(Worker& worker) {
+  if (worker.doomed.empty()) return;
+  std::vector<Ref<HostProcess>> doomed;
+  doomed.swap(worker.doomed);
+  absl::MutexLock lock(&mu_);
+  for (const auto& process : doomed) {
+    if (process->reaped) continue;
+    const sched_param none{};
+    sched_setscheduler(process->pid, SCHED_BATCH, &none);  // It displaces nobody when it is woken.
+    kill(process->pid, SIGKILL);
+  }
+}
+
+void Systrap::EndThread(HostThread& thread) {
+  absl::MutexLock lock(&mu_);
+  thread.ended = true;
+  Unregister(thread);
+  thread.process->space->FreeSlot(thread.slot);
+  thread.process->slots.erase(thread.slot);
+}
+
+// Threads that had ended for the sentry, and called once more before they died.
+void Systrap::ForgetUnclaimedLocked() {
+  constexpr size_t kFew = 64;
+  if (unclaimed_.size() < kFew) return;
+  absl::erase_if(unclaimed_, [](const auto& entry) {
+    return !entry.second.channel->listener.IsValid(entry.second.notification.id);
+  });
+}
+
+void Systrap::ReportDeath(pid_t pid, int wait_status, const rusage& usage) {
+  std::vector<Ref<HostThread>> orphans;
+  {
+    absl::MutexLock lock(&mu_);
+    const auto it = processes_.find(pid);
+    if (it == processes_.end()) {
+      early_deaths_.insert(pid);
+      return;
+    }
+    const Ref<HostProcess> process = it->second;
+    processes_.erase(it);
+    process->reaped = true;
+    for (const size_t slot : process->slots) process->space->FreeSlot(slot);
+    process->slots.clear();
+    ForgetUnclaimedLocked();
+    if (process->ledger) process->ledger->Close(usage);
+    if (!process->killed) {
+      for (const auto& [tid, thread] : threads_) {
+        if (thread->process == process && thread->guest != nullptr) orphans.push_back(thread);
+      }
+    }
+    KillLocked(*process);
+    for (const auto& thread : orphans) {
+      thread->in_death_callback = true;
+      thread->death_caller = pthread_self();
+    }
+  }
+  for (const auto& thread : orphans) {
+    thread->guest->OnHostDeath(wait_status);
+    absl::MutexLock lock(&mu_);
+    thread->in_death_callback = false;
+    thread->idle.SignalAll();
+  }
+}
+
+}  // namespace platform::systrap
