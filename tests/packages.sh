@@ -8,8 +8,8 @@ TEST_PACKAGES=(bc binutils busybox-static curl dash diffutils file findutils fio
   perl procps psmisc redis-tools rsync sed socat sqlite3 stress-ng
   tar util-linux xz-utils)
 
-# Servers and what they run on (tests/programs/servers.py).
-SERVER_PACKAGES=(curl nginx-light nodejs openjdk-17-jdk-headless openssh-client openssh-server
+# Servers and what they run on (tests/programs/servers.py), and Go (golang.py): 450 MB, half a minute.
+SERVER_PACKAGES=(curl golang-go nginx-light nodejs openjdk-17-jdk-headless openssh-client openssh-server
   postgresql redis-server tmux wrk)
 
 # The daemons that use an OCI runtime, and the runtimes that its tests are measured with.

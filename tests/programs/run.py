@@ -18,6 +18,7 @@ import time
 
 import files
 import flags
+import golang
 import harness
 import host_network
 import life
@@ -29,7 +30,7 @@ import table
 import terminals
 from harness import Failure, Sandbox, Skip
 
-PROGRAMS = table.PROGRAMS + network.PROGRAMS + servers.PROGRAMS + files.PROGRAMS
+PROGRAMS = table.PROGRAMS + network.PROGRAMS + servers.PROGRAMS + files.PROGRAMS + golang.PROGRAMS
 PRELUDE = (f"export PATH={harness.PATH} LC_ALL=C HOME=/root; unset TMPDIR OLDPWD; "
            "cd \"$(mktemp -d ${SCRATCH:+-p $SCRATCH})\" || exit 99; unset SCRATCH; ")
 
