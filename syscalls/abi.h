@@ -391,7 +391,7 @@ inline constexpr AbiRow kRows[] = {
     Full(331, "pkey_free", kApprove),
     Full(332, "statx"),
     Missing(333, "io_pgetevents", "programs fall back to threads"),
-    Full(334, "rseq", kApprove),
+    Full(334, "rseq", kDirect),
     Missing(335, "uretprobe", ""),
     Missing(336, "uprobe", ""),
     Gap(337), Gap(338), Gap(339), Gap(340), Gap(341), Gap(342), Gap(343), Gap(344),

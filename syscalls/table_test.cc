@@ -33,8 +33,9 @@ TEST(Table, EndsWithLinux618) {
 }
 
 TEST(Table, OnlyTheseAreDirect) {
-  EXPECT_THAT(With(Disposition::kDirect), ElementsAre(SYS_mmap, SYS_mprotect, SYS_munmap, SYS_brk,
-                                                      SYS_sched_yield, SYS_madvise, SYS_futex));
+  EXPECT_THAT(With(Disposition::kDirect),
+              ElementsAre(SYS_mmap, SYS_mprotect, SYS_munmap, SYS_brk, SYS_sched_yield, SYS_madvise,
+                          SYS_futex, SYS_rseq));
 }
 
 // And those that have the host make other calls than the application did.

@@ -18,9 +18,9 @@ Control SetTidAddress(Task& task, uint64_t address) {
   return Control::Fail(sentry::kRestartNoIntr);
 }
 
-// The host thread's own: its kernel keeps the area up to date, and restarts what it interrupts
-// before the stub sees the signal. Processes and threads of clone and execve inherit it as Linux
-// has it.
+// As a rule the host does it unasked. The host thread's own: its kernel keeps the area up to date,
+// and restarts what it interrupts before the stub sees the signal. Processes and threads of clone
+// and execve inherit it as Linux has it.
 Control Rseq(Task& task) { return Control::Continue(); }
 
 // Concerns memory and threads of the caller's own process, which are the host's. Only what has been

@@ -23,6 +23,8 @@ inline constexpr uint64_t kDirectMapFlags =
     MAP_EXECUTABLE | MAP_NORESERVE | MAP_POPULATE | MAP_NONBLOCK | MAP_STACK | MAP_FIXED_NOREPLACE;
 inline constexpr uint64_t kDirectProt = PROT_READ | PROT_WRITE | PROT_EXEC;
 
+inline constexpr uint32_t kRseqUnregister = 1;  // RSEQ_FLAG_UNREGISTER, the only flag.
+
 constexpr bool IsDirectRange(uint64_t addr, uint64_t length) {
   return (addr >> 32) < kDirectAddressLimit && (length >> 32) == 0;
 }
@@ -63,6 +65,8 @@ constexpr bool IsDirect(const SyscallArgs& call) {
       return IsDirectRange(a[0], a[1]) && (a[2] & ~kDirectProt) == 0;
     case SYS_madvise:
       return IsDirectRange(a[0], a[1]) && IsDirectAdvice(static_cast<uint32_t>(a[2]));
+    case SYS_rseq:
+      return (a[0] >> 32) < kDirectAddressLimit && static_cast<uint32_t>(a[2]) <= kRseqUnregister;
     case SYS_mmap:
       if ((a[2] & ~kDirectProt) != 0 || (a[3] & ~kDirectMapFlags) != 0) return false;
       if ((a[3] & MAP_ANONYMOUS) == 0) return false;

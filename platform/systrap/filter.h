@@ -1,7 +1,7 @@
 // The stub's seccomp program, made from the table of dispositions while compiling.
 //
 // Reachable unasked from application code, and nothing else (README.md has the reasons):
-//   direct   futex, mmap, munmap, mprotect, madvise, brk, sched_yield, with bounded arguments
+//   direct   futex, mmap, munmap, mprotect, madvise, brk, sched_yield, rseq, with bounded arguments
 //   stub     rt_sigreturn, sigaltstack, mprotect(PROT_NONE) of the set-up copy
 #ifndef PLATFORM_SYSTRAP_FILTER_H_
 #define PLATFORM_SYSTRAP_FILTER_H_
@@ -183,6 +183,15 @@ class FilterBuilder {
         for (uint32_t advice = 0; advice < 32; ++advice) {
           if (native::IsDirectAdvice(advice)) ReturnIfEqual(advice, SECCOMP_RET_ALLOW);
         }
+        break;
+      case SYS_rseq:
+        Load(ArgHigh(0));
+        RequireBelow(native::kDirectAddressLimit);
+        Return(SECCOMP_RET_USER_NOTIF);
+        Load(ArgLow(2));
+        RequireBelow(native::kRseqUnregister + 1);
+        Return(SECCOMP_RET_USER_NOTIF);
+        Return(SECCOMP_RET_ALLOW);
         break;
       case SYS_mmap: {
         RequireOnly(2, native::kDirectProt);

@@ -11,8 +11,8 @@
 namespace platform::systrap {
 namespace {
 
-constexpr int kDirectCalls[] = {SYS_mmap,    SYS_mprotect, SYS_munmap,     SYS_brk,
-                                SYS_madvise, SYS_futex,    SYS_sched_yield};
+constexpr int kDirectCalls[] = {SYS_mmap,    SYS_mprotect, SYS_munmap,      SYS_brk,
+                                SYS_madvise, SYS_futex,    SYS_sched_yield, SYS_rseq};
 
 constexpr DispositionTable TestTable() {
   DispositionTable table{};
