@@ -1,14 +1,17 @@
 #include "runsc/launch.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <string>
@@ -230,8 +233,17 @@ pid_t ForkNetGofer(const Config& config, Channels& channels, bool privileged,
                       .socket = std::move(channels.network.second)}));
 }
 
+std::vector<uint32_t> CallersGroups() {
+  std::vector<uint32_t> groups(NGROUPS_MAX);
+  const int count = getgroups(static_cast<int>(groups.size()), groups.data());
+  groups.resize(static_cast<size_t>(std::max(count, 0)));
+  return groups;
+}
+
 pid_t ForkSentry(const Config& config, Channels& channels, const Identity& identity) {
   const User caller{geteuid(), getegid()};
+  std::vector<uint32_t> groups = CallersGroups();
+  const int nice = getpriority(PRIO_PROCESS, 0);
   const pid_t pid = ForkIntoNamespaces();
   if (pid != 0) return pid;
   std::vector<int> keep = {config.log_fd, channels.sentry_control.second.get(),
@@ -243,6 +255,8 @@ pid_t ForkSentry(const Config& config, Channels& channels, const Identity& ident
   SentryMain({.config = config,
               .identity = identity,
               .caller = caller,
+              .groups = std::move(groups),
+              .nice = nice,
               .control = std::move(channels.sentry_control.second),
               .socket = std::move(channels.files.first),
               .ring = std::move(channels.ring),

@@ -241,7 +241,9 @@ Failure CreateInit(sentry::Kernel& kernel, sentry::GoferClient& files, const Sen
                                    .envp = Environment(config),
                                    .root = *root,
                                    .cwd = *cwd,
-                                   .creds = sentry::Credentials::ForUser(user.uid, user.gid)};
+                                   .creds = sentry::Credentials::ForUser(user.uid, user.gid),
+                                   .nice = start.nice};
+  if (!config.user.has_value()) init.creds.groups = start.groups;
   sentry::WalkContext ctx = SetUpContext(*root);
   ctx.start = *cwd;
   const Result<std::string> program =

@@ -2,6 +2,9 @@
 #ifndef RUNSC_SENTRY_MAIN_H_
 #define RUNSC_SENTRY_MAIN_H_
 
+#include <cstdint>
+#include <vector>
+
 #include "base/unique_fd.h"
 #include "runsc/config.h"
 #include "runsc/launch.h"
@@ -12,6 +15,8 @@ struct SentryStart {
   const Config& config;
   Identity identity;
   User caller;  // The front-end's effective ids, who the program runs as unless told otherwise.
+  std::vector<uint32_t> groups = {};  // Its supplementary groups,
+  int nice = 0;                       // and its nice value.
   UniqueFd control;
   UniqueFd socket;  // To the gofer.
   UniqueFd ring;

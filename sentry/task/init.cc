@@ -65,6 +65,7 @@ Result<Ref<Task>> TaskBuilder::NewInitTask(Kernel& kernel, const Kernel::InitPro
   group->start_time_ns = now.tv_sec * int64_t{1'000'000'000} + now.tv_nsec;
   Ref<Task> task = MakeRef<Task>(kernel, std::move(group), pid);
   task->creds_ = init.creds;
+  task->nice = init.nice;
   task->fds_ = MakeRef<FdTable>();
   task->fs_ = MakeRef<FsContext>(kernel.vfs().NamespaceOf(*init.root.mount), init.root, init.cwd,
                                  init.umask);

@@ -93,6 +93,7 @@ class Kernel {
     uint32_t umask = 022;
     std::vector<std::pair<int, rlimit>> limits;  // RLIMIT_*: instead of the usual ones.
     int oom_score_adj = 0;
+    int nice = 0;
     uint32_t container = 0;  // ThreadGroup::container
     Ref<ContainerGroup> host_group;  // Likewise; empty but for a container in a pod.
     // Signals without a handler leave it alone, as they do process 1 of a pid namespace.

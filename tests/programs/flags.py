@@ -82,6 +82,19 @@ def user_flag(box):
 
 
 @case
+def groups_and_nice_value_of_the_caller(box):
+    if os.geteuid() != 0:
+        return
+    def caller():
+        os.setgroups([0, 7, 4242])
+        os.nice(3)
+    script = "id -G; nice; setpriv --clear-groups nice -n 2 bash -c 'id -G; nice'"
+    box.bash(script, preexec_fn=caller).expect(status=0, out="0 7 4242\n3\n0\n5\n")
+    # Another user's groups are nobody's business.
+    box.bash("id -G", "--user", "65534:65533", preexec_fn=caller).expect(status=0, out="65533\n")
+
+
+@case
 def root_by_default(box):
     if os.geteuid() == 0:
         box.bash("id -u; id -g").expect(status=0, out="0\n0\n")
