@@ -130,6 +130,23 @@ size_t NativeAddressSpace::WriteMemory(uint64_t addr, std::span<const std::byte>
   return n < 0 ? 0 : static_cast<size_t>(n);
 }
 
+bool NativeAddressSpace::WriteAll(std::span<const Piece> pieces) {
+  constexpr size_t kMost = 4;
+  if (pieces.size() > kMost) return false;
+  const pid_t tid = Target();
+  if (tid == 0) return false;
+  iovec local[kMost], remote[kMost];
+  size_t size = 0;
+  for (size_t i = 0; i < pieces.size(); ++i) {
+    const auto& [addr, bytes] = pieces[i];
+    local[i] = {const_cast<std::byte*>(bytes.data()), bytes.size()};
+    remote[i] = {reinterpret_cast<void*>(addr), bytes.size()};
+    size += bytes.size();
+  }
+  const ssize_t n = process_vm_writev(tid, local, pieces.size(), remote, pieces.size(), 0);
+  return n >= 0 && static_cast<size_t>(n) == size;
+}
+
 Result<std::string> NativeAddressSpace::HostMaps() {
   return WithoutStub(TRY(zygote_.ReadProc(absl::StrCat(Target(), "/maps"))));
 }

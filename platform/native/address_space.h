@@ -80,6 +80,13 @@ class NativeAddressSpace final : public AddressSpace {
     return Write(addr, std::as_bytes(std::span(&object, 1))) == sizeof(T);
   }
 
+  // Several pieces in one copy. False unless all of them could be written.
+  struct Piece {
+    uint64_t addr = 0;
+    std::span<const std::byte> bytes;
+  };
+  bool WriteAll(std::span<const Piece> pieces);
+
   // The memory is reached through any live thread that uses it.
   void AddThread(pid_t tid) ABSL_LOCKS_EXCLUDED(mu_);
   void RemoveThread(pid_t tid) ABSL_LOCKS_EXCLUDED(mu_);

@@ -111,6 +111,9 @@ sandbox_stub_handler:
 
 // struct Batch at %r15: count, then {nr, six arguments, mailbox} each. The sixth argument of
 // clone, which Linux does not use, is the child's frame.
+    .globl sandbox_stub_batch
+    .hidden sandbox_stub_batch
+sandbox_stub_batch:
 .Lbatch:
     movq 0(%r15), %rbp
     leaq 64(%r15), %rbx

@@ -20,6 +20,7 @@ extern const char sandbox_stub_handler[];
 extern const char sandbox_stub_zygote[];
 extern const char sandbox_stub_wait_for_tracer[];
 extern const char sandbox_stub_syscall[];
+extern const char sandbox_stub_batch[];
 extern const char sandbox_stub_fast_call[];
 extern const char sandbox_stub_fast_local[];
 extern const char sandbox_stub_fast_any[];

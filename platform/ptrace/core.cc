@@ -15,20 +15,7 @@ namespace {
 constexpr absl::Duration kFirstLook = absl::Milliseconds(1);
 constexpr absl::Duration kLongestLook = absl::Milliseconds(100);
 
-// The message with room for one descriptor, as recvmsg(2) of the stub finds it at the start of slot
-// 0.
-struct ReceiveBuffer {
-  uint64_t name = 0, name_length = 0;
-  uint64_t iov = 0, iov_length = 0;  // None: the byte that came along is dropped.
-  uint64_t control = 0, control_length = 0;
-  uint64_t flags = 0;
-  uint64_t control_data[3] = {};
-};
-constexpr uint64_t kControlSize = CMSG_SPACE(sizeof(int));
-static_assert(sizeof(msghdr) == 56 && kControlSize == 24 && sizeof(ReceiveBuffer) == 80);
-
-// The number under which a descriptor appears: a stub has none but its end of the channel.
-constexpr uint64_t kReceived = 0;
+static_assert(sizeof(msghdr) == 56 && CMSG_SPACE(sizeof(int)) == 24 && sizeof(ReceiveBuffer) == 80);
 
 }  // namespace
 
@@ -82,8 +69,7 @@ size_t DescriptorArgument(uint64_t nr) { return nr == SYS_mmap ? 4 : 0; }
 Result<uint64_t> CallWithDescriptor(Core& core, Tracee& tracee, HostProcess& process, uint64_t nr,
                                     Tracee::Args args, int host_fd, size_t fd_argument) {
   const uint64_t buffer = native::SlotAddress(0);
-  const ReceiveBuffer message{.control = buffer + offsetof(ReceiveBuffer, control_data),
-                              .control_length = kControlSize};
+  const ReceiveBuffer message = ReceiveBuffer::At(buffer);
   DescriptorChannel& channel = core.channel();
   absl::MutexLock lock(&channel.mu());
   if (!process.space().WriteObject(buffer, message)) return Errno(EIO);

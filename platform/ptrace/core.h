@@ -2,6 +2,8 @@
 #ifndef PLATFORM_PTRACE_CORE_H_
 #define PLATFORM_PTRACE_CORE_H_
 
+#include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <vector>
 
@@ -51,6 +53,22 @@ class Core final : public RefCounted {
   std::vector<Dead> dead_ ABSL_GUARDED_BY(mu_);
   bool stopped_ ABSL_GUARDED_BY(mu_) = false;
 };
+
+// The message with room for one descriptor, as recvmsg(2) of a stub finds it.
+struct ReceiveBuffer {
+  uint64_t name = 0, name_length = 0;
+  uint64_t iov = 0, iov_length = 0;  // None: the byte that came along is dropped.
+  uint64_t control = 0, control_length = 0;
+  uint64_t flags = 0;
+  uint64_t control_data[3] = {};
+
+  static ReceiveBuffer At(uint64_t address) {
+    return {.control = address + offsetof(ReceiveBuffer, control_data),
+            .control_length = sizeof(control_data)};
+  }
+};
+// The number under which a descriptor appears: a stub has none but its end of the channel.
+inline constexpr uint64_t kReceived = 0;
 
 // Makes the stub execute a call with descriptor `host_fd` of the sentry in place of argument
 // `fd_argument`. The descriptor is gone from the stub when the call has returned.

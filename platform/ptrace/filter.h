@@ -15,8 +15,8 @@
 
 namespace platform::ptrace {
 
-// Every call stops in the tracer, and fails with ENOSYS where there is none. The exceptions are for
-// stubs that nobody traces: what the zygote does, from the set-up copy, which is gone before the
+// Every call stops in the tracer, and fails with ENOSYS where there is none. The exceptions are
+// what the zygote does, and what fills a fresh stub, from the set-up copy, which is gone before the
 // application starts; and waiting for a tracer. Calls of other architectures do not exist.
 inline constexpr sock_filter kStubFilter[] = {
     BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, arch)),
@@ -24,25 +24,15 @@ inline constexpr sock_filter kStubFilter[] = {
     BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
     // Which page of the stub?
     BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, instruction_pointer) + 4),
-    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, STUB_REGION_START >> 32, 0, 18),
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, STUB_REGION_START >> 32, 0, 8),
     BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, instruction_pointer)),
     BPF_STMT(BPF_ALU | BPF_AND | BPF_K, 0xffffffff & ~(STUB_CODE_SIZE - 1)),
     BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, STUB_CODE & 0xffffffff, 1, 0),
-    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, STUB_SETUP & 0xffffffff, 2, 14),
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, STUB_SETUP & 0xffffffff, 2, 4),
     BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_pause, 13, 12),
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_pause, 3, 2),
     BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_pause, 11, 0),
-    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_read, 10, 0),
-    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_write, 9, 0),
-    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 8, 0),
-    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_close, 7, 0),
-    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_munmap, 6, 0),
-    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_close_range, 5, 0),
-    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_arch_prctl, 4, 0),
-    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_openat, 3, 0),
-    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_sendmsg, 2, 0),
-    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_exit_group, 1, 0),
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, STUB_NOTIFY_CALL, 0, 1),
     BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRACE),
     BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 };

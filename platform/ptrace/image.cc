@@ -3,13 +3,23 @@
 #include <linux/prctl.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
+
+#include <algorithm>
+#include <utility>
 
 #include "platform/native/fp_state.h"
 #include "platform/native/stub.h"
 #include "platform/ptrace/guest_thread.h"
 
 namespace platform::ptrace {
+namespace {
+
+// In a stub that is being filled: behind the batch.
+constexpr uint64_t kReceiveBuffer = native::SlotAddress(0) + STUB_SLOT_FRAME;
+
+}  // namespace
 
 Result<std::unique_ptr<Image>> PtraceImage::Create(Ref<Core> core) {
   const pid_t pid = TRY(core->zygote().Spawn());
@@ -32,40 +42,74 @@ PtraceImage::~PtraceImage() {
 Status PtraceImage::Prepare() {
   // The stub may have been stopped before it closed the zygote's socket. Only the channel stays.
   const uint64_t kept = static_cast<uint64_t>(core_->channel().stub_end());
-  TRY(tracee_.Call(SYS_close_range, {0, kept - 1}));
-  TRY(tracee_.Call(SYS_close_range, {kept + 1, ~uint32_t{0}}));
+  Add(SYS_close_range, {0, kept - 1});
+  Add(SYS_close_range, {kept + 1, ~uint32_t{0}});
   // Until now it had the sentry's.
   const std::vector<std::byte> xstate = TRY(tracee_.ReadXstate());
   return tracee_.WriteXstate(TRY(native::FromSignalFrame({}, xstate)));
 }
 
-Status PtraceImage::Execute(const Mapping& m) {
-  Tracee::Args args = {m.addr,
-                       m.length,
-                       static_cast<uint64_t>(m.prot),
-                       static_cast<uint64_t>(m.flags) | MAP_FIXED_NOREPLACE,
-                       ~uint64_t{0},
-                       m.offset};
-  if (m.host_fd < 0) args[3] |= MAP_ANONYMOUS;
-  const uint64_t mapped = m.host_fd < 0
-                              ? TRY(tracee_.Call(SYS_mmap, args))
-                              : TRY(CallWithDescriptor(*core_, tracee_, *process_, SYS_mmap, args,
-                                                       m.host_fd, DescriptorArgument(SYS_mmap)));
-  // Hosts before Linux 4.17 take the address for a hint.
-  return mapped == m.addr ? Status(kOk) : Errno(EEXIST);
+void PtraceImage::Add(uint64_t nr, const Tracee::Args& args) {
+  native::BatchCall call{.nr = nr};
+  std::copy(args.begin(), args.end(), call.args);
+  batch_.push_back(call);
+}
+
+void PtraceImage::Add(const Mapping& m) {
+  if (m.host_fd >= 0 && m.host_fd != received_) {
+    if (received_ >= 0) Add(SYS_close, {kReceived});
+    const uint64_t channel = static_cast<uint64_t>(core_->channel().stub_end());
+    Add(SYS_recvmsg, {channel, kReceiveBuffer, MSG_DONTWAIT});
+    to_send_.push_back(m.host_fd);
+    received_ = m.host_fd;
+  }
+  Add(SYS_mmap, {m.addr, m.length, static_cast<uint64_t>(m.prot),
+                 static_cast<uint64_t>(m.flags) | MAP_FIXED_NOREPLACE |
+                     (m.host_fd < 0 ? uint64_t{MAP_ANONYMOUS} : 0),
+                 m.host_fd < 0 ? ~uint64_t{0} : kReceived, m.offset});
+}
+
+// Nobody else receives meanwhile, so that the descriptors come in their order.
+Status PtraceImage::RunBatch() {
+  if (received_ >= 0) Add(SYS_close, {kReceived});
+  received_ = -1;
+  const std::vector<native::BatchCall> batch = std::exchange(batch_, {});
+  const std::vector<int> to_send = std::exchange(to_send_, {});
+  if (batch.empty()) return kOk;
+  DescriptorChannel& channel = core_->channel();
+  absl::MutexLock lock(&channel.mu());
+  if (!to_send.empty() &&
+      !process_->space().WriteObject(kReceiveBuffer, ReceiveBuffer::At(kReceiveBuffer))) {
+    return Errno(EIO);
+  }
+  Status sent = kOk;
+  for (const int fd : to_send) {
+    if (sent.ok()) sent = channel.Send(fd);
+  }
+  const Result<uint64_t> result =
+      sent.ok() ? tracee_.RunBatch(process_->space(), batch) : Result<uint64_t>(sent.error());
+  if (!to_send.empty()) channel.Drain();
+  return result.ok() ? Status(kOk) : result.error();
 }
 
 Status PtraceImage::Flush() {
+  // As few descriptors at a time as any host lets wait in a socket (net.unix.max_dgram_qlen).
+  constexpr size_t kMostSent = 8, kMostCalls = native::kMaxBatch - 4;
   for (const Mapping& mapping : queue_) {
     if (error_.code() != 0) break;
-    const Status status = Execute(mapping);
-    if (!status.ok()) error_ = status.error();
+    Add(mapping);
+    if (to_send_.size() < kMostSent && batch_.size() < kMostCalls) continue;
+    if (const Status status = RunBatch(); !status.ok()) error_ = status.error();
   }
   queue_.clear();
+  if (error_.code() == 0) {
+    if (const Status status = RunBatch(); !status.ok()) error_ = status.error();
+  }
   return error_.code() == 0 ? Status(kOk) : error_;
 }
 
 Status PtraceImage::JoinGroups(std::span<const int> files) {
+  TRY(RunBatch());
   const uint64_t at = native::SlotAddress(0) + native::kBatchStruct;
   if (!process_->space().WriteObject(at, '0')) return Errno(EIO);
   for (const int file : files) {

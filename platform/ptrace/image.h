@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "platform/api/platform.h"
+#include "platform/native/stub.h"
 #include "platform/ptrace/core.h"
 
 namespace platform::ptrace {
@@ -37,14 +38,20 @@ class PtraceImage final : public Image {
   PtraceImage(Ref<Core> core, Ref<HostProcess> process)
       : core_(std::move(core)), process_(std::move(process)) {}
   Status Prepare();
-  Status Execute(const Mapping& mapping);
+  // To the batch that the stub makes next.
+  void Add(uint64_t nr, const Tracee::Args& args);
+  void Add(const Mapping& mapping);
+  Status RunBatch();
 
   const Ref<Core> core_;
   const Ref<HostProcess> process_;
   const pthread_t owner_ = pthread_self();
   Tracee tracee_;
   std::vector<Mapping> queue_;
-  Errno error_{0};  // Of the first failure.
+  std::vector<native::BatchCall> batch_;
+  std::vector<int> to_send_;  // What the batch receives, in this order.
+  int received_ = -1;         // Which of them the stub will have then.
+  Errno error_{0};            // Of the first failure.
   bool released_ = false;
 };
 

@@ -276,6 +276,41 @@ Result<uint64_t> Tracee::Call(uint64_t nr, const Args& args) {
   return Errno(EIO);
 }
 
+Result<uint64_t> Tracee::RunBatch(native::NativeAddressSpace& space,
+                                  std::span<const native::BatchCall> calls) {
+  const uint64_t slot = native::SlotAddress(0);
+  const native::BatchHeader header{.count = calls.size()};
+  const native::NativeAddressSpace::Piece pieces[] = {
+      {.addr = slot, .bytes = std::as_bytes(std::span(&header, 1))},
+      {.addr = slot + sizeof(header), .bytes = std::as_bytes(calls)}};
+  if (gone_ || calls.size() > native::kMaxBatch || !space.WriteAll(pieces)) return Errno(EIO);
+  user_regs_struct run = regs_;
+  run.rip = native::StubAddress(sandbox_stub_batch, STUB_SETUP);
+  run.r15 = slot;
+  run.rsp = slot + STUB_SLOT_USED - 64;
+  run.orig_rax = ~uint64_t{0};
+  run.eflags = kPlainFlags;
+  run.cs = kUserCode;
+  run.ss = kUserStack;
+  regs_.orig_rax = ~uint64_t{0};
+  dirty_ = true;
+  Request(PTRACE_SETREGS, 0, &run);
+  user_regs_struct at{};
+  RawStop stop = RawStop::kOther;
+  for (int i = 0; i < kMaxStrayStops && stop != RawStop::kCall; ++i) {
+    Request(PTRACE_CONT, 0, nullptr);
+    stop = WaitRaw(at);
+    if (stop == RawStop::kGone) return Errno(EIO);
+  }
+  in_call_ = stop == RawStop::kCall;
+  if (!in_call_ || at.orig_rax != STUB_NOTIFY_CALL || at.rdi != STUB_EVENT_BATCH_DONE) {
+    return Errno(EIO);
+  }
+  const int64_t error = -static_cast<int64_t>(at.rsi);
+  if (error > 0 && error < 4096) return Errno(static_cast<int>(error));
+  return static_cast<uint64_t>(at.rsi);
+}
+
 void Tracee::Exit() {
   user_regs_struct call = regs_;
   SetArguments({}, call);

@@ -16,6 +16,7 @@
 #include "base/result.h"
 #include "platform/api/platform.h"
 #include "platform/native/address_space.h"
+#include "platform/native/stub.h"
 
 namespace platform::ptrace {
 
@@ -77,6 +78,10 @@ class Tracee {
   // as they are, segment bases excepted. A call of the application in whose front it stands is not
   // made any more. EIO when the thread has died, otherwise the call's own error.
   Result<uint64_t> Call(uint64_t nr, const Args& args);
+  // Has a stub that is being filled make calls by itself, up to the first that fails, and returns
+  // the last one's result: one stop for all of them. At most native::kMaxBatch.
+  Result<uint64_t> RunBatch(native::NativeAddressSpace& space,
+                            std::span<const native::BatchCall> calls);
   // Makes it call exit(2). The next stop is kGone, once nobody has to wait for this thread's end.
   void Exit();
 
