@@ -259,7 +259,7 @@ Status Systrap::Inject(HostThread& thread, uint64_t id, int host_fd, int guest_f
   {
     absl::MutexLock lock(&mu_);
     // Of several threads one may be about to close it, as it has been told to.
-    alone = process.slots.size() == 1;
+    alone = process.space->ThreadCount() <= 1;
     const auto known = process.descriptors.find(guest_fd);
     if (alone && file.has_value() && known != process.descriptors.end() && known->second == file) {
       return kOk;
