@@ -19,13 +19,17 @@ namespace {
 // Numbers that Debian 12's headers lack.
 constexpr int kSoReceiveMark = 75, kSoPassPidfd = 76, kSoPassRights = 83, kSoTxRehash = 74,
               kSoReserveMemory = 73, kSoBufLock = 72;
+constexpr int kSoReceiveTimeoutNew = 66, kSoSendTimeoutNew = 67, kSoPreferBusyPoll = 69,
+              kSoPeerPidfd = 77;
+constexpr int kSendLocked = 1, kReceiveLocked = 2;  // SOCK_SNDBUF_LOCK, SOCK_RCVBUF_LOCK.
+constexpr int kLoopback = 1;                        // The only interface that everybody has.
 constexpr int kMinSendBuffer = 4608, kMinReceiveBuffer = 2304;  // SOCK_MIN_SNDBUF, SOCK_MIN_RCVBUF.
 constexpr int64_t kSecond = 1'000'000'000;
 
 using Flag = SocketOptions::Flag;
 
 // Whom an option is for.
-enum class For : uint8_t { kAll, kInet, kUnix };
+enum class For : uint8_t { kAll, kInet, kUnix, kUnixOnly };
 
 // Options that are on or off.
 struct Switch {
@@ -41,15 +45,18 @@ constexpr Switch kSwitches[] = {
     {SO_KEEPALIVE, SocketOptions::kKeepAlive},
     {SO_OOBINLINE, SocketOptions::kOobInline},
     {SO_NO_CHECK, SocketOptions::kNoCheck},
-    {SO_REUSEPORT, SocketOptions::kReusePort, For::kInet},
+    {SO_REUSEPORT, SocketOptions::kReusePort},
     {SO_PASSCRED, SocketOptions::kPassCredentials, For::kUnix},
-    {kSoPassPidfd, SocketOptions::kPassPidfd, For::kUnix},
+    {kSoPassPidfd, SocketOptions::kPassPidfd, For::kUnixOnly},
     {SO_PASSSEC, SocketOptions::kPassSecurity, For::kUnix},
-    {kSoPassRights, SocketOptions::kPassRights, For::kUnix},
+    {kSoPassRights, SocketOptions::kPassRights, For::kUnixOnly},
     {SO_RXQ_OVFL, SocketOptions::kReceiveOverflow},
     {SO_SELECT_ERR_QUEUE, SocketOptions::kSelectErrorQueue},
     {SO_LOCK_FILTER, SocketOptions::kLockFilter},
     {kSoReceiveMark, SocketOptions::kReceiveMark},
+    {SO_WIFI_STATUS, SocketOptions::kWifiStatus},
+    {SO_NOFCS, SocketOptions::kNoFcs},
+    {kSoPreferBusyPoll, SocketOptions::kPreferBusyPoll},
 };
 
 const Switch* FindSwitch(int name) {
@@ -58,9 +65,16 @@ const Switch* FindSwitch(int name) {
   return it == std::end(kSwitches) ? nullptr : it;
 }
 
+bool IsInet(const SocketKind& what) { return what.domain == AF_INET || what.domain == AF_INET6; }
+
+// Families that have a set_peek_off().
+bool HasPeekOffset(const SocketKind& what) {
+  return what.domain == AF_UNIX || (IsInet(what) && what.type != SOCK_RAW);
+}
+
 bool Applies(For whom, const SocketKind& what) {
-  const bool inet = what.domain == AF_INET || what.domain == AF_INET6;
-  if (whom == For::kInet) return inet;
+  if (whom == For::kInet) return IsInet(what);
+  if (whom == For::kUnixOnly) return what.domain == AF_UNIX;
   // sk_may_scm_recv() of Linux.
   if (whom == For::kUnix) return what.domain == AF_UNIX || what.domain == AF_NETLINK;
   return true;
@@ -106,6 +120,8 @@ void SocketOptions::InheritFrom(const SocketOptions& other) {
   copy(linger_seconds, other.linger_seconds);
   copy(priority, other.priority);
   copy(mark, other.mark);
+  copy(buffer_lock, other.buffer_lock);
+  copy(tx_rehash, other.tx_rehash);
   copy(bound_device, other.bound_device);
   copy(max_pacing_rate, other.max_pacing_rate);
   copy(send_timeout_ns, other.send_timeout_ns);
@@ -127,8 +143,10 @@ Result<std::string> SocketOptions::Get(Task& task, const SocketKind& what, int n
     case SO_SNDLOWAT:
       return OptionBytes(1);
     case SO_RCVTIMEO:
+    case kSoReceiveTimeoutNew:
       return TimeoutBytes(receive_timeout_ns);
     case SO_SNDTIMEO:
+    case kSoSendTimeoutNew:
       return TimeoutBytes(send_timeout_ns);
     case SO_LINGER:
       return OptionBytes(linger{.l_onoff = has(kLingers), .l_linger = linger_seconds});
@@ -143,6 +161,7 @@ Result<std::string> SocketOptions::Get(Task& task, const SocketKind& what, int n
     case SO_TIMESTAMPING:
       return OptionBytes(std::array<int, 2>{timestamping.load(), 0});  // struct so_timestamping.
     case SO_PEEK_OFF:
+      if (!HasPeekOffset(what)) return Errno(EOPNOTSUPP);
       return OptionBytes(peek_offset.load());
     case SO_INCOMING_CPU:
       return OptionBytes(incoming_cpu.load());
@@ -152,13 +171,24 @@ Result<std::string> SocketOptions::Get(Task& task, const SocketKind& what, int n
       return OptionBytes(max_pacing_rate.load());
     case SO_BINDTOIFINDEX:
       return OptionBytes(bound_device.load());
+    case SO_BINDTODEVICE:
+      if (bound_device == 0) return std::string();
+      return bound_device == kLoopback ? std::string("lo", 3) : Result<std::string>(Errno(ENODEV));
+    case SO_MEMINFO:
+      // Of SK_MEMINFO_VARS the two that are limits.
+      return OptionBytes(std::array<uint32_t, 9>{0, static_cast<uint32_t>(receive_buffer.load()), 0,
+                                                 static_cast<uint32_t>(send_buffer.load())});
+    case kSoBufLock:
+      return OptionBytes(buffer_lock.load());
+    case kSoTxRehash:
+      if (!IsInet(what) || what.type != SOCK_STREAM) return Errno(EOPNOTSUPP);
+      return OptionBytes(tx_rehash.load());
+    case SO_PEERGROUPS:
+    case kSoPeerPidfd:
+      return Errno(ENODATA);  // Of sockets without a peer that is a process.
     case SO_BSDCOMPAT:
-    case SO_NOFCS:
-    case SO_WIFI_STATUS:
     case kSoReserveMemory:
     case SO_INCOMING_NAPI_ID:
-    case kSoBufLock:
-    case kSoTxRehash:
       return OptionBytes(0);
     case SO_ZEROCOPY:
       return OptionBytes(0);
@@ -175,14 +205,20 @@ Result<std::string> SocketOptions::Get(Task& task, const SocketKind& what, int n
 Status SocketOptions::Set(Task& task, const SocketKind& what, int name,
                           std::span<const std::byte> value) {
   // sk_setsockopt() wants an int's worth of bytes for every option but one.
-  if (name == SO_BINDTODEVICE)
-    return Errno(task.creds().HasCapability(CAP_NET_RAW) ? ENODEV : EPERM);
+  if (name == SO_BINDTODEVICE) {
+    const std::string_view bytes(reinterpret_cast<const char*>(value.data()), value.size());
+    const std::string_view device = bytes.substr(0, bytes.find('\0'));
+    if (!device.empty() && device != "lo") return Errno(ENODEV);
+    return SetDevice(task, device.empty() ? 0 : kLoopback);
+  }
   const int number = TRY(ReadIntOption(value));
   switch (name) {
     case SO_RCVTIMEO:
+    case kSoReceiveTimeoutNew:
       receive_timeout_ns = TRY(ReadTimeout(value));
       return kOk;
     case SO_SNDTIMEO:
+    case kSoSendTimeoutNew:
       send_timeout_ns = TRY(ReadTimeout(value));
       return kOk;
     case SO_LINGER: {
@@ -202,6 +238,21 @@ Status SocketOptions::Set(Task& task, const SocketKind& what, int name,
     default:
       return SetInt(task, what, name, number);
   }
+}
+
+// sock_bindtoindex_locked(): anybody may choose once; to change it takes a right.
+Status SocketOptions::SetDevice(const Task& task, int index) {
+  if (bound_device != 0 && !task.creds().HasCapability(CAP_NET_RAW)) return Errno(EPERM);
+  if (index < 0) return Errno(EINVAL);
+  bound_device = index;  // Linux does not look whether it is there.
+  return kOk;
+}
+
+Status SocketOptions::SetTxRehash(const SocketKind& what, int value) {
+  if (!IsInet(what) || what.type != SOCK_STREAM) return Errno(EOPNOTSUPP);
+  if (value < -1 || value > 1) return Errno(EINVAL);
+  tx_rehash = value == -1 ? 1 : value;  // net.core.txrehash.
+  return kOk;
 }
 
 bool SocketOptions::tells_software_time() const {
@@ -229,6 +280,8 @@ Status SocketOptions::SetInt(Task& task, const SocketKind& what, int name, int v
   if (const Switch* found = FindSwitch(name)) {
     if (!Applies(found->whom, what)) return Errno(EOPNOTSUPP);
     if (name == SO_DEBUG && value != 0 && !IsNetworkAdmin(task)) return Errno(EACCES);
+    if (name == SO_REUSEPORT && value != 0 && !IsInet(what)) return Errno(EOPNOTSUPP);
+    if (name == kSoPreferBusyPoll && value != 0 && !IsNetworkAdmin(task)) return Errno(EPERM);
     if (name == SO_LOCK_FILTER && value == 0 && has(kLockFilter)) return Errno(EPERM);
     Set(found->flag, value != 0);
     return kOk;
@@ -243,17 +296,21 @@ Status SocketOptions::SetInt(Task& task, const SocketKind& what, int name, int v
       return Errno(ENOPROTOOPT);
     case SO_SNDBUF:
       // Compared as unsigned, so that what is negative means the most (sock(7)).
+      buffer_lock |= kSendLocked;
       send_buffer = Doubled(value < 0 ? kMaxBuffer : value, kMinSendBuffer, kMaxBuffer);
       return kOk;
     case SO_RCVBUF:
+      buffer_lock |= kReceiveLocked;
       receive_buffer = Doubled(value < 0 ? kMaxBuffer : value, kMinReceiveBuffer, kMaxBuffer);
       return kOk;
     case SO_SNDBUFFORCE:
       if (!IsNetworkAdmin(task)) return Errno(EPERM);
+      buffer_lock |= kSendLocked;
       send_buffer = Doubled(std::max(value, 0), kMinSendBuffer, kMaxForcedBuffer);
       return kOk;
     case SO_RCVBUFFORCE:
       if (!IsNetworkAdmin(task)) return Errno(EPERM);
+      buffer_lock |= kReceiveLocked;
       receive_buffer = Doubled(std::max(value, 0), kMinReceiveBuffer, kMaxForcedBuffer);
       return kOk;
     case SO_RCVLOWAT:
@@ -279,7 +336,7 @@ Status SocketOptions::SetInt(Task& task, const SocketKind& what, int name, int v
       return SetTimestamping(what, value);
     case SO_PEEK_OFF:
       // For those that implement it: sk_set_peek_off().
-      if (what.domain != AF_UNIX && what.type == SOCK_RAW) return Errno(EOPNOTSUPP);
+      if (!HasPeekOffset(what)) return Errno(EOPNOTSUPP);
       if (value < -1) return Errno(EINVAL);
       peek_offset = value;
       return kOk;
@@ -295,9 +352,15 @@ Status SocketOptions::SetInt(Task& task, const SocketKind& what, int name, int v
       // MSG_ZEROCOPY copies, as Linux does over loopback; but nothing would be told of its end.
       if (value < 0 || value > 1) return Errno(EINVAL);
       return Errno(EOPNOTSUPP);
-    case SO_BSDCOMPAT:
-    case SO_NOFCS:
+    case SO_BINDTOIFINDEX:
+      return SetDevice(task, value);
+    case kSoBufLock:
+      if ((value & ~(kSendLocked | kReceiveLocked)) != 0) return Errno(EINVAL);
+      buffer_lock = value;
+      return kOk;
     case kSoTxRehash:
+      return SetTxRehash(what, value);
+    case SO_BSDCOMPAT:
       return kOk;
     case SO_DETACH_FILTER:
       return Errno(has(kLockFilter) ? EPERM : ENOENT);

@@ -48,6 +48,9 @@ class SocketOptions {
     kReceiveMark = 1 << 16,
     kLockFilter = 1 << 17,
     kPassRights = 1 << 18,
+    kWifiStatus = 1 << 19,
+    kNoFcs = 1 << 20,
+    kPreferBusyPoll = 1 << 21,
   };
 
   // net.core.{w,r}mem_{default,max} of Linux 6.18. Beyond it, with CAP_NET_ADMIN, Linux goes to
@@ -73,6 +76,8 @@ class SocketOptions {
   std::atomic<int> priority{0}, mark{0}, incoming_cpu{-1}, bound_device{0};
   std::atomic<int> peek_offset{-1};  // SO_PEEK_OFF; negative: off.
   std::atomic<int> busy_poll{0};
+  std::atomic<int> buffer_lock{0};  // SOCK_BUF_LOCK_MASK: buffers that were chosen.
+  std::atomic<int> tx_rehash{1};
   std::atomic<int> timestamping{0};  // SOF_TIMESTAMPING_*.
   // Whether a message that arrives is to be given its time, and told of it by SCM_TIMESTAMPING.
   bool stamps() const { return has(kTimestamp) || tells_software_time(); }
@@ -87,6 +92,8 @@ class SocketOptions {
 
  private:
   Status SetInt(Task& task, const SocketKind& what, int name, int value);
+  Status SetDevice(const Task& task, int index);
+  Status SetTxRehash(const SocketKind& what, int value);
   Status SetTimestamping(const SocketKind& what, int flags);
 
   std::atomic<uint32_t> flags_{kPassRights};

@@ -30,6 +30,12 @@ Result<std::string> Socket::GetOption(Task& task, int level, int name, size_t ro
       const Status error = TakeError();
       return OptionBytes(error.ok() ? 0 : error.error().code());
     }
+    case SO_PEERNAME: {
+      const Result<SocketAddress> peer = PeerAddress();
+      if (!peer.ok()) return Errno(ENOTCONN);
+      if (peer->size < room) return Errno(EINVAL);  // Wanted in full, as long as it is.
+      return std::string(reinterpret_cast<const char*>(peer->bytes.data()), room);
+    }
     case SO_COOKIE:
       return OptionBytes(inode_number_);
     default: {

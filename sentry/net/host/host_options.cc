@@ -55,6 +55,15 @@ Status HostSocket::SetDevice(Task& task, std::span<const std::byte> value) {
 
 Status HostSocket::SetSocketOption(Task& task, int name, std::span<const std::byte> value) {
   if (name == SO_BINDTODEVICE) return SetDevice(task, value);
+  if (name == SO_BINDTOIFINDEX) {
+    const int index = TRY(ReadIntOption(value));
+    if (index < 0) return Errno(EINVAL);
+    if (index == 0) return SetDevice(task, {});
+    const auto tables = space_->devices().Tables();
+    const Link* const link = tables->FindLink(index);
+    if (link == nullptr) return Errno(ENODEV);
+    return SetDevice(task, std::as_bytes(std::span(link->name)));
+  }
   TRY(Socket::SetOption(task, SOL_SOCKET, name, value));
   if (!IsIn(kPassedOn, name)) return kOk;
   if (name == SO_LINGER) {
@@ -73,7 +82,7 @@ Status HostSocket::SetSocketOption(Task& task, int name, std::span<const std::by
 Status HostSocket::SetOption(Task& task, int level, int name, std::span<const std::byte> value) {
   if (const Ref<TcpSocket> socket = memory()) {
     // Timeouts and the like are looked at here as well.
-    if (level == SOL_SOCKET && name != SO_BINDTODEVICE) {
+    if (level == SOL_SOCKET && name != SO_BINDTODEVICE && name != SO_BINDTOIFINDEX) {
       TRY(Socket::SetOption(task, level, name, value));
     }
     return socket->SetOption(task, level, name, value);
@@ -87,7 +96,8 @@ Status HostSocket::SetOption(Task& task, int level, int name, std::span<const st
   } else {
     TRY(client_.SetOption(fd_.get(), level, name, value));
   }
-  if (level == SOL_SOCKET && name == SO_BINDTODEVICE) HostSocket::OnLastClose();  // Of the twin.
+  const bool device = name == SO_BINDTODEVICE || name == SO_BINDTOIFINDEX;
+  if (level == SOL_SOCKET && device) HostSocket::OnLastClose();  // Of the twin.
   Remember(level, name, value);
   if (const Ref<TcpSocket> named = twin()) (void)named->SetOption(task, level, name, value);
   return kOk;

@@ -137,6 +137,7 @@ RawSocket::RawSocket(Ref<NetworkNamespace> space, const SocketKind& what, OpenFl
                      uint32_t uid)
     : DatagramSocket(std::move(space), what, flags, MakeRef<WaitPoint>(), Transport::kRaw, uid) {
   if (what.protocol == IPPROTO_RAW) ip().set(IpOptions::kHeaderIncluded, 1);
+  options().Set(SocketOptions::kReuseAddress, true);  // INET_PROTOSW_REUSE.
   absl::MutexLock lock(&mu_);
   binding_ = NewBindingLocked();
   local_.port = static_cast<uint16_t>(what.protocol);

@@ -13,6 +13,11 @@
 #include "sentry/task/task.h"
 
 namespace sentry {
+namespace {
+
+constexpr int kIpProtocol = 52;  // Where headers lack it.
+
+}  // namespace
 
 InetSocket::InetSocket(Ref<NetworkNamespace> space, const SocketKind& what, OpenFlags flags,
                        Ref<WaitPoint> point, Transport transport, uint32_t uid)
@@ -144,14 +149,21 @@ Result<std::string> InetSocket::GetOption(Task& task, int level, int name, size_
     const int device = options().bound_device;
     if (device == 0) return std::string();
     std::string device_name = InetStack::DeviceName(device);
+    if (device_name.empty()) return Errno(ENODEV);
     device_name.push_back('\0');
     if (room < 16) return Errno(EINVAL);  // IFNAMSIZ.
     return device_name;
   }
-  if (level == IPPROTO_IPV6 && domain() != AF_INET6) return Errno(ENOPROTOOPT);
+  if (level == IPPROTO_IPV6 && domain() != AF_INET6) return Errno(EOPNOTSUPP);
   if (level == IPPROTO_IP) {
     if (name == IP_MTU) return ShortIntBytes(TRY(PathMtu()), room);
     if (name == IP_OPTIONS) return std::string();
+    if (name == kIpProtocol) {
+      absl::MutexLock lock(&mu_);
+      return OptionBytes(int{local_.port});  // inet_num, which is a raw socket's protocol.
+    }
+    if (name == IP_ROUTER_ALERT) return OptionBytes(0);
+    if (name == IP_MULTICAST_IF && what().type == SOCK_STREAM) return OptionBytes(0);
     if (name == IP_UNICAST_IF) return OptionBytes(ip_.get(IpOptions::kUnicastDevice));
   } else if (level == IPPROTO_IPV6) {
     if (name == IPV6_MTU) return OptionBytes(TRY(PathMtu()));
@@ -165,13 +177,22 @@ Status InetSocket::SetOption(Task& task, int level, int name, std::span<const st
   if (level == SOL_SOCKET) {
     if (name == SO_BINDTODEVICE) return SetDevice(task, value);
     TRY(Socket::SetOption(task, level, name, value));
-    if (name == SO_REUSEADDR || name == SO_REUSEPORT) UpdateBinding();
+    if (name == SO_REUSEADDR || name == SO_REUSEPORT || name == SO_BINDTOIFINDEX) UpdateBinding();
     return kOk;
   }
   if (level == IPPROTO_IPV6 && name == IPV6_V6ONLY && domain() == AF_INET6) {
     TRY(ReadIntOption(value));
     absl::MutexLock lock(&mu_);
     if (local_.port != 0) return Errno(EINVAL);
+  }
+  if (level == IPPROTO_IPV6 && name == IPV6_MTU && domain() == AF_INET6) {
+    // The size of fragments, of which there are none.
+    const int size = TRY(ReadIntOption(value));
+    return size == 0 || size >= 1280 ? Status(kOk) : Errno(EINVAL);
+  }
+  if (level == IPPROTO_IP && what().type == SOCK_STREAM) {
+    if (name == IP_ADD_MEMBERSHIP || name == IP_DROP_MEMBERSHIP) return Errno(EPROTO);
+    if (name == IP_MULTICAST_IF || name == IP_ROUTER_ALERT) return Errno(EINVAL);
   }
   if (level == IPPROTO_IP && name == IP_OPTIONS) {
     return value.empty() ? Status(kOk) : Errno(EINVAL);  // Source routes and such: none is known.

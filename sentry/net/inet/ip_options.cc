@@ -58,6 +58,9 @@ constexpr IntOption kOptions[] = {
     {kIp6, IPV6_2292PKTINFO, O::kOldPacketInfo6, kSwitch, 0, 0, 0},
     {kIp6, IPV6_RECVHOPLIMIT, O::kReceiveHopLimit6, kSwitch, 0, 0, 0},
     {kIp6, IPV6_2292HOPLIMIT, O::kOldHopLimit6, kSwitch, 0, 0, 0},
+    {kIp6, IPV6_2292HOPOPTS, O::kOldHopOptions6, kSwitch, 0, 0, 0},
+    {kIp6, IPV6_2292DSTOPTS, O::kOldDestinationOptions6, kSwitch, 0, 0, 0},
+    {kIp6, IPV6_2292RTHDR, O::kOldRouting6, kSwitch, 0, 0, 0},
     {kIp6, IPV6_RECVHOPOPTS, O::kReceiveHopOptions6, kSwitch, 0, 0, 0},
     {kIp6, IPV6_RECVRTHDR, O::kReceiveRouting6, kSwitch, 0, 0, 0},
     {kIp6, IPV6_RECVDSTOPTS, O::kReceiveDestinationOptions6, kSwitch, 0, 0, 0},
@@ -82,12 +85,12 @@ const IntOption* Find(int level, int name) {
   return it == std::end(kOptions) ? nullptr : it;
 }
 
-// Options of raw sockets only, and those that a stream has no use for.
+// Of setting options of raw sockets only, and those that a stream has no use for.
 Status CheckKind(const SocketKind& what, int level, int name) {
   if (level == kIp) {
     const bool raw_only = name == IP_HDRINCL || name == IP_NODEFRAG;
     if (raw_only && what.type != SOCK_RAW) return Errno(ENOPROTOOPT);
-    const bool messages = name == IP_MULTICAST_TTL;
+    const bool messages = name == IP_MULTICAST_TTL || name == IP_RECVFRAGSIZE;
     if (messages && what.type == SOCK_STREAM) return Errno(EINVAL);
   } else {
     const bool messages = name == IPV6_MULTICAST_HOPS;
@@ -137,7 +140,6 @@ Result<std::string> IpOptions::Get(const SocketKind& what, int level, int name, 
   if (level == kIp6 && what.domain != AF_INET6) return Errno(ENOPROTOOPT);
   const IntOption* option = Find(level, name);
   if (option == nullptr) return Errno(ENOPROTOOPT);
-  if (!CheckKind(what, level, name).ok()) return Errno(ENOPROTOOPT);
   int value = get(static_cast<Field>(option->field));
   if (value == -1) {
     const bool class_or_group = name == IPV6_TCLASS || option->field == kMulticastHops6;

@@ -89,6 +89,9 @@ class IpOptions {
     kErrorsRfc48846,
     kOldPacketInfo6,
     kOldHopLimit6,
+    kOldHopOptions6,
+    kOldDestinationOptions6,
+    kOldRouting6,
     kRouterAlert6,
     kMtu6,
     kCount

@@ -15,6 +15,8 @@ namespace {
 constexpr IntOption::How kRange = IntOption::kRange, kSwitch = IntOption::kSwitch;
 constexpr int kTcp = IPPROTO_TCP;
 using O = TcpOptions;
+constexpr int kFinTimeout = 60;    // net.ipv4.tcp_fin_timeout; TCP_FIN_TIMEOUT_MAX is twice that.
+constexpr int kLeastClamp = 1152;  // Half of SOCK_MIN_RCVBUF.
 
 constexpr IntOption kOptions[] = {
     {kTcp, TCP_NODELAY, O::kNoDelay, kSwitch, 0, 0, 0},
@@ -73,10 +75,11 @@ Result<std::string> TcpOptions::Get(int name) const {
     bytes.resize(16);  // TCP_CA_NAME_MAX.
     return bytes;
   }
-  if (name == TCP_ULP) return std::string();
+  if (name == TCP_ULP || name == TCP_SAVED_SYN) return std::string();
   const IntOption* option = Find(name);
   if (option == nullptr) return Errno(ENOPROTOOPT);
-  return OptionBytes(get(static_cast<Field>(option->field)));
+  const int value = get(static_cast<Field>(option->field));
+  return OptionBytes(name == TCP_LINGER2 && value == 0 ? kFinTimeout : value);
 }
 
 Status TcpOptions::Set(int name, std::span<const std::byte> value) {
@@ -95,7 +98,12 @@ Status TcpOptions::Set(int name, std::span<const std::byte> value) {
   const int number = TRY(ReadIntOption(value));
   if (option == nullptr) return Errno(ENOPROTOOPT);
   if (name == TCP_MAXSEG && number != 0 && number < 88) return Errno(EINVAL);  // TCP_MIN_MSS.
-  set(static_cast<Field>(option->field), TRY(CheckIntOption(*option, number)));
+  if (name == TCP_TIMESTAMP) return Errno(EPERM);  // For TCP_REPAIR, which is not there.
+  int checked = TRY(CheckIntOption(*option, number));
+  if (name == TCP_LINGER2) checked = std::clamp(checked, -1, 2 * kFinTimeout);
+  if (name == TCP_WINDOW_CLAMP && checked != 0) checked = std::max(checked, kLeastClamp);
+  if (name == TCP_THIN_DUPACK) checked = 0;  // Obsolete (tcp(7)).
+  set(static_cast<Field>(option->field), checked);
   return kOk;
 }
 

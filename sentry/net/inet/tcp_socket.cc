@@ -17,6 +17,7 @@ namespace sentry {
 namespace {
 
 // Connections that wait for room in a full queue; others are not even noticed, as a lost SYN.
+constexpr size_t kInfoSize = 280;     // Of struct tcp_info; newer fields than ours are 0.
 constexpr size_t kMaxWaiting = 2048;  // net.ipv4.tcp_max_syn_backlog.
 // net.ipv4.tcp_wmem[1] grown by the first connection, tcp_rmem[1].
 constexpr int kDefaultSend = 16384, kDefaultReceive = 131072;
@@ -455,7 +456,11 @@ Result<std::string> TcpSocket::GetOption(Task& task, int level, int name, size_t
     const bool known = level == SOL_SOCKET || level == IPPROTO_IP || level == IPPROTO_IPV6;
     return !known && domain() == AF_INET ? Errno(EOPNOTSUPP) : value;
   }
-  if (name == TCP_INFO) return Info();
+  if (name == TCP_INFO) {
+    std::string info = Info();
+    info.resize(kInfoSize);
+    return info;
+  }
   if (name == TCP_MAXSEG) {
     const Attached at = attached();
     const int wanted = tcp_.get(TcpOptions::kMaxSegment);
