@@ -352,6 +352,85 @@ TEST(UdpMulticast, BadMemberships) {
   EXPECT_THAT(setsockopt(fd.get(), IPPROTO_IP, IP_ADD_MEMBERSHIP, &request, 4), FailsWith(EINVAL));
 }
 
+// What the member `fd` receives of two messages, the first from 127.0.0.1, the other from
+// 127.0.0.2.
+std::string HeardOfTwo(const UniqueFd& fd, const char* group) {
+  const InetAddress to = At(group, NameOf(fd.get()).port());
+  for (const char* from : {"127.0.0.1", "127.0.0.2"}) {
+    const UniqueFd sender = NewSocket(AF_INET, SOCK_DGRAM);
+    const in_addr loopback = {htonl(INADDR_LOOPBACK)};
+    EXPECT_THAT(setsockopt(sender.get(), IPPROTO_IP, IP_MULTICAST_IF, &loopback, sizeof loopback),
+                Returns(0));
+    EXPECT_THAT(Bind(sender, At(from)), Returns(0));
+    EXPECT_THAT(SendTo(sender, from + 8, to), Returns(1));
+  }
+  // One that arrives in any case ends what there is.
+  EXPECT_THAT(SendTo(fd, "e", At("127.0.0.1", NameOf(fd.get()).port())), Returns(1));
+  std::string heard;
+  for (std::string one = Receive(fd); one != "e"; one = Receive(fd)) heard += one;
+  return heard;
+}
+
+TEST(UdpMulticast, SourcesThatAreWanted) {
+  const UniqueFd fd = NewSocket(AF_INET, SOCK_DGRAM);
+  ASSERT_THAT(Bind(fd, At("0.0.0.0")), Returns(0));
+  ip_mreq_source request = {};
+  inet_pton(AF_INET, "239.1.2.9", &request.imr_multiaddr);
+  inet_pton(AF_INET, "127.0.0.1", &request.imr_interface);
+  inet_pton(AF_INET, "127.0.0.2", &request.imr_sourceaddr);
+  const auto change = [&](int name) {
+    return setsockopt(fd.get(), IPPROTO_IP, name, &request, sizeof request);
+  };
+  EXPECT_THAT(change(IP_BLOCK_SOURCE), FailsWith(EINVAL));
+  EXPECT_THAT(change(IP_DROP_SOURCE_MEMBERSHIP), FailsWith(EINVAL));
+  EXPECT_THAT(change(IP_ADD_SOURCE_MEMBERSHIP), Returns(0));
+  EXPECT_THAT(change(IP_ADD_SOURCE_MEMBERSHIP), FailsWith(EADDRNOTAVAIL));
+  EXPECT_THAT(change(IP_BLOCK_SOURCE), FailsWith(EINVAL));
+  EXPECT_EQ(HeardOfTwo(fd, "239.1.2.9"), "2");
+  inet_pton(AF_INET, "127.0.0.1", &request.imr_sourceaddr);
+  EXPECT_THAT(change(IP_ADD_SOURCE_MEMBERSHIP), Returns(0));
+  EXPECT_EQ(HeardOfTwo(fd, "239.1.2.9"), "12");
+  EXPECT_THAT(change(IP_DROP_SOURCE_MEMBERSHIP), Returns(0));
+  EXPECT_THAT(change(IP_DROP_SOURCE_MEMBERSHIP), FailsWith(EADDRNOTAVAIL));
+  inet_pton(AF_INET, "127.0.0.2", &request.imr_sourceaddr);
+  EXPECT_THAT(change(IP_DROP_SOURCE_MEMBERSHIP), Returns(0));
+  EXPECT_THAT(change(IP_DROP_SOURCE_MEMBERSHIP), FailsWith(EINVAL));  // No member any more.
+  EXPECT_THAT(setsockopt(fd.get(), IPPROTO_IP, IP_ADD_SOURCE_MEMBERSHIP, &request, 8),
+              FailsWith(EINVAL));
+}
+
+TEST(UdpMulticast, SourcesThatAreNotWanted) {
+  const UniqueFd fd = NewSocket(AF_INET, SOCK_DGRAM);
+  ASSERT_THAT(Bind(fd, At("0.0.0.0")), Returns(0));
+  group_source_req request = {};
+  request.gsr_interface = kLoopback;
+  auto& group = reinterpret_cast<sockaddr_in&>(request.gsr_group);
+  auto& source = reinterpret_cast<sockaddr_in&>(request.gsr_source);
+  group.sin_family = source.sin_family = AF_INET;
+  inet_pton(AF_INET, "239.1.2.10", &group.sin_addr);
+  inet_pton(AF_INET, "127.0.0.1", &source.sin_addr);
+  const auto change = [&](int name, size_t size = sizeof(group_source_req)) {
+    return setsockopt(fd.get(), IPPROTO_IP, name, &request, static_cast<socklen_t>(size));
+  };
+  EXPECT_THAT(change(MCAST_JOIN_GROUP, sizeof(group_req)), Returns(0));
+  EXPECT_THAT(change(MCAST_JOIN_GROUP, sizeof(group_req)), FailsWith(EADDRINUSE));
+  EXPECT_EQ(HeardOfTwo(fd, "239.1.2.10"), "12");
+  EXPECT_THAT(change(MCAST_BLOCK_SOURCE), Returns(0));
+  EXPECT_EQ(HeardOfTwo(fd, "239.1.2.10"), "2");
+  EXPECT_THAT(change(MCAST_JOIN_SOURCE_GROUP), FailsWith(EINVAL));  // Of the other mode.
+  EXPECT_THAT(change(MCAST_UNBLOCK_SOURCE), Returns(0));
+  EXPECT_THAT(change(MCAST_UNBLOCK_SOURCE), FailsWith(EADDRNOTAVAIL));
+  EXPECT_EQ(HeardOfTwo(fd, "239.1.2.10"), "12");
+  EXPECT_THAT(change(MCAST_LEAVE_GROUP, sizeof(group_req)), Returns(0));
+  EXPECT_THAT(change(MCAST_LEAVE_GROUP, sizeof(group_req)), FailsWith(EADDRNOTAVAIL));
+  EXPECT_THAT(change(MCAST_JOIN_SOURCE_GROUP), Returns(0));
+  EXPECT_EQ(HeardOfTwo(fd, "239.1.2.10"), "1");
+  EXPECT_THAT(change(MCAST_LEAVE_SOURCE_GROUP), Returns(0));
+  EXPECT_THAT(change(MCAST_JOIN_GROUP, 100), FailsWith(EINVAL));
+  source.sin_family = AF_INET6;
+  EXPECT_THAT(change(MCAST_JOIN_SOURCE_GROUP), FailsWith(EADDRNOTAVAIL));
+}
+
 TEST(UdpMulticast, LoopAndTimeToLive) {
   const UniqueFd fd = NewSocket(AF_INET, SOCK_DGRAM);
   EXPECT_EQ(GetInt(fd, IPPROTO_IP, IP_MULTICAST_LOOP), 1);

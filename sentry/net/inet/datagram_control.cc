@@ -15,7 +15,6 @@
 namespace sentry {
 namespace {
 
-constexpr size_t kMaxGroups = 20;  // net.ipv4.igmp_max_memberships.
 constexpr int kOriginalDestination6 = 74;
 
 template <typename T>
@@ -42,6 +41,17 @@ Result<ip_mreqn> ReadIpRequest(std::span<const std::byte> value) {
 bool IsMembership(int level, int name) {
   if (level == IPPROTO_IP) return name == IP_ADD_MEMBERSHIP || name == IP_DROP_MEMBERSHIP;
   return level == IPPROTO_IPV6 && (name == IPV6_ADD_MEMBERSHIP || name == IPV6_DROP_MEMBERSHIP);
+}
+
+bool IsSource(int level, int name) {
+  return level == IPPROTO_IP && name >= IP_UNBLOCK_SOURCE && name <= IP_DROP_SOURCE_MEMBERSHIP;
+}
+
+bool IsGroup(int level, int name) {
+  if (name == MCAST_JOIN_GROUP || name == MCAST_LEAVE_GROUP) {
+    return level == IPPROTO_IP || level == IPPROTO_IPV6;
+  }
+  return level == IPPROTO_IP && name > MCAST_JOIN_GROUP && name <= MCAST_LEAVE_SOURCE_GROUP;
 }
 
 bool IsMulticastDevice(int level, int name) {
@@ -146,9 +156,9 @@ Result<size_t> DatagramSocket::ReceiveError(IoDst& dst, IncomingMessage& message
   return copied;
 }
 
-bool DatagramSocket::IsMemberOf(const IpAddress& group) const {
+std::optional<bool> DatagramSocket::Hears(const IpAddress& group, const IpAddress& source) const {
   absl::MutexLock lock(&mu_);
-  return std::find(groups_.begin(), groups_.end(), group) != groups_.end();
+  return groups_.Hears(group, source);
 }
 
 Status DatagramSocket::ChangeMembership(int level, int name, std::span<const std::byte> value) {
@@ -171,16 +181,75 @@ Status DatagramSocket::ChangeMembership(int level, int name, std::span<const std
     }
   }
   absl::MutexLock lock(&mu_);
-  const auto it = std::find(groups_.begin(), groups_.end(), group);
-  if (!add) {
-    if (it == groups_.end()) return Errno(EADDRNOTAVAIL);
-    groups_.erase(it);
-    return kOk;
+  return add ? groups_.Join(group) : groups_.Leave(group);
+}
+
+// `change`: IP_ADD_SOURCE_MEMBERSHIP, IP_DROP_SOURCE_MEMBERSHIP, IP_BLOCK_SOURCE,
+// IP_UNBLOCK_SOURCE.
+Status DatagramSocket::ApplySource(int change, const IpAddress& group, const IpAddress& source) {
+  using Mode = Memberships::Mode;
+  using Change = Memberships::Change;
+  const bool only = change == IP_ADD_SOURCE_MEMBERSHIP || change == IP_DROP_SOURCE_MEMBERSHIP;
+  const bool add = change == IP_ADD_SOURCE_MEMBERSHIP || change == IP_BLOCK_SOURCE;
+  absl::MutexLock lock(&mu_);
+  if (change == IP_ADD_SOURCE_MEMBERSHIP) {
+    const Status joined = groups_.Join(group, Mode::kInclude);
+    if (!joined.ok() && joined.error() != Errno(EADDRINUSE)) return joined;
   }
-  if (it != groups_.end()) return Errno(EADDRINUSE);
-  if (groups_.size() >= kMaxGroups) return Errno(ENOBUFS);
-  groups_.push_back(group);
-  return kOk;
+  return groups_.ChangeSource(group, source, only ? Mode::kInclude : Mode::kExclude,
+                              add ? Change::kAdd : Change::kRemove);
+}
+
+// struct ip_mreq_source.
+Status DatagramSocket::ChangeSource(int name, std::span<const std::byte> value) {
+  ip_mreq_source request{};
+  if (value.size() != sizeof(request)) return Errno(EINVAL);
+  memcpy(&request, value.data(), sizeof(request));
+  const auto group = IpAddress::V4(ntohl(request.imr_multiaddr.s_addr));
+  if (!group.is_multicast()) return Errno(EINVAL);
+  ip_mreqn device{};
+  device.imr_address = request.imr_interface;
+  TRY(DeviceOf(device));
+  return ApplySource(name, group, IpAddress::V4(ntohl(request.imr_sourceaddr.s_addr)));
+}
+
+// RFC 3678: struct group_req and group_source_req, of either family; sources of IPv4 only.
+Status DatagramSocket::ChangeGroup(int level, int name, std::span<const std::byte> value) {
+  const bool sourced = name != MCAST_JOIN_GROUP && name != MCAST_LEAVE_GROUP;
+  group_source_req request{};
+  const size_t size = sourced ? sizeof(group_source_req) : sizeof(group_req);
+  if (value.size() < size) return Errno(EINVAL);
+  memcpy(&request, value.data(), size);
+  sockaddr_in in{}, source{};
+  sockaddr_in6 in6{};
+  memcpy(&in, &request.gsr_group, sizeof(in));
+  memcpy(&in6, &request.gsr_group, sizeof(in6));
+  memcpy(&source, &request.gsr_source, sizeof(source));
+  if (level == IPPROTO_IPV6) {
+    if (in6.sin6_family != AF_INET6) return Errno(EADDRNOTAVAIL);
+    const ipv6_mreq plain{in6.sin6_addr, request.gsr_interface};
+    return ChangeMembership(level,
+                            name == MCAST_JOIN_GROUP ? IPV6_ADD_MEMBERSHIP : IPV6_DROP_MEMBERSHIP,
+                            std::as_bytes(std::span(&plain, 1)));
+  }
+  ip_mreqn plain{};
+  plain.imr_multiaddr = in.sin_addr;
+  plain.imr_ifindex = static_cast<int>(request.gsr_interface);
+  if (!sourced) {
+    if (in.sin_family != AF_INET) return Errno(EINVAL);
+    return ChangeMembership(level,
+                            name == MCAST_JOIN_GROUP ? IP_ADD_MEMBERSHIP : IP_DROP_MEMBERSHIP,
+                            std::as_bytes(std::span(&plain, 1)));
+  }
+  if (in.sin_family != AF_INET || source.sin_family != AF_INET) return Errno(EADDRNOTAVAIL);
+  const auto group = IpAddress::V4(ntohl(in.sin_addr.s_addr));
+  if (!group.is_multicast()) return Errno(EINVAL);
+  TRY(DeviceOf(plain));
+  const int change = name == MCAST_JOIN_SOURCE_GROUP    ? IP_ADD_SOURCE_MEMBERSHIP
+                     : name == MCAST_LEAVE_SOURCE_GROUP ? IP_DROP_SOURCE_MEMBERSHIP
+                     : name == MCAST_BLOCK_SOURCE       ? IP_BLOCK_SOURCE
+                                                        : IP_UNBLOCK_SOURCE;
+  return ApplySource(change, group, IpAddress::V4(ntohl(source.sin_addr.s_addr)));
 }
 
 Status DatagramSocket::SetMulticastDevice(int level, std::span<const std::byte> value) {
@@ -220,6 +289,8 @@ Status DatagramSocket::SetOption(Task& task, int level, int name,
                                  std::span<const std::byte> value) {
   const bool ours = level == IPPROTO_IP || domain() == AF_INET6;
   if (ours && IsMembership(level, name)) return ChangeMembership(level, name, value);
+  if (ours && IsSource(level, name)) return ChangeSource(name, value);
+  if (ours && IsGroup(level, name)) return ChangeGroup(level, name, value);
   if (ours && IsMulticastDevice(level, name)) return SetMulticastDevice(level, value);
   return InetSocket::SetOption(task, level, name, value);
 }

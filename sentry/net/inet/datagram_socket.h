@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "sentry/net/inet/inet_socket.h"
+#include "sentry/net/inet/memberships.h"
 
 namespace sentry {
 
@@ -52,7 +53,9 @@ class DatagramSocket : public InetSocket {
   void Deliver(const Datagram& datagram) ABSL_LOCKS_EXCLUDED(queue_mu_);
   // What this socket sent to `to` found nobody.
   void ReportUnreachable(const Endpoint& to, const std::string& bytes) ABSL_LOCKS_EXCLUDED(mu_);
-  bool IsMemberOf(const IpAddress& group) const ABSL_LOCKS_EXCLUDED(mu_);
+  // See Memberships.
+  std::optional<bool> Hears(const IpAddress& group, const IpAddress& source) const
+      ABSL_LOCKS_EXCLUDED(mu_);
 
  protected:
   ~DatagramSocket() override = default;
@@ -94,9 +97,14 @@ class DatagramSocket : public InetSocket {
   void AddIp6Control(const Datagram& datagram, IncomingMessage& message) const;
   Status ChangeMembership(int level, int name, std::span<const std::byte> value)
       ABSL_LOCKS_EXCLUDED(mu_);
+  Status ChangeSource(int name, std::span<const std::byte> value) ABSL_LOCKS_EXCLUDED(mu_);
+  Status ChangeGroup(int level, int name, std::span<const std::byte> value)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  Status ApplySource(int change, const IpAddress& group, const IpAddress& source)
+      ABSL_LOCKS_EXCLUDED(mu_);
   Status SetMulticastDevice(int level, std::span<const std::byte> value);
 
-  std::vector<IpAddress> groups_ ABSL_GUARDED_BY(mu_);
+  Memberships groups_ ABSL_GUARDED_BY(mu_);
   mutable absl::Mutex queue_mu_ ABSL_ACQUIRED_AFTER(mu_);
   std::deque<Queued> queue_ ABSL_GUARDED_BY(queue_mu_);
   size_t charged_ ABSL_GUARDED_BY(queue_mu_) = 0;

@@ -118,9 +118,9 @@ void UdpSocket::TransmitToGroup(const Datagram& datagram) {
   bool joined = !group;  // The host takes messages to a group that somebody has joined.
   for (const Ref<InetSocket>& candidate : candidates) {
     auto& socket = static_cast<DatagramSocket&>(*candidate);
-    const bool member = group && socket.IsMemberOf(datagram.to.address);
-    joined |= member;
-    if (!group || member || socket.ip().has(IpOptions::kMulticastAll)) {
+    const auto hears = socket.Hears(datagram.to.address, datagram.from.address);
+    joined |= hears.has_value();
+    if (!group || hears.value_or(socket.ip().has(IpOptions::kMulticastAll))) {
       receivers.push_back(&socket);
     }
   }
@@ -145,7 +145,6 @@ Result<std::string> UdpSocket::GetOption(Task& task, int level, int name, size_t
       return OptionBytes(gro_.load());
     case kSendCoverage:
     case kReceiveCoverage:
-      if (!is_lite()) return Errno(ENOPROTOOPT);
       return OptionBytes((name == kSendCoverage ? send_coverage_ : receive_coverage_).load());
     default:
       return Errno(ENOPROTOOPT);
@@ -156,6 +155,8 @@ Status UdpSocket::SetOption(Task& task, int level, int name, std::span<const std
   if (level != what().protocol) return DatagramSocket::SetOption(task, level, name, value);
   const int number = TRY(ReadIntOption(value));
   switch (name) {
+    case UDP_ENCAP:
+      return number == 0 ? Status(kOk) : Errno(ENOPROTOOPT);
     case UDP_CORK:
       corked_ = number != 0;
       return number != 0 ? Status(kOk) : Push();
