@@ -13,6 +13,7 @@
 #include <span>
 
 #include "sentry/fs/pipe/pipe.h"
+#include "sentry/net/socket.h"
 #include "syscalls/common.h"
 #include "syscalls/file_io.h"
 
@@ -130,7 +131,11 @@ Result<int64_t> Sendfile(Task& task, Fd out_fd, Fd in_fd, UserPtr<int64_t> offse
   Side in{.file = TRY(GetReadable(task, in_fd)), .user = offset};
   TRY(in.ReadOffset(task));
   Side out{.file = TRY(GetWritable(task, out_fd))};
-  if (!in.file->seekable()) return Errno(EINVAL);
+  // Into a pipe whatever can be spliced, otherwise what has pages.
+  const bool to_pipe = sentry::FileCast<sentry::PipeFile>(*out.file) != nullptr;
+  const bool streams =
+      sentry::FileCast<sentry::Socket>(*in.file) != nullptr || in.file->is_terminal();
+  if (!in.file->seekable() && !(to_pipe && streams)) return Errno(EINVAL);
   TRY(CheckSource(*in.file));
   if (out.file->flags().has(O_APPEND)) return Errno(EINVAL);
   const int64_t total = TRY(Copy(task, in, out, std::min(count, kMaxIo), Wait::kAsFilesSay));
@@ -143,20 +148,21 @@ Result<int64_t> CopyFileRange(Task& task, Fd in_fd, UserPtr<int64_t> in_offset, 
   Side in{.file = TRY(GetFile(task, in_fd)), .user = in_offset};
   Side out{.file = TRY(GetFile(task, out_fd)), .user = out_offset};
   if (flags != 0) return Errno(EINVAL);
-  const uint32_t in_type = TRY(TypeOf(*in.file)), out_type = TRY(TypeOf(*out.file));
-  if (in_type == S_IFDIR || out_type == S_IFDIR) return Errno(EISDIR);
-  if (in_type != S_IFREG || out_type != S_IFREG) return Errno(EINVAL);
+  const sentry::Attributes from = TRY(in.file->inode().GetAttributes());
+  const sentry::Attributes to = TRY(out.file->inode().GetAttributes());
+  if (S_ISDIR(from.mode) || S_ISDIR(to.mode)) return Errno(EISDIR);
+  if (!S_ISREG(from.mode) || !S_ISREG(to.mode)) return Errno(EINVAL);
   if (!in.file->flags().readable() || !out.file->flags().writable()) return Errno(EBADF);
   if (out.file->flags().has(O_APPEND)) return Errno(EBADF);
+  if (from.dev != to.dev) return Errno(EXDEV);
   TRY(in.ReadOffset(task));
   TRY(out.ReadOffset(task));
   count = std::min(count, kMaxIo);
-  const bool same = in.file->inode_ref() == out.file->inode_ref();
-  if (same) {
-    const int64_t from = in.offset ? *in.offset : TRY(in.file->Seek(0, SEEK_CUR));
-    const int64_t to = out.offset ? *out.offset : TRY(out.file->Seek(0, SEEK_CUR));
-    const uint64_t distance = from < to ? static_cast<uint64_t>(to) - static_cast<uint64_t>(from)
-                                        : static_cast<uint64_t>(from) - static_cast<uint64_t>(to);
+  if (in.file->inode_ref() == out.file->inode_ref()) {
+    const int64_t start = in.offset ? *in.offset : TRY(in.file->Seek(0, SEEK_CUR));
+    const int64_t target = out.offset ? *out.offset : TRY(out.file->Seek(0, SEEK_CUR));
+    const auto distance = static_cast<uint64_t>(std::max(start, target)) -
+                          static_cast<uint64_t>(std::min(start, target));
     if (distance < count) return Errno(EINVAL);
   }
   const int64_t total = TRY(Copy(task, in, out, count, Wait::kAsFilesSay));

@@ -201,9 +201,14 @@ Control Execveat(Task& task, Context& context, Fd dirfd, UserCString path,
   }
   const Result<sentry::FdEntry> entry = task.fds().GetEntry(dirfd);
   if (!entry.ok()) return Control::Fail(entry.error());
-  const Result<sentry::WalkContext> walk = task.walk_context(dirfd);
-  if (!walk.ok()) return Control::Fail(name->empty() ? Errno(EACCES) : walk.error());
-  args.walk = *walk;
+  if (name->empty() && !entry->file->path().dentry) {
+    args.walk = task.walk_context();
+    args.walk.start = task.vfs().AnonymousPath(*entry->file);  // memfds; others cannot be executed.
+  } else {
+    const Result<sentry::WalkContext> walk = task.walk_context(dirfd);
+    if (!walk.ok()) return Control::Fail(walk.error());
+    args.walk = *walk;
+  }
   args.exec_name = absl::StrCat("/dev/fd/", static_cast<int>(dirfd));
   if (!name->empty()) absl::StrAppend(&args.exec_name, "/", *name);
   args.close_on_exec_dirfd = entry->close_on_exec;

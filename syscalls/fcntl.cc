@@ -121,6 +121,12 @@ Result<int64_t> SetStatusFlags(Task& task, File& file, Fd fd, uint64_t arg) {
   // Only what can become ready tells anybody.
   if (file.wait_queue() == nullptr) flags = flags.Without(O_ASYNC);
   const OpenFlags old = file.flags();
+  if (flags.has(O_DIRECT) && !old.has(O_DIRECT)) {
+    // FMODE_CAN_ODIRECT, and packets of pipes.
+    const uint32_t mode = TRY(file.inode().GetAttributes()).mode;
+    const bool regular = S_ISREG(mode) && file.path().dentry;
+    if (!regular && !S_ISFIFO(mode)) return Errno(EINVAL);
+  }
   if (flags.has(O_NOATIME) && !old.has(O_NOATIME)) {
     const sentry::Attributes attributes = TRY(file.inode().GetAttributes());
     if (task.creds().fsuid != attributes.uid && !HasCapability(task, CAP_FOWNER)) {
@@ -272,12 +278,15 @@ Result<int64_t> Fcntl(Task& task, Fd fd, int command, uint64_t arg) {
     case F_SETPIPE_SZ:
       return PipeSize(*file, command, arg);
     case F_ADD_SEALS:
+      if (!file->flags().writable()) return Errno(EPERM);  // Whatever the file is.
       TRY(file->AddSeals(static_cast<int>(arg)));
       return 0;
     case F_GET_SEALS:
       return static_cast<int64_t>(TRY(file->GetSeals()));
     case F_GETLEASE:
       return F_UNLCK;
+    case F_NOTIFY:  // dnotify(7): inotify(7) replaced it.
+      return S_ISDIR(TRY(file->inode().GetAttributes()).mode) ? Errno(EINVAL) : Errno(ENOTDIR);
     case kDupfdQuery: {
       const Ref<File> other = TRY(task.fds().Get(static_cast<Fd>(arg)));
       return other == file ? 1 : 0;

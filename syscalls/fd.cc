@@ -8,6 +8,7 @@
 #include "sentry/task/async_io.h"
 #include "sentry/task/file_locks.h"
 #include "syscalls/common.h"
+#include "syscalls/file_ioctl.h"
 
 namespace syscalls {
 namespace {
@@ -25,37 +26,6 @@ Result<int64_t> SetFlagFromUser(Task& task, File& file, uint64_t arg, uint32_t f
   const int on = TRY(task.mem().Read(UserPtr<const int>{UserAddr{arg}}));
   file.SetStatusFlags(on != 0 ? file.flags().With(flag) : file.flags().Without(flag));
   return 0;
-}
-
-// FIONREAD of a regular file: what is left behind the position.
-Result<int64_t> BytesLeft(Task& task, File& file, uint64_t arg) {
-  const sentry::Attributes attributes = TRY(file.inode().GetAttributes());
-  const int64_t position = TRY(file.Seek(0, SEEK_CUR));
-  const int left = static_cast<int>(static_cast<int64_t>(attributes.size) - position);
-  TRY(task.mem().Write(UserPtr<int>{UserAddr{arg}}, left));
-  return 0;
-}
-
-Result<int64_t> RegularIoctl(Task& task, File& file, uint32_t command, uint64_t arg) {
-  const sentry::Attributes attributes = TRY(file.inode().GetAttributes());
-  const bool regular = S_ISREG(attributes.mode);
-  switch (command) {
-    case FIONREAD:
-      return regular ? BytesLeft(task, file, arg) : Errno(ENOTTY);
-    case FIGETBSZ:
-      if (!regular && !S_ISDIR(attributes.mode)) return Errno(ENOTTY);
-      TRY(task.mem().Write(UserPtr<int>{UserAddr{arg}}, static_cast<int>(attributes.blksize)));
-      return 0;
-    case FIOQSIZE:
-      if (!regular && !S_ISDIR(attributes.mode)) return Errno(ENOTTY);
-      TRY(task.mem().Write(UserPtr<uint64_t>{UserAddr{arg}}, attributes.size));
-      return 0;
-    case FICLONE:
-    case FICLONERANGE:
-      return Errno(EOPNOTSUPP);
-    default:
-      return Errno(ENOTTY);
-  }
 }
 
 }  // namespace
@@ -119,15 +89,21 @@ Result<int64_t> Ioctl(Task& task, Fd fd, uint32_t command, uint64_t arg) {
     case FIONBIO:
       return SetFlagFromUser(task, *file, arg, O_NONBLOCK);
     case FIOASYNC:
+      if (file->wait_queue() == nullptr) return Errno(ENOTTY);  // Nobody would be told.
       TRY(SetFlagFromUser(task, *file, arg, O_ASYNC));
       sentry::AsyncIo::FollowFlag(task.kernel(), *file, fd);
       return 0;
+    case FIGETBSZ:
+    case FIOQSIZE:
+    case FICLONE:
+    case FICLONERANGE:
+      return AnyFileIoctl(task, *file, command, arg);
     default:
       break;
   }
   Result<int64_t> result = file->Ioctl(task, command, arg);
   if (result.ok() || result.error() != Errno(ENOTTY)) return result;
-  return RegularIoctl(task, *file, command, arg);
+  return StoredFileIoctl(task, *file, command, arg);
 }
 
 }  // namespace syscalls

@@ -34,6 +34,7 @@ Result<Fd> DoOpen(Task& task, Fd dirfd, UserCString path, OpenFlags flags, uint3
   // Linux before 6.4 created a regular file here, to everybody's surprise.
   if ((raw & (O_CREAT | O_DIRECTORY)) == (O_CREAT | O_DIRECTORY)) return Errno(EINVAL);
   const std::string name = TRY(task.mem().ReadPath(path));
+  if (name.empty()) return Errno(ENOENT);  // Whatever the descriptor is.
   const bool from_dirfd = (resolve & RESOLVE_IN_ROOT) != 0;
   const sentry::WalkContext context =
       from_dirfd ? TRY(task.walk_context(dirfd)) : TRY(ContextFor(task, dirfd, name));

@@ -28,6 +28,7 @@ class InotifyFile final : public File, private notify::Watcher {
   // As many events as fit. EINVAL when the next does not, EAGAIN.
   Result<size_t> Read(IoDst& dst) override;
   uint32_t Poll() override;
+  Result<int64_t> Seek(int64_t offset, int whence) override { return 0; }  // noop_llseek().
   WaitQueue* wait_queue() override { return &queue_; }
   Result<int64_t> Ioctl(Task& task, uint32_t command, uint64_t arg) override;  // FIONREAD.
   void OnLastClose() override;

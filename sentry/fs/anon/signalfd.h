@@ -29,6 +29,7 @@ class SignalFile final : public File {
   Result<size_t> Read(IoDst& dst) override;
   uint32_t Poll() override;
   // One for all, since who reads may change.
+  Result<int64_t> Seek(int64_t offset, int whence) override { return 0; }  // noop_llseek().
   WaitQueue* wait_queue() override;
   std::string AnonymousName() const override { return "anon_inode:[signalfd]"; }
   // The line in /proc/PID/fdinfo.

@@ -26,6 +26,7 @@ class TimerFile final : public File {
   itimerspec GetTime() ABSL_LOCKS_EXCLUDED(mu_);
 
   Result<size_t> Read(IoDst& dst) override;
+  Result<int64_t> Seek(int64_t offset, int whence) override { return 0; }  // noop_llseek().
   // TFD_IOC_SET_TICKS.
   Result<int64_t> Ioctl(Task& task, uint32_t command, uint64_t arg) override
       ABSL_LOCKS_EXCLUDED(mu_);
@@ -51,13 +52,13 @@ class TimerFile final : public File {
   int64_t next_ns_ ABSL_GUARDED_BY(mu_) = 0;      // On clock_; 0 when disarmed.
   int64_t interval_ns_ ABSL_GUARDED_BY(mu_) = 0;  // 0 for one shot.
   uint64_t ticks_ ABSL_GUARDED_BY(mu_) = 0;       // Expirations not yet read.
-  bool told_ ABSL_GUARDED_BY(mu_) = false;  // Whoever waits has heard of the unread ticks.
+  bool told_ ABSL_GUARDED_BY(mu_) = false;        // Whoever waits has heard of the unread ticks.
   int flags_ ABSL_GUARDED_BY(mu_) = 0;            // Of the last SetTime.
   WaitQueue queue_;
 };
 
-// EINVAL for clocks other than REALTIME, MONOTONIC and BOOTTIME and for unknown flags; EPERM for the
-// clocks that wake a sleeping machine.
+// EINVAL for clocks other than REALTIME, MONOTONIC and BOOTTIME and for unknown flags; EPERM for
+// the clocks that wake a sleeping machine.
 Result<Ref<File>> CreateTimerFd(ClockId clock, int flags);
 
 }  // namespace sentry

@@ -103,7 +103,8 @@ constexpr std::string_view kMem = "mem";
 Result<Path> ExePath(Task& task) {
   const Ref<Mm> mm = task.mm_ref();
   if (!mm->executable()) return Errno(ENOENT);
-  return mm->executable()->path();
+  const File& file = *mm->executable();
+  return file.path().dentry ? file.path() : task.vfs().AnonymousPath(file);  // A memfd has none.
 }
 Result<Path> CwdPath(Task& task) { return task.fs_ref()->cwd(); }
 Result<Path> RootPath(Task& task) { return task.fs_ref()->root(); }

@@ -145,7 +145,8 @@ Result<Ref<File>> CreateMemfd(std::string_view name, uint32_t flags, uint32_t ui
   Ref<TmpfsRegular> inode = MakeRef<TmpfsRegular>(
       Ref<Tmpfs>::Share(MemfdFs()), NewNode{.mode = S_IFREG | mode, .uid = uid, .gid = gid});
   inode->BecomeMemfd(name, std::move(memfd), exec_sealed);
-  return inode->Open(OpenFlags(O_RDWR));
+  constexpr uint32_t kLargeFile = 0100000;  // glibc's O_LARGEFILE is 0.
+  return inode->Open(OpenFlags(O_RDWR | kLargeFile));
 }
 
 }  // namespace sentry

@@ -49,6 +49,7 @@ Result<size_t> SeekableFile::Read(IoDst& dst) {
 Result<size_t> SeekableFile::Write(IoSrc& src) {
   absl::MutexLock lock(&position_mu_);
   if (flags().has(O_APPEND)) {
+    if (src.remaining() == 0) return size_t{0};  // The position stays.
     int64_t end = 0;
     const size_t done = TRY(Append(src, end));
     set_position(end);
