@@ -147,6 +147,28 @@ go build -o program main.go && ./program; echo $?; GOMAXPROCS=1 ./program | md5s
 ./program panic 2>&1 | sed 's/0x[0-9a-f]*/X/g; s/+X$//'; echo ${PIPESTATUS[0]}
 """
 
+# Not compared with a native run, which would build all of the library once more.
+OUT = r"""sum 1999000
+-rw-r----- text
+open missing: no such file or directory
+exit status 7
+exec: "no-such-program": executable file not found in \$PATH
+signals
+recovered: runtime error: invalid memory address or nil pointer dereference
+fetched 2000800
+0
+([0-9a-f]{32})  -
+\1  -
+panic: the end
+
+goroutine 1 \[running\]:
+(?:main\.deep\(X\??\)
+	\./main\.go:\d+ ?
+){4}main\.main\(\)
+	\./main\.go:\d+ ?
+2
+"""
+
 PROGRAMS = [
-    ("go_program", GO + SERVER, {"needs": ["go"], "limit": 240}),
+    ("go_program", GO + SERVER, {"needs": ["go"], "limit": 400, "out": OUT, "status": 0}),
 ]
