@@ -231,7 +231,9 @@ void Systrap::Observe(HostThread& thread, const SyscallArgs& call) {
     }
     return;
   }
-  if (!thread.busy && !eager_ && !local) return;
+  // A mailbox for each of many threads would cost more memory than it saves time.
+  const bool often = local && thread.process->slots.size() == 1;
+  if (!thread.busy && !eager_ && !often) return;
   if (++site->calls < (thread.busy ? kHotSite : kOftenSite) && !eager_) return;
   thread.patch = Sites::Record{.after = call.ip, .nr = call.nr};
   InterruptLocked(thread);
