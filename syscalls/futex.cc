@@ -123,7 +123,7 @@ Control FutexRequeue(Task& task) { return Control::Continue(); }
 
 Result<Unit> SetRobustList(Task& task, uint64_t head, size_t size) {
   if (size != kRobustListSize) return Errno(EINVAL);
-  task.robust_list = head;
+  task.set_robust_list(head);
   return kOk;
 }
 
@@ -140,7 +140,7 @@ Result<Unit> GetRobustList(Task& task, int tid, UserPtr<uint64_t> head, UserPtr<
     if (!same && !own.HasCapability(kCapSysPtrace)) return Errno(EPERM);
   }
   TRY(task.mem().Write(size, uint64_t{kRobustListSize}));
-  return task.mem().Write(head, target->robust_list.load());
+  return task.mem().Write(head, target->robust_list());
 }
 
 }  // namespace syscalls

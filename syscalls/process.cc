@@ -31,14 +31,14 @@ using sentry::WaitReport;
 
 Control Exit(Task& task, int status) {
   if (sentry::HoldsRobustLocks(task)) return Control::Fail(sentry::kRestartNoIntr);
-  task.robust_list = 0;
+  task.set_robust_list(0);
   task.kernel().ExitTask(task, (status & 0xff) << 8);
   return Control::ExitThread();
 }
 
 Control ExitGroup(Task& task, int status) {
   if (sentry::HoldsRobustLocks(task)) return Control::Fail(sentry::kRestartNoIntr);
-  task.robust_list = 0;
+  task.set_robust_list(0);
   task.kernel().ExitGroup(task, (status & 0xff) << 8);
   return Control::Gone();
 }

@@ -19,6 +19,8 @@ struct LocalSignals {
   // tells rt_sigaction(2) of them, as long as nothing is pending. Who sets an action of the process
   // clears its bit before the call returns.
   std::atomic<uint64_t> untouched{0};
+  // What set_robust_list(2) has told, which is the thread's own business under the same condition.
+  std::atomic<uint64_t> robust_list{0};
 };
 
 }  // namespace platform

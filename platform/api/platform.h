@@ -105,6 +105,8 @@ struct CloneRequest {
   uint64_t tls = 0;        // With CLONE_SETTLS.
   uint64_t child_tid = 0;  // With CLONE_CHILD_CLEARTID: cleared and woken by the host at exit.
   Registers registers;     // The child's first registers (rax = 0, its stack, …).
+  // The child may run before Thread::Start, up to its first call-back: of threads only.
+  bool may_run = false;
 };
 
 // A thread that stands still with all its registers at hand: during a context system call, a

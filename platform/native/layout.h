@@ -45,10 +45,13 @@
 #define STUB_COMMAND_BATCH 1        // Make the calls of the batch, then report.
 #define STUB_COMMAND_LEAVE_SETUP 2  // Take the set-up copy away, then as RESUME.
 #define STUB_COMMAND_NOTIFY 3       // To an event by mailbox: report it by a notification.
+#define STUB_COMMAND_STORE 4        // To a SIGSYS by mailbox: registers from there, then as RESUME.
 
 // In a batch with clone: what becomes of the segment base that leads the caller to its mailbox. 0: it
 // has none; the address of the child's own; or
 #define STUB_MAILBOX_OF_PARENT 1  // The child has none.
+// And, added to it: the child does not report first but goes on to its frame.
+#define STUB_CHILD_RUNS 2
 
 // In a batch: not a call but a store of the second argument to the first, the third says of how many
 // bytes (1 or 2). What others may execute meanwhile must not change piecemeal.
@@ -69,6 +72,7 @@
 #define SITE_HEADER_ANY 16   // The number is in %eax.
 #define SITE_HEADER_MASK 24  // rt_sigprocmask: changes the mask in the mailbox.
 #define SITE_HEADER_ACTION 32  // rt_sigaction: tells what has never been set.
+#define SITE_HEADER_ROBUST 40  // set_robust_list: the head is kept in the mailbox.
 #define SITE_CALLS 64
 #define SITE_CALL_MASK 255
 #define SITE_CALL_ACTION 254
@@ -127,13 +131,19 @@
 #define MAILBOX_SIGNAL_MASK 512
 #define MAILBOX_SIGNAL_PENDING 520
 #define MAILBOX_SIGNAL_UNTOUCHED 528
+#define MAILBOX_ROBUST_LIST 536
 // A second one in the same page is for what the stub's signal handler reports: a call may be under
 // way in the first. Number, arguments, value and state are used.
 #define MAILBOX_EVENT 2048
 // And a third for a thread that interrupts itself: signals may still arrive there.
 #define MAILBOX_SELF 3072
 // The registers of a thread that interrupted itself (struct MachineContext), and its extended state.
+// Or, with a SIGSYS in the second mailbox, the frame with all that lies above it in the slot's stack, if
+// that is at most MAILBOX_FRAME_SIZE; and the registers that answer it.
+#define MAILBOX_FRAME_SIZE 4096
 #define MAILBOX_CONTEXT 1024
+#define MAILBOX_CONTEXT_SIZE 256
+#define UCONTEXT_REGISTERS 40  // Where they are in struct ucontext.
 #define MAILBOX_XSTATE 4096
 #define MAILBOX_DATA 8192
 #define MAILBOX_DATA_SIZE 4096

@@ -45,7 +45,11 @@ sandbox_stub_handler:
     movq %rsp, %r15
     andq $-STUB_SLOT_SIZE, %r15
     cmpq $0, STUB_SLOT_HAS_MAILBOX(%r15)
+    je .Lnotify
+    cmpl $31, %edi              // SIGSYS: what such calls ask for (clone, execve) wants a notification,
     jne .Lreport_by_mailbox
+    cmpl $15, 24(%rsi)          // but for rt_sigreturn (si_syscall).
+    je .Lreport_by_mailbox
     jmp .Lnotify
 
 // Reports the event and does what it is told.
@@ -76,6 +80,19 @@ sandbox_stub_handler:
     leaq STUB_SLOT_MAILBOX(%r15), %rcx
     cmpq $0, MAILBOX_POLLED(%rcx)
     je .Lnotify
+    cmpl $31, %r13d             // The sentry need not fetch the frame of a SIGSYS.
+    jne .Lpost_event
+    movq %rcx, %rdx
+    leaq MAILBOX_XSTATE(%rcx), %rdi
+    movq %r12, %rsi
+    leaq STUB_SLOT_USED(%r15), %rcx
+    subq %r12, %rcx
+    cmpq $MAILBOX_FRAME_SIZE, %rcx
+    ja .Lframe_copied
+    rep movsb
+.Lframe_copied:
+    movq %rdx, %rcx
+.Lpost_event:
     leaq MAILBOX_EVENT(%rcx), %rdx
     movq %r13, MAILBOX_ARGS(%rdx)
     movq %r14, MAILBOX_ARGS+8(%rdx)
@@ -94,7 +111,13 @@ sandbox_stub_handler:
     movq $0, MAILBOX_STATE(%rdx)
     cmpq $STUB_COMMAND_NOTIFY, %rax
     je .Lnotify
-    jmp .Lobey
+    cmpq $STUB_COMMAND_STORE, %rax
+    jne .Lobey
+    leaq (STUB_SLOT_MAILBOX + MAILBOX_CONTEXT)(%r15), %rsi
+    leaq UCONTEXT_REGISTERS(%r12), %rdi
+    movl $(MAILBOX_CONTEXT_SIZE / 8), %ecx
+    rep movsq
+    jmp .Lresume
 
 .Lleave_setup:
     movabsq $(STUB_CODE + (.Lclose_setup - sandbox_stub_begin)), %rax
@@ -160,6 +183,8 @@ sandbox_stub_batch:
 // A new thread stands on its own slot; a forked process on its copy of its parent's.
 .Lchild:
     movq %r9, %r12
+    movl %r14d, %ebx
+    andq $~STUB_CHILD_RUNS, %r14
     movq %rsp, %r15
     andq $-STUB_SLOT_SIZE, %r15
     movq $0, STUB_SLOT_HAS_MAILBOX(%r15)
@@ -173,6 +198,8 @@ sandbox_stub_batch:
 .Lleave_mailbox:
     wrgsbase %rax
 .Lno_mailbox:
+    testl $STUB_CHILD_RUNS, %ebx
+    jnz .Lresume                // Its frame sets the alternate stack as well.
     subq $32, %rsp
     leaq STUB_SLOT_STACK(%r15), %rax
     movq %rax, 0(%rsp)          // ss_sp

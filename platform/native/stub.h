@@ -31,6 +31,7 @@ extern const char sandbox_stub_fast_posted[];
 extern const char sandbox_stub_fast_out[];
 extern const char sandbox_stub_fast_slow[];
 extern const char sandbox_stub_fast_end[];
+extern const char sandbox_stub_fast_robust[];
 extern const char sandbox_stub_fast_mask[];
 extern const char sandbox_stub_fast_mask_saved[];
 extern const char sandbox_stub_fast_masked[];
@@ -59,7 +60,8 @@ inline bool InStub(uint64_t ip, uint64_t copy) { return ip > copy && ip <= copy 
 struct BatchCall {
   uint64_t nr = 0;
   uint64_t args[6] = {};
-  uint64_t mailbox = 0;  // Of clone: STUB_MAILBOX_OF_PARENT, or where the child has its own.
+  // Of clone: STUB_MAILBOX_OF_PARENT, or where the child has its own; with STUB_CHILD_RUNS.
+  uint64_t mailbox = 0;
 };
 struct BatchHeader {
   uint64_t count = 0;
@@ -96,7 +98,8 @@ struct UserContext {
   MachineContext machine;
   uint64_t mask = 0;
 };
-static_assert(sizeof(MachineContext) == 256 && sizeof(UserContext) == 304);
+static_assert(sizeof(MachineContext) == MAILBOX_CONTEXT_SIZE && sizeof(UserContext) == 304);
+static_assert(offsetof(UserContext, machine) == UCONTEXT_REGISTERS);
 
 // A record of the table of patched sites, see layout.h.
 struct SiteRecord {
@@ -141,6 +144,7 @@ static_assert(
     offsetof(Mailbox, signals) + offsetof(LocalSignals, mask) == MAILBOX_SIGNAL_MASK &&
     offsetof(Mailbox, signals) + offsetof(LocalSignals, pending) == MAILBOX_SIGNAL_PENDING &&
     offsetof(Mailbox, signals) + offsetof(LocalSignals, untouched) == MAILBOX_SIGNAL_UNTOUCHED &&
+    offsetof(Mailbox, signals) + offsetof(LocalSignals, robust_list) == MAILBOX_ROBUST_LIST &&
     sizeof(Mailbox) <= STUB_MAILBOX_SIZE);
 
 static_assert(sizeof(Mailbox) <= MAILBOX_CONTEXT);

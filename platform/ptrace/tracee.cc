@@ -280,7 +280,7 @@ Result<uint64_t> Tracee::RunBatch(native::NativeAddressSpace& space,
                                   std::span<const native::BatchCall> calls) {
   const uint64_t slot = native::SlotAddress(0);
   const native::BatchHeader header{.count = calls.size()};
-  const native::NativeAddressSpace::Piece pieces[] = {
+  const native::NativeAddressSpace::WritePiece pieces[] = {
       {.addr = slot, .bytes = std::as_bytes(std::span(&header, 1))},
       {.addr = slot + sizeof(header), .bytes = std::as_bytes(calls)}};
   if (gone_ || calls.size() > native::kMaxBatch || !space.WriteAll(pieces)) return Errno(EIO);

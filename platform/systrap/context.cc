@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "platform/native/stub.h"
@@ -22,8 +23,20 @@ constexpr uint64_t kMachineOffset = offsetof(UserContext, machine);
 
 }  // namespace
 
-bool StubContext::Load() {
-  window_size_ = space().Read(frame_, window_);
+// What a stub has brought along is as little trusted as its memory.
+size_t StubContext::LoadFrameBrought() {
+  const uint64_t offset = frame_ - SlotAddress(thread_.slot);
+  if (offset < STUB_SLOT_STACK || offset >= STUB_SLOT_USED) return 0;
+  const uint64_t size = STUB_SLOT_USED - offset;
+  if (size > MAILBOX_FRAME_SIZE) return 0;
+  std::memcpy(window_.data(), thread_.mailbox->xstate, std::min(size, window_.size()));
+  return std::min(size, window_.size());
+}
+
+bool StubContext::Load(bool along) {
+  window_size_ = along && thread_.mailbox != nullptr ? LoadFrameBrought() : 0;
+  brought_along_ = window_size_ != 0;
+  if (!brought_along_) window_size_ = space().Read(frame_, window_);
   if (window_size_ < kMachineOffset + sizeof(machine_)) return false;
   std::memcpy(&machine_, &window_[kMachineOffset], sizeof(machine_));
   native::LoadRegisters(machine_, regs);
@@ -48,6 +61,11 @@ void StubContext::Resume() {
   }
   if (std::memcmp(&regs, &loaded_, sizeof(regs)) != 0) {
     native::StoreRegisters(regs, machine_);
+    if (brought_along_ && mailbox_ != nullptr && thread_.mailbox != nullptr) {
+      thread_.mailbox->context = machine_;
+      Answer(STUB_COMMAND_STORE);
+      return;
+    }
     space().WriteObject(frame_ + kMachineOffset, machine_);
   }
   Answer(STUB_COMMAND_RESUME);
@@ -69,7 +87,11 @@ void StubContext::LoadSelf(native::MailboxPage& page) {
 Status StubContext::EnsureNotification() {
   if (mailbox_ == nullptr && self_ == nullptr) return kOk;
   // A thread that interrupted itself has no frame yet.
-  if (self_ != nullptr) TRY(WriteChildFrame(SlotAddress(thread_.slot), regs));
+  if (self_ != nullptr) {
+    const uint64_t slot = SlotAddress(thread_.slot);
+    const std::vector<std::byte> frame = TRY(MakeChildFrame(slot, regs));
+    if (space().Write(slot + STUB_SLOT_FRAME, frame) != frame.size()) return Errno(EFAULT);
+  }
   SetAwaited(true);
   Answer(STUB_COMMAND_NOTIFY);
   Result<seccomp_notif> next = platform_.Await(thread_);
@@ -144,17 +166,20 @@ Status StubContext::WriteFpState(std::span<const std::byte> state) {
 // Has the stub make one call. In the copy at STUB_CODE each is reported before it is made, and
 // compared, since the application can write to the batch as well.
 Result<uint64_t> StubContext::RunCall(uint64_t nr, std::span<const uint64_t, 6> args,
-                                      uint64_t mailbox) {
+                                      uint64_t mailbox,
+                                      const native::NativeAddressSpace::WritePiece& told) {
   struct {
     BatchHeader header{.count = 1};
     BatchCall call;
   } batch;
   batch.call.nr = nr;
-  batch.call.mailbox =
-      mailbox == 0 && thread_.mailbox != nullptr ? STUB_MAILBOX_OF_PARENT : mailbox;
+  const bool leaves = (mailbox & ~uint64_t{STUB_CHILD_RUNS}) == 0 && thread_.mailbox != nullptr;
+  batch.call.mailbox = mailbox | (leaves ? STUB_MAILBOX_OF_PARENT : 0);
   std::copy(args.begin(), args.end(), batch.call.args);
   TRY(EnsureNotification());
-  if (!space().WriteObject(SlotAddress(thread_.slot), batch)) return Errno(EIO);
+  const native::NativeAddressSpace::WritePiece pieces[] = {
+      {.addr = SlotAddress(thread_.slot), .bytes = std::as_bytes(std::span(&batch, 1))}, told};
+  if (!space().WriteAll(std::span(pieces).first(told.bytes.empty() ? 1 : 2))) return Errno(EIO);
   SetAwaited(true);
   listener().Reply(notification_, STUB_COMMAND_BATCH);
   const Result<uint64_t> result = FollowCall(nr, args);
@@ -224,7 +249,8 @@ native::MailboxPage* StubContext::PrepareMailbox(native::Slot slot) {
   return page.ok() ? *page : nullptr;
 }
 
-Status StubContext::WriteChildFrame(uint64_t slot, const Registers& registers) {
+Result<std::vector<std::byte>> StubContext::MakeChildFrame(uint64_t slot,
+                                                           const Registers& registers) {
   UserContext frame = native::MakeFrame(registers, slot);
   const std::vector<std::byte> fp = TRY(ReadFpState());
   // In one copy: the state lies closely above.
@@ -237,13 +263,13 @@ Status StubContext::WriteChildFrame(uint64_t slot, const Registers& registers) {
     std::copy(fp.begin(), fp.end(), bytes.begin() + kStateOffset);
   }
   std::memcpy(bytes.data(), &frame, sizeof(frame));
-  if (space().Write(slot + STUB_SLOT_FRAME, bytes) != bytes.size()) return Errno(EFAULT);
-  return kOk;
+  return bytes;
 }
 
 Result<std::unique_ptr<Thread>> StubContext::Clone(const CloneRequest& request, Guest& guest) {
   const bool shares_memory = (request.flags & CLONE_VM) != 0;
   const bool thread = (request.flags & CLONE_THREAD) != 0;
+  const bool runs = thread && shares_memory && request.may_run;
   const native::Slot slot =
       shares_memory ? TRY(space().AllocateSlot()) : native::Slot{thread_.slot, true};
   const uint64_t base = SlotAddress(slot.index);
@@ -259,10 +285,14 @@ Result<std::unique_ptr<Thread>> StubContext::Clone(const CloneRequest& request, 
     TRY(PrepareSlot(slot));
     // A forked child has no memory of its parent's mailboxes.
     if (shares_memory) mailbox = PrepareMailbox(slot);
-    TRY(WriteChildFrame(base, request.registers));
-    return RunCall(SYS_clone, args, mailbox != nullptr ? base + STUB_SLOT_MAILBOX : 0);
+    const std::vector<std::byte> frame = TRY(MakeChildFrame(base, request.registers));
+    if (mailbox != nullptr) guest.ShareSignals(&mailbox->call.signals);
+    const uint64_t place = mailbox != nullptr ? base + STUB_SLOT_MAILBOX : 0;
+    return RunCall(SYS_clone, args, place | (runs ? STUB_CHILD_RUNS : 0),
+                   {.addr = base + STUB_SLOT_FRAME, .bytes = frame});
   }();
   if (!tid.ok()) {
+    if (mailbox != nullptr) guest.ShareSignals(nullptr);
     // A slot that could not be mapped must not be taken for mapped: it stays in use.
     if (shares_memory && slot.mapped) space().FreeSlot(slot.index);
     return tid.error();
@@ -272,10 +302,10 @@ Result<std::unique_ptr<Thread>> StubContext::Clone(const CloneRequest& request, 
   child->tid = static_cast<pid_t>(*tid);
   child->slot = slot.index;
   child->resume_command = STUB_COMMAND_RESUME;
+  child->runs = runs;
   child->uses_gs = thread_.uses_gs;
   child->mailbox = mailbox;
   child->busy = thread_.busy;
-  if (mailbox != nullptr) guest.ShareSignals(&mailbox->call.signals);
   absl::MutexLock lock(&platform_.mu());
   if (thread) {
     child->process = thread_.process;

@@ -20,8 +20,9 @@ class StubContext final : public Context {
         mailbox_(mailbox),
         frame_(frame) {}
 
-  // Reads the registers. False when the frame is not readable: the guest has broken its stub.
-  bool Load();
+  // Reads the registers, from the mailbox if the stub has brought the frame `along`. False when the
+  // frame is not readable: the guest has broken its stub.
+  bool Load(bool along = false);
   // Takes the registers of a thread that interrupted itself.
   void LoadSelf(native::MailboxPage& page);
   // Writes back what has changed and lets the thread go on.
@@ -37,8 +38,10 @@ class StubContext final : public Context {
  private:
   native::NativeAddressSpace& space() const { return *thread_.process->space; }
   const Listener& listener() const { return thread_.process->channel.listener; }
-  // `mailbox` is BatchCall's.
-  Result<uint64_t> RunCall(uint64_t nr, std::span<const uint64_t, 6> args, uint64_t mailbox = 0);
+  // `mailbox` is BatchCall's. What is to be `told` is written before the call is made.
+  Result<uint64_t> RunCall(uint64_t nr, std::span<const uint64_t, 6> args, uint64_t mailbox = 0,
+                           const native::NativeAddressSpace::WritePiece& told = {});
+  size_t LoadFrameBrought();
   // The extended state as it was loaded; empty when it lies elsewhere.
   std::span<const std::byte> LoadedFpState() const;
   void SetAwaited(bool awaited);
@@ -50,7 +53,9 @@ class StubContext final : public Context {
   Status PrepareSlot(native::Slot slot);
   // Threads of a busy process that follow each other come with a mailbox; nullptr for others.
   native::MailboxPage* PrepareMailbox(native::Slot slot);
-  Status WriteChildFrame(uint64_t slot, const Registers& registers);
+  // What rt_sigreturn(2) of a thread with these registers and this one's extended state takes, at
+  // the address of a slot's frame.
+  Result<std::vector<std::byte>> MakeChildFrame(uint64_t slot, const Registers& registers);
 
   Systrap& platform_;
   HostThread& thread_;  // Its process changes only here, on the worker in charge.
@@ -63,6 +68,7 @@ class StubContext final : public Context {
   // The frame and what lies above it, which as a rule is the extended state.
   std::array<std::byte, 3584> window_;
   size_t window_size_ = 0;
+  bool brought_along_ = false;
   bool exec_done_ = false;
 };
 

@@ -71,6 +71,9 @@ struct HostThread : RefCounted {
   bool start_requested = false;
   std::optional<uint64_t> parked;
   int resume_command = 0;  // STUB_COMMAND_RESUME or LEAVE_SETUP.
+  // It does not wait for Start, but its first notification does.
+  bool runs = false;
+  std::optional<seccomp_notif> early;
 
   // A worker takes this thread's notifications itself (Systrap::Await). To be set before the answer
   // that makes the next one come, which another worker may receive at once.
@@ -178,14 +181,16 @@ class Systrap final : public Platform {
   void KillLocked(HostProcess& process) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void InterruptLocked(HostThread& thread) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void ResumeIfReadyLocked(HostThread& thread) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // For Thread::Start.
+  void StartThread(HostThread& thread) ABSL_LOCKS_EXCLUDED(mu_);
 
   // The sentry stops looking at a thread's mailbox; the thread forgets it.
   void StopPollingLocked(HostThread& thread) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void DetachMailboxLocked(HostThread& thread) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   // Keeps the answer of a call, if it stays the same, and forgets what the call may have changed.
-  static void Keep(HostThread& thread, uint64_t nr, const Verdict& verdict)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu());
+  void Keep(HostThread& thread, uint64_t nr, const Verdict& verdict)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   // Ends the wait of a stub at one of the mailboxes for events.
   void AnswerEvent(HostThread& thread, native::Mailbox& box, int command) ABSL_LOCKS_EXCLUDED(mu_);
@@ -202,6 +207,10 @@ class Systrap final : public Platform {
                                           size_t slot) ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
+  struct Received {
+    Channel* channel;
+    seccomp_notif notification;
+  };
   struct Worker {
     Channel* leads = nullptr;
     HostThread* serves = nullptr;  // In a call-back.
@@ -209,6 +218,7 @@ class Systrap final : public Platform {
     std::vector<Polled>* polled = nullptr;
     bool blocked = false;                  // It let go of them, because its handler waits.
     std::vector<Ref<HostProcess>> doomed;  // To be killed when the call-back is over.
+    std::optional<Received> handed;
   };
   static thread_local Worker* current_;
 
@@ -223,10 +233,13 @@ class Systrap final : public Platform {
   // Whether this was a zygote, whose death has just been noticed.
   bool LoseZygote(pid_t pid) ABSL_LOCKS_EXCLUDED(mu_);
   // Becomes the leader of a channel without one; false when the worker is to end.
+  // Or returns with a notification that another one has handed on.
   bool TakeLead(Worker& worker) ABSL_LOCKS_EXCLUDED(mu_);
   Channel* LeaderlessLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Gives up leading a channel. True when another thread is needed that does not exist yet.
   bool LeaveLocked(Channel& channel) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Calls a follower; true when there is none.
+  bool CallFollowerLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   std::optional<seccomp_notif> TakeDeferred(Channel& channel) ABSL_LOCKS_EXCLUDED(mu_);
   // For a new program: with as few others as possible that are not waiting for it.
   Channel& ChooseChannel() ABSL_LOCKS_EXCLUDED(mu_);
@@ -323,17 +336,15 @@ class Systrap final : public Platform {
   absl::flat_hash_map<pid_t, Ref<HostThread>> threads_ ABSL_GUARDED_BY(mu_);
   absl::flat_hash_map<pid_t, Ref<HostProcess>> processes_ ABSL_GUARDED_BY(mu_);
   // Notifications of stubs that nobody has claimed yet.
-  struct Unclaimed {
-    Channel* channel;
-    seccomp_notif notification;
-  };
-  absl::flat_hash_map<pid_t, Unclaimed> unclaimed_ ABSL_GUARDED_BY(mu_);
+  absl::flat_hash_map<pid_t, Received> unclaimed_ ABSL_GUARDED_BY(mu_);
   // Processes that were gone before they were known.
   std::set<pid_t> early_deaths_ ABSL_GUARDED_BY(mu_);
   uint64_t last_family_ ABSL_GUARDED_BY(mu_) = 0;
   bool running_ ABSL_GUARDED_BY(mu_) = false;  // There may be workers.
   int idle_followers_ ABSL_GUARDED_BY(mu_) = 0;
   int called_followers_ ABSL_GUARDED_BY(mu_) = 0;  // Of those, who are to look for a channel.
+  // For a follower to serve: who has them does not lead their channel, and has a call to finish.
+  std::deque<Received> handed_on_ ABSL_GUARDED_BY(mu_);
   absl::CondVar follower_wake_;
   absl::CondVar stop_wake_;  // For Run, when there is no zygote whose death wakes it.
   bool stopped_ ABSL_GUARDED_BY(mu_) = false;

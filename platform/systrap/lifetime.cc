@@ -17,6 +17,8 @@ void Systrap::Register(HostThread& thread) {
   if (channel != &thread.process->channel || !channel->listener.IsValid(notification.id)) return;
   if (thread.awaited) {
     thread.inbox = notification;
+  } else if (thread.runs) {
+    thread.early = notification;
   } else {
     thread.parked = notification.id;
     ResumeIfReadyLocked(thread);

@@ -124,6 +124,10 @@ Ref<HostThread> Systrap::Route(Channel& channel, const seccomp_notif& notificati
     thread.arrived.Signal();
     return nullptr;
   }
+  if (!thread.started && thread.runs) {
+    thread.early = notification;
+    return nullptr;
+  }
   if (!thread.started) {
     thread.parked = notification.id;
     ResumeIfReadyLocked(thread);
@@ -345,7 +349,8 @@ void Systrap::ServeEvent(HostThread& thread, std::optional<uint64_t> notificatio
   }
   bool fault =
       event == SIGSEGV || event == SIGBUS || event == SIGFPE || event == SIGILL || event == SIGTRAP;
-  if (!context.Load() || (fault && !thread.process->space->ReadObject(args[1], info))) {
+  if (!context.Load(/*along=*/box != nullptr && event == SIGSYS) ||
+      (fault && !thread.process->space->ReadObject(args[1], info))) {
     // The guest has overwritten its own stub's frame, or forged an event.
     EndTampered(thread);
     return;

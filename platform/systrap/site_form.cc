@@ -182,11 +182,12 @@ std::vector<uint8_t> StepCode(const SiteForm& form, uint64_t after, size_t recor
 native::SiteRecord MakeRecord(const SiteForm& form, size_t index, uint64_t after, uint64_t nr) {
   const auto address = static_cast<uint32_t>(SITE_TABLE + index * SITE_RECORD_SIZE);
   const auto local = LocalIndex(nr);
-  const uint32_t next = SITE_TABLE + (!form.number_known         ? SITE_HEADER_ANY
-                                      : local.has_value()        ? SITE_HEADER_LOCAL
-                                      : nr == SYS_rt_sigprocmask ? SITE_HEADER_MASK
-                                      : nr == SYS_rt_sigaction   ? SITE_HEADER_ACTION
-                                                                 : SITE_HEADER_CALL);
+  const uint32_t next = SITE_TABLE + (!form.number_known          ? SITE_HEADER_ANY
+                                      : local.has_value()         ? SITE_HEADER_LOCAL
+                                      : nr == SYS_rt_sigprocmask  ? SITE_HEADER_MASK
+                                      : nr == SYS_rt_sigaction    ? SITE_HEADER_ACTION
+                                      : nr == SYS_set_robust_list ? SITE_HEADER_ROBUST
+                                                                  : SITE_HEADER_CALL);
   std::vector<uint8_t> code;
   if (!form.has_step() && !form.number_known) code = form.displaced;
   code.insert(code.end(), {0x41, 0xbb, Byte(address, 0), Byte(address, 1), Byte(address, 2),
@@ -211,9 +212,11 @@ std::array<uint8_t, native::kFirstSite * SITE_RECORD_SIZE> MakeTableHead(
                            StubAddress(sandbox_stub_fast_local, STUB_CODE),
                            StubAddress(sandbox_stub_fast_any, STUB_CODE),
                            StubAddress(sandbox_stub_fast_mask, STUB_CODE),
-                           StubAddress(sandbox_stub_fast_action, STUB_CODE)};
+                           StubAddress(sandbox_stub_fast_action, STUB_CODE),
+                           StubAddress(sandbox_stub_fast_robust, STUB_CODE)};
   static_assert(SITE_HEADER_CALL == 0 && SITE_HEADER_LOCAL == 8 && SITE_HEADER_ANY == 16 &&
-                SITE_HEADER_MASK == 24 && SITE_HEADER_ACTION == 32 && sizeof(next) <= SITE_CALLS);
+                SITE_HEADER_MASK == 24 && SITE_HEADER_ACTION == 32 && SITE_HEADER_ROBUST == 40 &&
+                sizeof(next) <= SITE_CALLS);
   std::memcpy(head.data(), next, sizeof(next));
   for (uint64_t nr = 0; nr < kMaxSyscalls; ++nr) {
     if (!IsMailable(dispositions, nr)) continue;

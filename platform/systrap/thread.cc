@@ -24,11 +24,7 @@ StubThread::~StubThread() {
   platform_.Unregister(host);
 }
 
-void StubThread::Start() {
-  absl::MutexLock lock(&platform_.mu());
-  host_->start_requested = true;
-  platform_.ResumeIfReadyLocked(*host_);
-}
+void StubThread::Start() { platform_.StartThread(*host_); }
 
 void StubThread::Interrupt() {
   absl::MutexLock lock(&platform_.mu());

@@ -69,7 +69,7 @@ Channel* Systrap::LeaderlessLocked() {
 bool Systrap::TakeLead(Worker& worker) {
   absl::MutexLock lock(&mu_);
   Channel* channel = nullptr;
-  while (!stopped_ && (channel = LeaderlessLocked()) == nullptr) {
+  while (!stopped_ && handed_on_.empty() && (channel = LeaderlessLocked()) == nullptr) {
     if (idle_followers_ >= kMaxIdleFollowers) return false;
     ++idle_followers_;
     while (called_followers_ == 0 && !stopped_) follower_wake_.Wait(&mu_);
@@ -77,6 +77,11 @@ bool Systrap::TakeLead(Worker& worker) {
     if (called_followers_ > 0) --called_followers_;
   }
   if (stopped_) return false;
+  if (!handed_on_.empty()) {
+    worker.handed = handed_on_.front();
+    handed_on_.pop_front();
+    return true;
+  }
   channel->led = true;
   worker.leads = channel;
   return true;
@@ -89,11 +94,37 @@ bool Systrap::LeaveLocked(Channel& channel) {
       if (thread->awaited && &thread->process->channel == &channel) thread->arrived.Signal();
     }
   }
-  if (!channel.wanted || !running_) return false;
+  return channel.wanted && running_ && CallFollowerLocked();
+}
+
+bool Systrap::CallFollowerLocked() {
   if (idle_followers_ <= called_followers_) return true;
   ++called_followers_;
   follower_wake_.Signal();
   return false;
+}
+
+void Systrap::StartThread(HostThread& thread) {
+  bool spawn = false;
+  {
+    absl::MutexLock lock(&mu_);
+    thread.start_requested = true;
+    if (!thread.runs) {
+      ResumeIfReadyLocked(thread);
+      return;
+    }
+    thread.started = true;
+    const auto early = std::exchange(thread.early, std::nullopt);
+    if (!early.has_value()) return;
+    Channel& channel = thread.process->channel;
+    if (current_ != nullptr && current_->leads == &channel) {
+      channel.deferred.push_back(*early);
+    } else {
+      handed_on_.push_back({&channel, *early});
+      spawn = CallFollowerLocked();
+    }
+  }
+  if (spawn) SpawnWorker();
 }
 
 void Systrap::StartChannel(Channel& channel) {
@@ -119,6 +150,9 @@ void Systrap::WorkerLoop() {
   Worker worker;
   current_ = &worker;
   while (TakeLead(worker)) {
+    if (const auto handed = std::exchange(worker.handed, std::nullopt)) {
+      Serve(*handed->channel, handed->notification);
+    }
     while (worker.leads != nullptr) {
       Channel& channel = *worker.leads;
       if (const auto deferred = TakeDeferred(channel)) {

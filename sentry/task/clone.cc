@@ -62,6 +62,24 @@ Result<Ref<ControlGroup>> GroupOfChild(Task& parent, const CloneArgs& args) {
   return Ref<ControlGroup>::Share(*group);
 }
 
+// A thread can neither be taken back nor outlive what is said about it here, so that nothing but
+// the end of its process can make the clone fail once the host has the thread.
+bool MayRunAtOnce(uint64_t flags) {
+  constexpr uint64_t kOthers = CLONE_PIDFD | CLONE_VFORK | CLONE_NEWNS | Namespaces::kFlags;
+  return (flags & CLONE_THREAD) != 0 && (flags & kOthers) == 0;
+}
+
+// CLONE_PARENT_SETTID and CLONE_CHILD_SETTID. Neither failure is reported (Linux).
+void WriteTids(UserMemory& parent, UserMemory& child, Pid tid, const CloneArgs& args) {
+  const auto bytes = std::as_bytes(std::span(&tid, 1));
+  if ((args.flags & CLONE_PARENT_SETTID) != 0) {
+    (void)parent.WriteBytes(UserAddr{args.parent_tid}, bytes);
+  }
+  if ((args.flags & CLONE_CHILD_SETTID) != 0) {
+    (void)child.WriteBytes(UserAddr{args.child_tid}, bytes);
+  }
+}
+
 }  // namespace
 
 Result<Pid> CloneTask(Task& parent, platform::Context& context, const CloneArgs& args) {
@@ -80,11 +98,20 @@ Result<Pid> TaskBuilder::Clone(Task& parent, platform::Context& context, const C
       parent.mm_->SetShared();
       TRY(parent.TellClearChildTid(context));
     }
-    platform::CloneRequest request{.flags = flags, .tls = args.tls, .registers = context.regs};
+    platform::CloneRequest request{
+        .flags = flags, .tls = args.tls, .registers = context.regs, .may_run = MayRunAtOnce(flags)};
     if ((flags & CLONE_CHILD_CLEARTID) != 0) request.child_tid = args.child_tid;
     request.registers.rax = 0;
     if (args.stack != 0) request.registers.rsp = args.stack;
-    std::unique_ptr<platform::Thread> thread = TRY(context.Clone(request, *child));
+    // Whoever may run finds its number; whoever looks at a child's memory needs the child's.
+    if (request.may_run) WriteTids(parent.mem(), parent.mem(), child->tid(), args);
+    Result<std::unique_ptr<platform::Thread>> cloned = context.Clone(request, *child);
+    if (!cloned.ok()) {
+      // The C library takes a number for a sign that the stack is in use.
+      if (request.may_run) WriteTids(parent.mem(), parent.mem(), 0, args);
+      return cloned.error();
+    }
+    std::unique_ptr<platform::Thread> thread = *std::move(cloned);
     const Ref<platform::AddressSpace> space =
         Ref<platform::AddressSpace>::Share(thread->address_space());
     child->mm_ = (flags & CLONE_VM) != 0 ? parent.mm_ : parent.mm_->Fork(space);
@@ -93,16 +120,8 @@ Result<Pid> TaskBuilder::Clone(Task& parent, platform::Context& context, const C
       child->thread_ = std::move(thread);
       if ((flags & CLONE_THREAD) == 0) child->thread_->SetLedger(child->group().ledger);
     }
-    const Pid tid = child->tid();
-    const auto tid_bytes = std::as_bytes(std::span(&tid, 1));
-    // Neither failure is reported (Linux).
-    if ((flags & CLONE_PARENT_SETTID) != 0) {
-      (void)parent.mem().WriteBytes(UserAddr{args.parent_tid}, tid_bytes);
-    }
-    if ((flags & CLONE_CHILD_SETTID) != 0) {
-      (void)child->mem().WriteBytes(UserAddr{args.child_tid}, tid_bytes);
-    }
-    return tid;
+    if (!request.may_run) WriteTids(parent.mem(), child->mem(), child->tid(), args);
+    return child->tid();
   }();
   if (result.ok() && (flags & CLONE_PIDFD) != 0) {
     const Result<Ref<File>> file = CreatePidFd(Ref<ThreadGroup>::Share(child->group()), 0);

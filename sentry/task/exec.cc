@@ -127,7 +127,7 @@ Status TaskBuilder::Exec(Task& task, platform::Context& context, ExecArgs args) 
   Status replaced = EndOtherTasks(task);
   if (replaced.ok()) {
     if (HoldsRobustLocks(task)) ReleaseRobustLocks(task, context);
-    task.robust_list = 0;
+    task.set_robust_list(0);
     kernel.pi_futexes().OwnerDied(task, /*ends=*/false);
     context.regs = loaded.registers;
     replaced = context.Exec(*loaded.image);
@@ -207,7 +207,7 @@ void TaskBuilder::Commit(Task& task, LoadedProgram program, const Credentials& c
   task.signal_stack = SignalStack{};
   task.clear_child_tid = 0;
   task.clear_child_tid_due = false;
-  task.robust_list = 0;
+  task.set_robust_list(0);
   task.restart_block = nullptr;
   {
     absl::MutexLock lock(&kernel.mu());

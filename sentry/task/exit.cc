@@ -37,7 +37,7 @@ void Kernel::BeginGroupExitLocked(ThreadGroup& group, int wait_status, AfterUnlo
     task->final_cpu_ = task->CpuSplitLocked();
   }
   // Locks that outlive the process have to be given up first: the last task then kills it.
-  const auto holds = [](const Task* task) { return task->robust_list != 0; };
+  const auto holds = [](const Task* task) { return task->robust_list() != 0; };
   if (group.host_gone || std::none_of(group.tasks.begin(), group.tasks.end(), holds)) {
     KillHostLocked(group);
   }
@@ -79,7 +79,7 @@ void Kernel::KillHostLocked(ThreadGroup& group) {
 }
 
 void Kernel::KillTaskLocked(Task& task, AfterUnlock& after) {
-  const bool await = task.robust_list != 0 && !task.group().host_gone && task.thread_;
+  const bool await = task.robust_list() != 0 && !task.group().host_gone && task.thread_;
   uint32_t before = task.life_.load();
   uint32_t wanted;
   do {

@@ -72,7 +72,7 @@ class Walk {
 }  // namespace
 
 bool HoldsRobustLocks(Task& task) {
-  const uint64_t address = task.robust_list;
+  const uint64_t address = task.robust_list();
   if (address == 0) return false;
   const auto head = task.mem().Read(UserPtr<Head>{UserAddr{address}});
   return head.ok() && ((head->next & ~kPiBit) != address || head->pending != 0);
@@ -80,9 +80,9 @@ bool HoldsRobustLocks(Task& task) {
 
 void ReleaseRobustLocks(Task& task, platform::Context& context) {
   // Forgotten afterwards: until then the process is not killed from elsewhere.
-  const uint64_t head = task.robust_list;
+  const uint64_t head = task.robust_list();
   if (head != 0) Walk(task, context).Run(head);
-  task.robust_list = 0;
+  task.set_robust_list(0);
 }
 
 }  // namespace sentry

@@ -249,11 +249,9 @@ void Task::ShareSignals(platform::LocalSignals* signals) {
   absl::MutexLock lock(&kernel_.mu());
   if (killed()) signals = nullptr;  // It may have ended.
   const SignalSet mask = signal_mask();
-  if (signals != nullptr) {
-    signals->mask.store(mask.bits());
-  } else {
-    mask_.store(mask.bits());
-  }
+  const uint64_t robust = robust_list();
+  (signals != nullptr ? signals->mask : mask_).store(mask.bits());
+  (signals != nullptr ? signals->robust_list : robust_list_).store(robust);
   local_signals_.store(signals, std::memory_order_release);
   PublishActionsLocked();
   PublishPendingLocked();
@@ -290,7 +288,7 @@ platform::Verdict Task::Leave(platform::Verdict verdict, platform::Context* cont
   // Not killed: from here on somebody else may end the task at any time.
   uint32_t before = life_.load();
   do {
-    if ((before & kKilled) != 0 && robust_list != 0 && !ReleaseLocksAtEnd(context)) {
+    if ((before & kKilled) != 0 && robust_list() != 0 && !ReleaseLocksAtEnd(context)) {
       return {.kind = platform::Verdict::Kind::kReturn, .value = -EINTR};
     }
   } while (!life_.compare_exchange_weak(before, before & ~kInCallback));
@@ -307,12 +305,12 @@ platform::Verdict Task::Leave(platform::Verdict verdict, platform::Context* cont
 
 bool Task::ReleaseLocksAtEnd(platform::Context* context) {
   if (!HoldsRobustLocks(*this)) {
-    robust_list = 0;
+    set_robust_list(0);
     return true;
   }
   if (context == nullptr && AwaitCallback()) return false;
   if (context != nullptr) ReleaseRobustLocks(*this, *context);
-  robust_list = 0;
+  set_robust_list(0);
   return true;
 }
 

@@ -143,7 +143,15 @@ class Task final : public RefCounted, public platform::Guest {
   uint64_t clear_child_tid = 0;      // Own. The host does the clearing.
   bool clear_child_tid_due = false;  // Own. Only it does not know yet.
   Status TellClearChildTid(platform::Context& context);
-  std::atomic<uint64_t> robust_list{0};  // Own; get_robust_list(2) looks.
+  // The head of the list of robust futexes, 0: none. Own; get_robust_list(2) looks.
+  uint64_t robust_list() const {
+    const platform::LocalSignals* local = local_signals_.load(std::memory_order_acquire);
+    return (local != nullptr ? local->robust_list : robust_list_).load();
+  }
+  void set_robust_list(uint64_t head) {
+    platform::LocalSignals* local = local_signals_.load(std::memory_order_acquire);
+    (local != nullptr ? local->robust_list : robust_list_).store(head);
+  }
   bool futexes_released = false;     // It has ended. Guarded by PiFutexes' lock.
   std::string comm;                  // Guarded by Kernel::mu(); at most 15 bytes.
   int pdeath_signal = 0;             // Guarded by Kernel::mu().
@@ -193,7 +201,7 @@ class Task final : public RefCounted, public platform::Guest {
   // with a context.
   bool ReleaseLocksAtEnd(platform::Context* context);
   // Makes the next call-back the last; false when none can come any more.
-  bool AwaitCallback() ABSL_LOCKS_EXCLUDED(kernel_.mu());
+  bool AwaitCallback();
   // What surrounds every call-back.
   bool Enter();
   platform::Verdict Leave(platform::Verdict verdict, platform::Context* context = nullptr);
@@ -244,6 +252,7 @@ class Task final : public RefCounted, public platform::Guest {
   void PublishPendingLocked();
 
   std::atomic<uint64_t> mask_{0};  // While it is not in local_signals_.
+  std::atomic<uint64_t> robust_list_{0};  // While it is not there, either.
   std::atomic<platform::LocalSignals*> local_signals_{nullptr};  // Written under Kernel::mu().
   std::optional<SignalSet> saved_mask_;  // Own: the mask under a temporary one.
   SignalQueue pending_;                  // Signals to this task; guarded by Kernel::mu().
