@@ -119,7 +119,7 @@ inline constexpr size_t kFirstSite = SITE_FIRST;
 inline constexpr size_t kMaxSites = SITE_TABLE_SIZE / SITE_RECORD_SIZE;
 
 // A page shared by a thread with patched calls and the sentry, which trusts nothing in it.
-struct alignas(64) Mailbox {
+struct alignas(256) Mailbox {
   std::atomic<uint64_t> polled;
   std::atomic<uint64_t> patience;
   alignas(64) std::atomic<uint64_t> state;
