@@ -130,7 +130,7 @@ size_t NativeAddressSpace::WriteMemory(uint64_t addr, std::span<const std::byte>
   return n < 0 ? 0 : static_cast<size_t>(n);
 }
 
-bool NativeAddressSpace::WriteAll(std::span<const Piece> pieces) {
+bool NativeAddressSpace::WriteAll(std::span<const WritePiece> pieces) {
   constexpr size_t kMost = 4;
   if (pieces.size() > kMost) return false;
   const pid_t tid = Target();

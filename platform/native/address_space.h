@@ -81,11 +81,11 @@ class NativeAddressSpace final : public AddressSpace {
   }
 
   // Several pieces in one copy. False unless all of them could be written.
-  struct Piece {
+  struct WritePiece {
     uint64_t addr = 0;
     std::span<const std::byte> bytes;
   };
-  bool WriteAll(std::span<const Piece> pieces);
+  bool WriteAll(std::span<const WritePiece> pieces);
 
   // The memory is reached through any live thread that uses it.
   void AddThread(pid_t tid) ABSL_LOCKS_EXCLUDED(mu_);
