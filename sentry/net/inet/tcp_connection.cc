@@ -300,16 +300,20 @@ Result<size_t> TcpConnection::Receive(int side, IoDst& dst, IncomingMessage& mes
   }
   if (self.has(kShutRead)) message.minimum = 1;
   if (dst.remaining() == 0) return self.in->size() > 0 ? size_t{0} : NothingToRead(side);
-  message.mark = &self.urgent_active;
-  const auto received = self.in->Read(dst, message);
-  message.mark = nullptr;
-  if (received.ok() ? *received == 0 : received.error() == Errno(EAGAIN)) {
+  for (;;) {
+    message.mark = &self.urgent_active;
+    const auto received = self.in->Read(dst, message);
+    message.mark = nullptr;
+    const bool nothing = received.ok() ? *received == 0 : received.error() == Errno(EAGAIN);
+    if (!nothing) return received;
     if (self.urgent_active.load(std::memory_order_acquire)) {
       return ReceiveAtMark(side, dst, message, oob_inline);
     }
-    if (received.ok() || self.in->size() == 0) return NothingToRead(side);
+    if (!received.ok() && self.in->size() > 0) return received;  // Less than the minimum.
+    const auto none = NothingToRead(side);
+    // The last bytes and the end came together, behind the first look.
+    if (!none.ok() || self.in->size() == 0) return none;
   }
-  return received;
 }
 
 // Reads end at the mark; the next begins behind it, or with it (SO_OOBINLINE).
@@ -345,7 +349,11 @@ Result<size_t> TcpConnection::ReceiveAtMark(int side, IoDst& dst, IncomingMessag
     }
     message.boundary = urgent.active;
   }
-  if (count == 0) return NothingToRead(side);
+  if (count == 0) {
+    const auto none = NothingToRead(side);
+    const bool came = none.ok() && dst.remaining() > 0 && self.in->size() > 0;
+    return came ? Result<size_t>(Errno(EAGAIN)) : none;
+  }
   return dst.CopyOut(std::span(bytes).first(count));
 }
 
