@@ -30,6 +30,25 @@ class NoMemory final : public platform::AddressSpace {
   Result<std::string> HostMaps() override { return std::string(); }
 };
 
+// The foreground of a terminal, and for SIGHUP the leader of its session. False when there was
+// nobody.
+bool SignalHolders(Kernel& kernel, Terminal& terminal, int sig) {
+  Pid foreground = 0, session = 0;
+  {
+    absl::MutexLock lock(&kernel.mu());
+    foreground = terminal.foreground;
+    if (terminal.session) session = terminal.session->id;
+  }
+  const SignalInfo info = MakeKernelSignalInfo(sig);
+  const bool sent = foreground != 0 && kernel.SendToProcessGroup(foreground, info).ok();
+  if (sig != SIGHUP || session == foreground) return sent;
+  // The leader hears of a lost line (tty_signal_session_leader() of Linux): a shell whose child has
+  // not got so far as to die of it would wait for that child.
+  const Ref<ThreadGroup> leader = kernel.FindGroup(session);
+  if (leader) kernel.SendTo(*leader, info);
+  return sent || leader;
+}
+
 }  // namespace
 
 Kernel::Kernel(platform::Platform& platform, SyscallDispatcher& dispatcher, Options options)
@@ -193,13 +212,12 @@ int Kernel::Run() {
 }
 
 void Kernel::SignalForeground(int sig) {
-  Pid foreground = 0;
+  Ref<Terminal> console;
   {
     absl::MutexLock lock(&mu_);
-    if (console_) foreground = console_->foreground;
+    console = console_;
   }
-  const SignalInfo info = MakeKernelSignalInfo(sig);
-  if (foreground == 0 || !SendToProcessGroup(foreground, info).ok()) SignalInit(sig);
+  if (!console || !SignalHolders(*this, *console, sig)) SignalInit(sig);
 }
 
 void Kernel::SignalInit(int sig) {
@@ -208,13 +226,7 @@ void Kernel::SignalInit(int sig) {
 }
 
 void Kernel::SignalForegroundOf(Terminal& terminal, ThreadGroup& process, int sig) {
-  Pid foreground = 0;
-  {
-    absl::MutexLock lock(&mu_);
-    foreground = terminal.foreground;
-  }
-  const SignalInfo info = MakeKernelSignalInfo(sig);
-  if (foreground == 0 || !SendToProcessGroup(foreground, info).ok()) SendTo(process, info);
+  if (!SignalHolders(*this, terminal, sig)) SendTo(process, MakeKernelSignalInfo(sig));
 }
 
 void Kernel::SignalAll(int sig, uint32_t container) {
