@@ -65,10 +65,12 @@ class Terminal:
         def gone():
             while select.select([self.fd], [], [], 0)[0]:
                 try:
-                    if not os.read(self.fd, 4096):
-                        break
+                    chunk = os.read(self.fd, 4096)
                 except OSError:
                     break
+                if not chunk:
+                    break
+                self.text += chunk.decode(errors="replace")
             pid, raw = os.waitpid(self.pid, os.WNOHANG)
             if pid:
                 status.append(os.waitstatus_to_exitcode(raw))

@@ -91,7 +91,7 @@ def jobs_on_the_callers_terminal(box):
     work_with_jobs(terminal)
     status = terminal.end()
     if status != 6:
-        raise Failure(f"status {status}, expected 6")
+        raise Failure(f"status {status}, expected 6, after {terminal.text[-300:]!r}")
 
 
 @case
@@ -102,7 +102,7 @@ def jobs_on_a_terminal_inside(box):
     work_with_jobs(terminal)
     status = terminal.end()
     if status != 6:
-        raise Failure(f"status {status}, expected 6")
+        raise Failure(f"status {status}, expected 6, after {terminal.text[-300:]!r}")
 
 
 @case
@@ -135,7 +135,7 @@ def suspending_what_has_no_shell(box):
     terminal.send("\x04")
     status = terminal.end()
     if status != 0:
-        raise Failure(f"status {status}, expected 0")
+        raise Failure(f"status {status}, expected 0, after {terminal.text[-300:]!r}")
 
 
 @case
