@@ -73,7 +73,10 @@ Result<Report> ReceiveReport(int socket);
 template <typename Take>
 bool ReceiveReports(UniqueFd& socket, Take take) {
   while (socket.valid()) {
-    const Result<Report> report = ReceiveReport(socket.get());
+    Result<Report> report = ReceiveReport(socket.get());
+    // A sender that ended before it had read all that was sent to it: the host tells of that first,
+    // and only once, then hands out what the sender had said (unix_release_sock() of Linux).
+    if (!report.ok() && report.error() == Errno(ECONNRESET)) report = ReceiveReport(socket.get());
     if (report.ok()) {
       take(*report);
     } else if (report.error() == Errno(EAGAIN)) {

@@ -109,7 +109,9 @@ TEST_P(SchedPolicy, Attributes) {
   EXPECT_THAT(InChild([&] {
                 struct Attributes set {
                   .policy = static_cast<uint32_t>(p.policy),
-                  .nice = p.highest > 0 || p.policy == SCHED_IDLE ? 0 : 5,
+                  .nice = p.highest > 0             ? 0
+                          : p.policy == SCHED_IDLE ? getpriority(PRIO_PROCESS, 0)
+                                                   : 5,
                   .priority = static_cast<uint32_t>(p.highest / 2)
                 };
                 CHILD_CHECK(SetAttributes(0, &set) == 0);
