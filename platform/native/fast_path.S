@@ -290,6 +290,51 @@ sandbox_stub_fast_slow:
     jmp *SITE_TAIL(%r11)
 sandbox_stub_fast_end:
 
+// Of calls about signals that the thread makes itself. BEGIN_ALONE asks the sentry while something is
+// pending, or in the ordinary way where there is no mailbox; else %rcx is the mailbox, which has the
+// flags and where the call returns to, so that all of %rax, %r11 and the flags may be used.
+    .macro BEGIN_ALONE nr
+    movl $\nr, %eax
+    rdgsbase %rcx
+    rorxq $29, %rcx, %rcx
+    leal -0x3ffff(%rcx), %ecx
+    jrcxz .Lalone_mailbox\@
+    jmp *SITE_TAIL(%r11)
+.Lalone_mailbox\@:
+    movq %gs:MAILBOX_SIGNAL_PENDING, %rcx
+    jrcxz .Lalone_begin\@
+    jmp .Lany_call
+.Lalone_begin\@:
+    rdgsbase %rcx
+    lahf
+    seto %al
+    movq %rax, MAILBOX_FLAGS(%rcx)
+    movq SITE_RETURN(%r11), %rax
+    movq %rax, MAILBOX_RETURN(%rcx)
+    movq %r11, MAILBOX_RECORD(%rcx)
+    .endm
+
+    .macro RESTORE_FLAGS
+    movl MAILBOX_FLAGS(%rcx), %eax
+    addb $0x7f, %al
+    sahf
+    .endm
+
+// The sentry makes the call after all.
+    .macro ASK_INSTEAD nr
+    movq MAILBOX_RECORD(%rcx), %r11
+    RESTORE_FLAGS
+    movl $\nr, %eax
+    jmp .Lany_call
+    .endm
+
+// The call has succeeded; %r11 is where it returns to.
+    .macro END_ALONE
+    RESTORE_FLAGS
+    movq MAILBOX_RETURN(%rcx), %r11
+    movl $0, %eax
+    .endm
+
 // rt_sigprocmask(2) of a thread for which no signal waits. Faults are nobody's signal here, either:
 // up to `masked` the call is made in the ordinary way, behind it the answer is EFAULT, as on Linux.
 //   up to `mask_saved`                       as up to `posted` above
@@ -304,24 +349,7 @@ sandbox_stub_fast_end:
     .hidden sandbox_stub_fast_mask_out, sandbox_stub_fast_mask_end
     .balign 64
 sandbox_stub_fast_mask:
-    movl $14, %eax
-    rdgsbase %rcx
-    rorxq $29, %rcx, %rcx
-    leal -0x3ffff(%rcx), %ecx
-    jrcxz .Lmask_mailbox
-    jmp *SITE_TAIL(%r11)
-.Lmask_mailbox:
-    movq %gs:MAILBOX_SIGNAL_PENDING, %rcx
-    jrcxz .Lmask_alone
-    jmp .Lany_call
-.Lmask_alone:
-    rdgsbase %rcx
-    lahf
-    seto %al
-    movq %rax, MAILBOX_FLAGS(%rcx)
-    movq SITE_RETURN(%r11), %rax
-    movq %rax, MAILBOX_RETURN(%rcx)
-    movq %r11, MAILBOX_RECORD(%rcx)
+    BEGIN_ALONE 14
 sandbox_stub_fast_mask_saved:
     cmpq $8, %r10
     jne .Lmask_back
@@ -353,12 +381,7 @@ sandbox_stub_fast_masked:
     xchgq %r11, MAILBOX_SIGNAL_MASK(%rcx)  // One has come: the sentry decides who takes it.
 sandbox_stub_fast_mask_undone:
 .Lmask_back:
-    movq MAILBOX_RECORD(%rcx), %r11
-    movl MAILBOX_FLAGS(%rcx), %eax
-    addb $0x7f, %al
-    sahf
-    movl $14, %eax
-    jmp .Lany_call
+    ASK_INSTEAD 14
 sandbox_stub_fast_mask_tell:
 .Lmask_tell:
     testq %rdx, %rdx
@@ -366,11 +389,7 @@ sandbox_stub_fast_mask_tell:
     movq %r11, (%rdx)
 sandbox_stub_fast_mask_told:
 .Lmask_told:
-    movl MAILBOX_FLAGS(%rcx), %eax
-    addb $0x7f, %al
-    sahf
-    movq MAILBOX_RETURN(%rcx), %r11
-    movl $0, %eax
+    END_ALONE
 sandbox_stub_fast_mask_out:
     jmp *%r11
 sandbox_stub_fast_mask_end:
@@ -386,24 +405,7 @@ sandbox_stub_fast_mask_end:
     .hidden sandbox_stub_fast_action_out, sandbox_stub_fast_action_end
     .balign 64
 sandbox_stub_fast_action:
-    movl $13, %eax
-    rdgsbase %rcx
-    rorxq $29, %rcx, %rcx
-    leal -0x3ffff(%rcx), %ecx
-    jrcxz .Laction_mailbox
-    jmp *SITE_TAIL(%r11)
-.Laction_mailbox:
-    movq %gs:MAILBOX_SIGNAL_PENDING, %rcx
-    jrcxz .Laction_alone
-    jmp .Lany_call
-.Laction_alone:
-    rdgsbase %rcx
-    lahf
-    seto %al
-    movq %rax, MAILBOX_FLAGS(%rcx)
-    movq SITE_RETURN(%r11), %rax
-    movq %rax, MAILBOX_RETURN(%rcx)
-    movq %r11, MAILBOX_RECORD(%rcx)
+    BEGIN_ALONE 13
 sandbox_stub_fast_action_saved:
     cmpq $8, %r10
     jne .Laction_back
@@ -421,20 +423,11 @@ sandbox_stub_fast_action_saved:
     movq $0, 16(%rdx)
     movq $0, 24(%rdx)
 .Laction_told:
-    movl MAILBOX_FLAGS(%rcx), %eax
-    addb $0x7f, %al
-    sahf
-    movq MAILBOX_RETURN(%rcx), %r11
-    movl $0, %eax
+    END_ALONE
 sandbox_stub_fast_action_out:
     jmp *%r11
 .Laction_back:
-    movq MAILBOX_RECORD(%rcx), %r11
-    movl MAILBOX_FLAGS(%rcx), %eax
-    addb $0x7f, %al
-    sahf
-    movl $13, %eax
-    jmp .Lany_call
+    ASK_INSTEAD 13
 sandbox_stub_fast_action_end:
 
 // The call is done and an interrupt is due: what the host does for a signal, without one. The
