@@ -13,6 +13,7 @@
 #include <signal.h>
 
 #include <cstddef>
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -250,6 +251,10 @@ class BlockingHooks {
   virtual ~BlockingHooks() = default;
   virtual void EnterBlocking() = 0;
   virtual void LeaveBlocking() = 0;
+  // In front of them, for a wait on a word: lets the platform use the thread otherwise until
+  // `*word` is not `value` any more or CLOCK_MONOTONIC reaches `deadline_ns` (INT64_MAX: never). May
+  // return at any time, on another thread; no lock may be held.
+  virtual void Park(const std::atomic<uint32_t>& word, uint32_t value, int64_t deadline_ns) {}
 };
 
 class Platform : public BlockingHooks {

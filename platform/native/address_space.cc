@@ -49,6 +49,10 @@ CarriedBuffer::CarriedBuffer(NativeAddressSpace& space, const Place& in, const P
 
 CarriedBuffer::~CarriedBuffer() { NativeAddressSpace::carried_ = nullptr; }
 
+CarriedBuffer* CarriedBuffer::Exchange(CarriedBuffer* buffer) {
+  return std::exchange(NativeAddressSpace::carried_, buffer);
+}
+
 size_t CarriedBuffer::Reads(uint64_t address, std::span<std::byte> dst) {
   const uint64_t offset = address - in_.address;  // Large if it lies in front.
   if (written_ == 0 && offset < in_.size) {

@@ -37,6 +37,8 @@ class CarriedBuffer {
                 std::span<std::byte> data);
   CarriedBuffer(const CarriedBuffer&) = delete;
   ~CarriedBuffer();
+  // Makes `buffer`, which may be nullptr, the one of this thread; answers which one was.
+  static CarriedBuffer* Exchange(CarriedBuffer* buffer);
   // What is to be copied to the application's memory.
   Place written() const { return {out_.address, written_}; }
 

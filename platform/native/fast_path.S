@@ -10,8 +10,8 @@
 //   up to `posted`, and from `slow` on    the call has not been made, flags are untouched; a number
 //                                         that the record does not know is in %rax, and from
 //                                         `numbered` on in the mailbox
-//   from `carry` to `out`                 flags, %rdi, %rsi and %rdx are in the mailbox; its state
-//                                         tells
+//   from `carry` to `out`                 flags, %rdi, %rsi, %rdx and %r10 are in the mailbox; its
+//                                         state tells
 //   at `any_done`                         the call is answered, %r11 is its record
 //   at `out`                              the call has been made, %r11 is where it returns to
 //
@@ -175,44 +175,64 @@ sandbox_stub_fast_numbered:
 sandbox_stub_fast_carry:
     movq $0, MAILBOX_CARRIED(%rcx)
     movq MAILBOX_NUMBER(%rcx), %rax
-    cmpq $18, %rax
+    cmpq $45, %rax              // recvfrom
     ja .Lcarry_path
-    movl $CARRY_CALLS, %r11d
-    btl %eax, %r11d
+    movabsq $CARRY_CALLS, %r11
+    btq %rax, %r11
     jnc .Lcarry_path
-    leaq -1(%rdx), %r11
-    cmpq $(MAILBOX_DATA_SIZE - 1), %r11
-    ja .Lpost
-    cmpl $1, %eax               // write
-    je .Lcarry_in
-    cmpl $18, %eax              // pwrite64
-    je .Lcarry_in
+    movabsq $CARRY_WRITES, %r11
+    btq %rax, %r11
+    jc .Lcarry_in
+    movq %rdx, %rax
+// %rax bytes may be written to %rsi, of which the first are looked at.
+.Lcarry_out:
+    movl $MAILBOX_DATA_SIZE, %r11d
+    cmpq %r11, %rax
+    cmovbq %rax, %r11
+    subq $1, %r11
+    jb .Lpost
     lock orb $0, (%rsi)         // No more than two pages.
     lock orb $0, (%rsi, %r11)
     movq $CARRY_OUT, MAILBOX_CARRIED(%rcx)
     jmp .Lpost
 .Lcarry_in:
+    leaq -1(%rdx), %r11
+    cmpq $(MAILBOX_DATA_SIZE - 1), %r11
+    ja .Lpost
     COPY from=0, from_base=%rsi, to=MAILBOX_DATA, to_base=%rcx
     movq MAILBOX_ARGS(%rcx), %rdi
     movq $CARRY_IN, MAILBOX_CARRIED(%rcx)
     jmp .Lpost
-.Lcarry_entries:
-    cmpl $217, %eax             // getdents64
-    jne .Lpost
-    movl $MAILBOX_DATA_SIZE, %r11d
-    cmpq %r11, %rdx
-    cmovbq %rdx, %r11
-    subq $1, %r11
-    jb .Lpost
-    lock orb $0, (%rsi)
-    lock orb $0, (%rsi, %r11)
-    movq $CARRY_OUT, MAILBOX_CARRIED(%rcx)
+.Lcarry_others:
+    cmpl $233, %eax             // epoll_ctl
+    je .Lcarry_event
+    movl %eax, %r11d
+    movq %rdx, %rax
+    cmpl $217, %r11d            // getdents64
+    je .Lcarry_out
+    leal (%rdx, %rdx, 2), %eax
+    shll $2, %eax               // Of struct epoll_event, which is packed.
+    cmpl $CARRY_MOST_EVENTS, %edx
+    ja .Lpost
+    cmpl $232, %r11d            // epoll_wait
+    je .Lcarry_out
+    cmpl $281, %r11d            // epoll_pwait
+    je .Lcarry_out
+    jmp .Lpost
+.Lcarry_event:
+    cmpq $4095, %r10            // Where there is none.
+    jbe .Lpost
+    movq (%r10), %r11
+    movq %r11, MAILBOX_DATA(%rcx)
+    movl 8(%r10), %r11d
+    movl %r11d, MAILBOX_DATA+8(%rcx)
+    movq $CARRY_IN, MAILBOX_CARRIED(%rcx)
     jmp .Lpost
 .Lcarry_path:
     btq %rax, SITE_TABLE + SITE_PATH_FIRST
     jc .Lpath
     btq %rax, SITE_TABLE + SITE_PATH_SECOND
-    jnc .Lcarry_entries
+    jnc .Lcarry_others
     movq %rsi, %rdi
 .Lpath:
     cmpq $4095, %rdi            // NULL means something to some, and is a fault to the others.
@@ -239,11 +259,25 @@ sandbox_stub_fast_carry:
 sandbox_stub_fast_posted:
     AWAIT_ANSWER box=%rcx, page=%rcx, answered=.Lanswered, withdrawn=.Lwithdrawn
 .Lsleep:
+    testl $MAILBOX_ASLEEP, MAILBOX_STATE(%rcx)
+    jz .Lsleep_in_notification
+    leaq MAILBOX_STATE(%rcx), %rdi
+    xorl %esi, %esi             // FUTEX_WAIT
+    movl $MAILBOX_ASLEEP, %edx
+    xorl %r10d, %r10d
+    movl $202, %eax             // futex
+    syscall
+    jmp .Lawake
+.Lsleep_in_notification:
     movl $STUB_NOTIFY_CALL, %eax
     movl $STUB_EVENT_MAILBOX, %edi
     syscall
+.Lawake:
     rdgsbase %rcx
     movq MAILBOX_ARGS(%rcx), %rdi
+    movq MAILBOX_ARGS+8(%rcx), %rsi
+    movq MAILBOX_ARGS+16(%rcx), %rdx
+    movq MAILBOX_ARGS+24(%rcx), %r10
     testl $MAILBOX_DONE, MAILBOX_STATE(%rcx)
     jz .Lsleep
     jmp .Lanswered

@@ -101,12 +101,15 @@
 // bytes to be copied to the address in MAILBOX_TO.
 #define MAILBOX_CARRIED 160
 #define MAILBOX_TO 168
-#define CARRY_OUT 1   // read, pread64, getdents64: the memory that it reads to is there.
-#define CARRY_IN 2    // write, pwrite64: its data.
+#define CARRY_OUT 1   // read, getdents64, epoll_wait…: the memory that it writes to is there, or its begin.
+#define CARRY_IN 2    // write, sendto, epoll_ctl…: its data.
 #define CARRY_PATH 4  // A path, whose size with its NUL is above.
 #define CARRY_SIZE_SHIFT 8
 #define CARRY_PATH_SIZE 1024  // The longest.
-#define CARRY_CALLS ((1 << 0) | (1 << 1) | (1 << 17) | (1 << 18))
+// Those whose second argument is the memory, and the third the size.
+#define CARRY_WRITES ((1 << 1) | (1 << 18) | (1 << 44))  // write, pwrite64, sendto.
+#define CARRY_CALLS (CARRY_WRITES | (1 << 0) | (1 << 17) | (1 << 45))  // read, pread64, recvfrom.
+#define CARRY_MOST_EVENTS 0x4000000  // What one can wait for (epoll_wait).
 #define MAILBOX_PATIENCE 8  // How often to look for an answer before a call is withdrawn.
 #define CONTEXT_R8 0  // In struct MachineContext.
 #define CONTEXT_R9 8
@@ -154,6 +157,7 @@
 #define MAILBOX_DONE 2
 #define MAILBOX_REFUSED 4  // With DONE: make the call in the ordinary way.
 #define MAILBOX_INTERRUPT 8  // With DONE: report STUB_EVENT_SELF before going on.
+#define MAILBOX_ASLEEP 16    // Taken, and it has to wait: who waits for the answer is to sleep.
 
 // The one host signal that the sentry sends to stubs.
 #define STUB_INTERRUPT_SIGNAL 63

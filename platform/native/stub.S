@@ -11,8 +11,8 @@
 // sleep costs more than most answers take. %rax holds the patience of the page, at \page, and is lost.
 .macro AWAIT_ANSWER box, page, answered, withdrawn
 .Ltaking\@:
-    testl $MAILBOX_DONE, MAILBOX_STATE(\box)
-    jnz \answered
+    testl $(MAILBOX_DONE | MAILBOX_ASLEEP), MAILBOX_STATE(\box)
+    jnz .Lnews\@
     pause
     decq %rax
     jnz .Ltaking\@
@@ -21,11 +21,14 @@
     movq MAILBOX_PATIENCE(\page), %rax
     shlq $2, %rax
 .Lanswering\@:
-    testl $MAILBOX_DONE, MAILBOX_STATE(\box)
-    jnz \answered
+    testl $(MAILBOX_DONE | MAILBOX_ASLEEP), MAILBOX_STATE(\box)
+    jnz .Lnews\@
     pause
     decq %rax
     jnz .Lanswering\@
+.Lnews\@:
+    testl $MAILBOX_DONE, MAILBOX_STATE(\box)
+    jnz \answered
 .endm
 
     .section .rodata.stub, "a", @progbits

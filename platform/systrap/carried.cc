@@ -1,5 +1,6 @@
 #include "platform/systrap/carried.h"
 
+#include <sys/epoll.h>
 #include <sys/syscall.h>
 
 #include <algorithm>
@@ -41,6 +42,37 @@ Place OutOf(const SyscallArgs& call) {
       return {args[0], args[1]};
     case SYS_uname:
       return {args[0], kUtsname};
+    default:
+      return {};
+  }
+}
+
+// Memory of which the stub has seen that it is there.
+Place LookedAt(const SyscallArgs& call) {
+  const auto& args = call.args;
+  switch (call.nr) {
+    case SYS_read:
+    case SYS_pread64:
+    case SYS_recvfrom:
+    case SYS_getdents64:
+      return {args[1], args[2]};
+    case SYS_epoll_wait:
+    case SYS_epoll_pwait:
+      return {args[1], static_cast<uint32_t>(args[2]) * sizeof(epoll_event)};
+    default:
+      return {};
+  }
+}
+
+Place BroughtAlong(const SyscallArgs& call) {
+  const auto& args = call.args;
+  switch (call.nr) {
+    case SYS_write:
+    case SYS_pwrite64:
+    case SYS_sendto:
+      return {args[1], args[2]};
+    case SYS_epoll_ctl:
+      return {args[3], sizeof(epoll_event)};
     default:
       return {};
   }
@@ -106,13 +138,11 @@ std::array<uint8_t, kMaxSyscalls / 8> PathCalls(size_t index) {
 CarriedPlaces CarriedBy(const SyscallArgs& call, uint64_t carried) {
   const auto& args = call.args;
   CarriedPlaces places;
-  if (carried == CARRY_OUT || carried == CARRY_IN) {
-    const bool reads = call.nr == SYS_read || call.nr == SYS_pread64;
-    const bool writes = call.nr == SYS_write || call.nr == SYS_pwrite64;
-    const bool fits = args[2] <= MAILBOX_DATA_SIZE;
-    if (carried == CARRY_OUT && reads && fits) places.out = {args[1], args[2]};
-    if (carried == CARRY_IN && writes && fits) places.in = {args[1], args[2]};
-    if (carried == CARRY_OUT && call.nr == SYS_getdents64) places.out = {args[1], args[2]};
+  if (carried == CARRY_OUT) {
+    places.out = LookedAt(call);
+  } else if (carried == CARRY_IN) {
+    places.in = BroughtAlong(call);
+    if (places.in.size > MAILBOX_DATA_SIZE) places.in = {};
   } else {
     const std::optional<size_t> path = PathArgument(call.nr);
     const uint64_t size = carried >> CARRY_SIZE_SHIFT;

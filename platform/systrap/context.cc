@@ -307,6 +307,9 @@ Result<std::unique_ptr<Thread>> StubContext::Clone(const CloneRequest& request, 
   child->mailbox = mailbox;
   child->busy = thread_.busy;
   absl::MutexLock lock(&platform_.mu());
+  child->cpus = thread_.cpus;
+  // It has inherited that, too, but nobody looks at its mailbox.
+  if ((child->displaced = thread_.displaced)) platform_.MakeRoomLocked(*child, /*back=*/true);
   if (thread) {
     child->process = thread_.process;
   } else {

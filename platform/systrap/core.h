@@ -21,6 +21,7 @@
 #include "platform/native/zygote.h"
 #include "platform/systrap/channel.h"
 #include "platform/systrap/fast_path.h"
+#include "platform/systrap/fiber.h"
 
 namespace platform::systrap {
 
@@ -86,6 +87,8 @@ struct HostThread : RefCounted {
   // `polled`.
   native::MailboxPage* mailbox = nullptr;
   bool polled = false;
+  bool displaced = false;         // It may not run on the spinner's CPU.
+  std::optional<cpu_set_t> cpus;  // Where it wants to run, if it has said so.
   // Calls that came the slow way all the same, since when.
   int missed = 0;
   int64_t missed_since = 0;
@@ -99,6 +102,7 @@ struct HostThread : RefCounted {
   bool in_mail = false;
   bool in_self = false;
   bool deferred = false;
+  bool dozes = false;  // It has been told to sleep until its call by mailbox is answered.
   // Found, but not told: an interrupt is on its way and tells it.
   std::optional<MailAnswer> answer;
   // A call by mailbox that the host is to execute: it is made again as an ordinary one.
@@ -125,6 +129,16 @@ struct HostThread : RefCounted {
 struct Polled {
   Ref<HostThread> thread;
   native::MailboxPage* page = nullptr;
+  int64_t last_call = 0;
+};
+
+// A stack on which calls by mailbox are answered, one of which may be waiting.
+struct Strand {
+  std::unique_ptr<Fiber> fiber;
+  // While it waits: for this word to have another value, or until then.
+  const std::atomic<uint32_t>* word = nullptr;
+  uint32_t value = 0;
+  int64_t deadline_ns = INT64_MAX;
 };
 
 // What patched calls need, made before there are stubs.
@@ -150,6 +164,8 @@ class Systrap final : public Platform {
   void Stop() override ABSL_LOCKS_EXCLUDED(mu_);
   void EnterBlocking() override ABSL_LOCKS_EXCLUDED(mu_);
   void LeaveBlocking() override {}
+  void Park(const std::atomic<uint32_t>& word, uint32_t value, int64_t deadline_ns) override
+      ABSL_LOCKS_EXCLUDED(mu_);
 
   absl::Mutex& mu() ABSL_LOCK_RETURNED(mu_) { return mu_; }
   // The one that answers questions about the host.
@@ -186,6 +202,11 @@ class Systrap final : public Platform {
 
   // The sentry stops looking at a thread's mailbox; the thread forgets it.
   void StopPollingLocked(HostThread& thread) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Nobody but the spinner runs on its CPU, of those whom it answers: woken threads would be put
+  // there, and wait for it. `back`: again.
+  void MakeRoomLocked(HostThread& thread, bool back = false) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // sched_setaffinity(2), as far as the spinner lets it.
+  Status BindLocked(HostThread& thread, const cpu_set_t& cpus) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void DetachMailboxLocked(HostThread& thread) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   // Keeps the answer of a call, if it stays the same, and forgets what the call may have changed.
@@ -213,15 +234,43 @@ class Systrap final : public Platform {
   };
   struct Worker {
     Channel* leads = nullptr;
-    HostThread* serves = nullptr;  // In a call-back.
-    // Of the spinner, while it looks at mailboxes: which ones.
-    std::vector<Polled>* polled = nullptr;
-    bool blocked = false;                  // It let go of them, because its handler waits.
+    HostThread* serves = nullptr;          // In a call-back.
+    bool spins = false;                    // The spinner, while it looks at mailboxes.
+    Fiber home;                            // The thread's own stack.
+    std::unique_ptr<Strand> strand;        // On which it runs, unless that is its own.
     std::vector<Ref<HostProcess>> doomed;  // To be killed when the call-back is over.
     std::optional<Received> handed;
   };
   static thread_local Worker* current_;
-
+  // For code that may go on on another thread: there the address of a thread's variable must not be
+  // known from before, as compilers would have it.
+  [[gnu::noinline]] static Worker& Here();
+  // What the spinner does from when it is wanted until it is not. Times are CLOCK_MONOTONIC, in ns.
+  struct Spell {
+    std::vector<Polled> set;                       // Whom it looks at.
+    std::vector<std::unique_ptr<Strand>> waiting;  // Their calls that wait.
+    cpu_set_t allowed;
+    int cpu = -1;  // Which it keeps for itself; -1: as long as it looks at one thread only, none.
+    uint32_t turns = 0;
+    bool any = false;  // There was a call since `last_look`.
+    int64_t served = 0;
+    int64_t judged = 0;  // Of those.
+    int64_t lost = 0;
+    int64_t start = 0;
+    int64_t last_look = 0;
+    int64_t last_call = 0;
+    int64_t next_tidying = 0;
+    int64_t next_disturbance = 0;
+    int64_t patience = 0;
+    // While there were more threads than CPUs for them: how long, and how many calls.
+    int64_t contended = 0;
+    int64_t contended_calls = 0;
+    bool crowded = false;
+    bool moved = false;
+    bool blocked = false;  // A handler waits, and holds the thread.
+    bool tired = false;    // Nobody calls.
+    bool over() const { return crowded || blocked || tired; }
+  };
   // What the host does for a process that dies takes longer than most calls, on the core of whoever
   // kills it: a process that does nothing more anyway is killed when all others have been served.
   void KillDoomed(Worker& worker) ABSL_LOCKS_EXCLUDED(mu_);
@@ -307,9 +356,21 @@ class Systrap final : public Platform {
   static void* SpinnerMain(void* self);
   void SpinnerLoop() ABSL_LOCKS_EXCLUDED(mu_);
   // Looks at mailboxes until there is nothing to do.
-  void Spin(Worker& worker, const cpu_set_t& allowed) ABSL_LOCKS_EXCLUDED(mu_);
-  void Disturb(const std::vector<Polled>& set) ABSL_LOCKS_EXCLUDED(mu_);
-  void StopPolling(std::vector<Polled>& set) ABSL_LOCKS_EXCLUDED(mu_);
+  void Spin(Worker& worker) ABSL_LOCKS_EXCLUDED(mu_);
+  static void StrandMain(void* self);
+  void RunStrand() ABSL_LOCKS_EXCLUDED(mu_);
+  void LookAround() ABSL_LOCKS_EXCLUDED(mu_);
+  void TakeNewcomers() ABSL_LOCKS_EXCLUDED(mu_);
+  // By the clock: whether looking on is worth it.
+  void Judge(int64_t now);
+  void TidyUp(int64_t now) ABSL_LOCKS_EXCLUDED(mu_);
+  // Goes on with a call whose wait is over, on this thread.
+  bool ResumeWaiting();
+  std::unique_ptr<Strand> NewStrand();
+  // Ends a spell as far as others are concerned: nobody is looked at any more, and each call that
+  // waits gets a worker to wait on.
+  void HandOn() ABSL_LOCKS_EXCLUDED(mu_);
+  void Disturb() ABSL_LOCKS_EXCLUDED(mu_);
   void RequestPollingLocked(HostThread& thread) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // True when there was a call, or an event.
   bool TryMailbox(const Polled& polled) ABSL_LOCKS_EXCLUDED(mu_);
@@ -345,6 +406,7 @@ class Systrap final : public Platform {
   int called_followers_ ABSL_GUARDED_BY(mu_) = 0;  // Of those, who are to look for a channel.
   // For a follower to serve: who has them does not lead their channel, and has a call to finish.
   std::deque<Received> handed_on_ ABSL_GUARDED_BY(mu_);
+  std::deque<std::unique_ptr<Strand>> strands_ ABSL_GUARDED_BY(mu_);  // For a follower, as well.
   absl::CondVar follower_wake_;
   absl::CondVar stop_wake_;  // For Run, when there is no zygote whose death wakes it.
   bool stopped_ ABSL_GUARDED_BY(mu_) = false;
@@ -355,7 +417,12 @@ class Systrap final : public Platform {
   std::vector<Polled> to_poll_ ABSL_GUARDED_BY(mu_);
   int busy_cpu_ ABSL_GUARDED_BY(mu_) = -1;  // Where the thread runs that wants to be looked at.
   std::atomic<bool> more_to_poll_{false};
-  std::atomic<bool> spin_no_more_{false};  // The stubs do better without.
+  Spell spell_;  // The spinner's own.
+  // From which CPU threads are displaced, and where they may run otherwise.
+  int spinner_cpu_ ABSL_GUARDED_BY(mu_) = -1;
+  cpu_set_t spell_cpus_ ABSL_GUARDED_BY(mu_);
+  std::vector<std::unique_ptr<Strand>> idle_strands_;  // The spinner's own.
+  std::atomic<bool> spin_no_more_{false};              // The stubs do better without.
   // After a spell that did not pay: not before this time (CLOCK_MONOTONIC), and how long the next
   // pause is.
   int64_t spin_not_before_ ABSL_GUARDED_BY(mu_) = 0;

@@ -352,6 +352,7 @@ CarriedBack UnwindFastPath(Registers& regs, const Sites& sites, native::MailboxP
   regs.rdi = box.args[0];
   regs.rsi = box.args[1];
   regs.rdx = box.args[2];
+  regs.r10 = box.args[3];
   MailAnswer result{.value = static_cast<int64_t>(box.value),
                     .refused = (state & MAILBOX_REFUSED) != 0,
                     .carried = {box.to, box.carried}};
@@ -365,7 +366,7 @@ CarriedBack UnwindFastPath(Registers& regs, const Sites& sites, native::MailboxP
   if (result.carried.size > sizeof(page->data)) return {};
   return {.address = result.carried.address,
           .size = result.carried.size,
-          .in_part = nr == SYS_read || nr == SYS_pread64,
+          .in_part = nr == SYS_read || nr == SYS_pread64 || nr == SYS_recvfrom,
           .mask = std::nullopt};
 }
 

@@ -323,7 +323,9 @@ TEST(Carried, PathsAndPlaces) {
   EXPECT_EQ(CarriedBy(call, CARRY_PATH | (CARRY_PATH_SIZE + 1) << CARRY_SIZE_SHIFT).in.size, 0u);
   EXPECT_EQ(CarriedBy(call, CARRY_IN).in.size, 0u);
   const SyscallArgs large{.nr = SYS_read, .args = {1, 0x1000, MAILBOX_DATA_SIZE + 1}};
-  EXPECT_EQ(CarriedBy(large, CARRY_OUT).out.size, 0u);
+  EXPECT_EQ(CarriedBy(large, CARRY_OUT).out.size, uint64_t{MAILBOX_DATA_SIZE});
+  const SyscallArgs written{.nr = SYS_write, .args = {1, 0x1000, MAILBOX_DATA_SIZE + 1}};
+  EXPECT_EQ(CarriedBy(written, CARRY_IN).in.size, 0u);
   const SyscallArgs listing{.nr = SYS_getdents64, .args = {1, 0x1000, 32768}};
   EXPECT_EQ(CarriedBy(listing, CARRY_OUT).out.size, uint64_t{MAILBOX_DATA_SIZE});
 }

@@ -5,6 +5,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "base/log.h"
 #include "platform/native/stub.h"
 #include "platform/systrap/context.h"
@@ -471,6 +473,16 @@ Result<seccomp_notif> Systrap::Await(HostThread& thread) {
     absl::MutexLock lock(&mu_);
     Channel& channel = thread.process->channel;
     const bool leads = current_ != nullptr && current_->leads == &channel;
+    // It may have come while somebody else received for himself, and this thread was not awaited
+    // yet.
+    const auto deferred = std::find_if(channel.deferred.begin(), channel.deferred.end(),
+                                       [&](const seccomp_notif& notification) {
+                                         return static_cast<pid_t>(notification.pid) == thread.tid;
+                                       });
+    if (deferred != channel.deferred.end()) {
+      thread.inbox = *deferred;
+      channel.deferred.erase(deferred);
+    }
     ++channel.awaiting;
     // Who has no leader is led by this thread meanwhile.
     while (!leads && channel.led && !thread.inbox.has_value() && IsAlive(thread)) {

@@ -3,14 +3,10 @@
 // nothing, and a busy machine little.
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 #include <x86intrin.h>
 
 #include "base/log.h"
-#include "platform/systrap/carried.h"
 #include "platform/systrap/core.h"
 
 namespace platform::systrap {
@@ -28,19 +24,27 @@ constexpr int64_t kGapNs = 30'000;
 constexpr int64_t kMostLostNs = 300'000;
 constexpr int64_t kMostLostPart = 8;
 // A spell that answered fewer calls than this was a mistake.
-constexpr uint64_t kWorthwhile = 3;
+constexpr int64_t kWorthwhile = 3;
 // One that ended because a handler had to wait: unless its calls came as fast as this.
 constexpr int64_t kQuickNs = 8'000;
 constexpr int64_t kFirstPauseNs = 1'000'000;
 constexpr int64_t kLongestPauseNs = 64'000'000;
 constexpr size_t kMostPolled = 16;
+// Two threads with a CPU each and calls by notification, or both on one and this thread on the
+// other: the latter pays if there is a call in that time.
+constexpr int64_t kContendedNs = 4'000;
+constexpr int64_t kTrialNs = 1'000'000;
+constexpr int64_t kMemoryNs = 10'000'000;
+// Who has not called for so long is not looked at any more.
+constexpr int64_t kSilenceNs = 10'000'000;
+constexpr int64_t kTidyingNs = 5'000'000;
+constexpr uint32_t kTurnsPerLook = 8;
+constexpr size_t kIdleStrands = 2;
 
-SyscallArgs ToArgs(const Mailbox& box) {
-  // Copied once: the application can write to it.
-  const volatile Mailbox& shared = box;
-  SyscallArgs call{.nr = shared.nr, .ip = shared.after};
-  for (int i = 0; i < 6; ++i) call.args[i] = shared.args[i];
-  return call;
+// Whether something waits to be taken.
+bool IsPosted(const native::MailboxPage& page) {
+  const auto state = [](const Mailbox& box) { return box.state.load(std::memory_order_relaxed); };
+  return ((state(page.call) | state(page.event) | state(page.self)) & MAILBOX_POSTED) != 0;
 }
 
 bool OneCpu() {
@@ -90,6 +94,25 @@ void Systrap::RequestPollingLocked(HostThread& thread) {
 void Systrap::StopPollingLocked(HostThread& thread) {
   thread.polled = false;
   if (thread.mailbox != nullptr) thread.mailbox->call.polled.store(0, std::memory_order_relaxed);
+  MakeRoomLocked(thread, /*back=*/true);
+}
+
+Status Systrap::BindLocked(HostThread& thread, const cpu_set_t& cpus) {
+  if (sched_setaffinity(thread.tid, sizeof(cpus), &cpus) != 0) return Errno::Last();
+  thread.cpus = cpus;
+  if (std::exchange(thread.displaced, false)) MakeRoomLocked(thread);
+  return kOk;
+}
+
+void Systrap::MakeRoomLocked(HostThread& thread, bool back) {
+  if (thread.displaced != back || thread.ended) return;
+  cpu_set_t cpus = thread.cpus.value_or(spell_cpus_);
+  if (!back) {
+    CPU_CLR(spinner_cpu_, &cpus);
+    if (CPU_COUNT(&cpus) == 0) return;  // It wants to run there and nowhere else.
+  }
+  thread.displaced = !back;
+  sched_setaffinity(thread.tid, sizeof(cpus), &cpus);
 }
 
 // By the worker in charge of the thread only: others may be using the pointer.
@@ -99,13 +122,6 @@ void Systrap::DetachMailboxLocked(HostThread& thread) {
   thread.answer.reset();
   thread.approved.reset();
   thread.patch.reset();
-}
-
-void Systrap::StopPolling(std::vector<Polled>& set) {
-  absl::MutexLock lock(&mu_);
-  for (const Polled& polled : set) {
-    if (polled.thread->mailbox == polled.page) StopPollingLocked(*polled.thread);
-  }
 }
 
 void* Systrap::SpinnerMain(void* self) {
@@ -130,194 +146,157 @@ void Systrap::SpinnerLoop() {
       busy = busy_cpu_;
     }
     if (sched_getcpu() == busy) KeepAwayFrom(busy, allowed);
-    Spin(worker, allowed);
+    spell_.allowed = allowed;
+    Spin(worker);
   }
 }
 
-void Systrap::Spin(Worker& worker, const cpu_set_t& allowed) {
-  std::vector<Polled> set;
-  worker.polled = &set;
-  worker.blocked = false;
-  uint64_t served = 0;
-  int64_t lost = 0;
-  const int64_t start = MonotonicNs();
-  int64_t last_look = start;
-  int64_t last_call = start;
-  int64_t next_disturbance = start;
-  bool crowded = false;
-  bool moved = false;
-  int64_t patience = eager_ ? kEagerIdleNs : kFirstIdleNs;
-  const auto look = [&] {
-    bool any = false;
-    for (const Polled& polled : set) {
-      if (!TryMailbox(polled)) continue;
-      any = true;
-      ++served;
-      if (worker.blocked) break;
-    }
-    return any;
-  };
-  while (!worker.blocked && !crowded && !spin_no_more_.load(std::memory_order_relaxed)) {
-    if (more_to_poll_.exchange(false, std::memory_order_relaxed)) {
-      absl::MutexLock lock(&mu_);
-      for (Polled& polled : to_poll_) {
-        if (polled.thread->mailbox != polled.page || polled.thread->ended) continue;
-        polled.page->call.polled.store(native::SlotAddress(polled.thread->slot) + STUB_SLOT_MAILBOX,
-                                       std::memory_order_release);
-        set.push_back(std::move(polled));
-      }
-      to_poll_.clear();
-      last_look = last_call = MonotonicNs();
-    }
-    const bool any = look();
-    const int64_t now = MonotonicNs();
-    if (chaos_ && now >= next_disturbance) {
-      // Any odd intervals: what counts is where in its code a thread is.
-      next_disturbance = now + 5'000 + static_cast<int64_t>(__rdtsc() % 60'000);
-      Disturb(set);
-    }
-    if (any) {
-      last_call = now;
-      if (!eager_) patience = kIdleNs;
-    } else if (now - last_look > kGapNs) {
-      lost += now - last_look;
-      crowded = !eager_ && lost > kMostLostNs + (now - start) / kMostLostPart;
-    }
-    if (now - last_call > patience) break;
-    if (served == 0 && !moved && now - start > kFirstIdleNs / 3) {
-      // It may be in the way of the very thread that it waits for.
-      KeepAwayFrom(sched_getcpu(), allowed);
-      moved = true;
-    }
-    last_look = now;
-    if (!any) __builtin_ia32_pause();
+void Systrap::Spin(Worker& worker) {
+  spell_.start = spell_.last_look = spell_.last_call = spell_.next_disturbance = MonotonicNs();
+  spell_.next_tidying = spell_.start + kTidyingNs;
+  spell_.patience = eager_ ? kEagerIdleNs : kFirstIdleNs;
+  worker.strand = NewStrand();
+  if (worker.strand != nullptr) {
+    worker.spins = true;
+    Fiber::Switch(worker.home, *worker.strand->fiber);
+    worker.spins = false;
+    idle_strands_.push_back(std::move(worker.strand));
   }
   // Who has posted meanwhile withdraws the call, and makes it in the ordinary way.
-  StopPolling(set);
-  worker.polled = nullptr;
+  if (!spell_.blocked) HandOn();
+  if (idle_strands_.size() > kIdleStrands) idle_strands_.resize(kIdleStrands);
+  if (spell_.cpu >= 0) sched_setaffinity(0, sizeof(spell_.allowed), &spell_.allowed);
   absl::MutexLock lock(&mu_);
   spinning_ = false;
-  const int64_t spent = MonotonicNs() - start;
+  const int64_t spent = MonotonicNs() - spell_.start;
   // Threads that wait for each other keep the cores busy by themselves.
-  const bool slow = worker.blocked && static_cast<int64_t>(served) * kQuickNs < spent;
-  const bool good = eager_ || (served >= kWorthwhile && !slow && !crowded &&
+  const bool slow = spell_.blocked && spell_.served * kQuickNs < spent;
+  const bool good = eager_ || (spell_.served >= kWorthwhile && !slow && !spell_.crowded &&
                                !spin_no_more_.load(std::memory_order_relaxed));
-  LOG_DEBUG("spinner: %d calls in %d us, %d us lost%s%s", static_cast<int>(served),
-            static_cast<int>(spent / 1000), static_cast<int>(lost / 1000),
-            worker.blocked ? ", a handler waited" : "", good ? "" : ", not worth it");
+  LOG_DEBUG("spinner: %d calls in %d us, %d us lost%s%s%s", static_cast<int>(spell_.served),
+            static_cast<int>(spent / 1000), static_cast<int>(spell_.lost / 1000),
+            spell_.blocked ? ", a handler waited" : "", spell_.crowded ? ", crowded" : "",
+            good ? "" : ", not worth it");
   spin_pause_ = good ? 0 : std::clamp(2 * spin_pause_, kFirstPauseNs, kLongestPauseNs);
   if (spin_not_before_ != INT64_MAX) spin_not_before_ = MonotonicNs() + spin_pause_;
+  spell_ = Spell();
 }
 
-void Systrap::Disturb(const std::vector<Polled>& set) {
+void Systrap::TakeNewcomers() {
+  if (!more_to_poll_.load(std::memory_order_relaxed)) return;
+  const int64_t now = MonotonicNs();
   absl::MutexLock lock(&mu_);
-  for (const Polled& polled : set) {
+  for (Polled& polled : to_poll_) {
+    if (polled.thread->mailbox != polled.page || polled.thread->ended) continue;
+    polled.page->call.polled.store(native::SlotAddress(polled.thread->slot) + STUB_SLOT_MAILBOX,
+                                   std::memory_order_release);
+    polled.last_call = now;
+    spell_.set.push_back(std::move(polled));
+  }
+  to_poll_.clear();
+  more_to_poll_.store(false, std::memory_order_relaxed);
+  spell_.last_look = spell_.last_call = now;
+  if (spell_.set.size() < 2) return;
+  if (spell_.cpu < 0) {
+    spell_.cpu = spinner_cpu_ = sched_getcpu();
+    spell_cpus_ = spell_.allowed;
+    cpu_set_t own;
+    CPU_ZERO(&own);
+    CPU_SET(spell_.cpu, &own);
+    sched_setaffinity(0, sizeof(own), &own);
+  }
+  for (const Polled& polled : spell_.set) MakeRoomLocked(*polled.thread);
+}
+
+void Systrap::LookAround() {
+  TakeNewcomers();
+  if (ResumeWaiting()) spell_.any = true;
+  // The set may grow meanwhile.
+  for (size_t i = 0; i < spell_.set.size(); ++i) {
+    if (!IsPosted(*spell_.set[i].page)) continue;
+    spell_.set[i].last_call = spell_.last_look;
+    const Polled polled = spell_.set[i];
+    if (!TryMailbox(polled)) continue;
+    if (!Here().spins) return;
+    spell_.any = true;
+    ++spell_.served;
+    if (spell_.blocked) return;
+  }
+  if (++spell_.turns % kTurnsPerLook == 0 || chaos_) Judge(MonotonicNs());
+  if (!spell_.any) __builtin_ia32_pause();
+}
+
+void Systrap::Judge(int64_t now) {
+  if (chaos_ && now >= spell_.next_disturbance) {
+    // Any odd intervals: what counts is where in its code a thread is.
+    spell_.next_disturbance = now + 5'000 + static_cast<int64_t>(__rdtsc() % 60'000);
+    Disturb();
+  }
+  const int64_t passed = now - spell_.last_look;
+  if (spell_.any) {
+    spell_.last_call = now;
+    if (!eager_) spell_.patience = kIdleNs;
+  } else if (passed > kGapNs) {
+    spell_.lost += passed;
+    spell_.crowded = !eager_ && spell_.lost > kMostLostNs + (now - spell_.start) / kMostLostPart;
+  }
+  const size_t running = spell_.set.size() - std::min(spell_.set.size(), spell_.waiting.size());
+  if (spell_.cpu >= 0 && running >= static_cast<size_t>(CPU_COUNT(&spell_.allowed))) {
+    spell_.contended += passed;
+    spell_.contended_calls += spell_.served - spell_.judged;
+    if (spell_.contended > kTrialNs && spell_.contended_calls * kContendedNs < spell_.contended) {
+      spell_.crowded = !eager_;
+    }
+    if (spell_.contended > kMemoryNs) {
+      spell_.contended /= 2;
+      spell_.contended_calls /= 2;
+    }
+  }
+  spell_.judged = spell_.served;
+  if (now - spell_.last_call > spell_.patience || spin_no_more_.load(std::memory_order_relaxed)) {
+    spell_.tired = true;
+  }
+  if (spell_.cpu < 0 && spell_.served == 0 && !spell_.moved &&
+      now - spell_.start > kFirstIdleNs / 3) {
+    // It may be in the way of the very thread that it waits for.
+    KeepAwayFrom(sched_getcpu(), spell_.allowed);
+    spell_.moved = true;
+  }
+  if (now > spell_.next_tidying) TidyUp(now);
+  spell_.last_look = now;
+  spell_.any = false;
+}
+
+// Who is silent, or gone, is not looked at any more: others are to be counted.
+void Systrap::TidyUp(int64_t now) {
+  spell_.next_tidying = now + kTidyingNs;
+  absl::MutexLock lock(&mu_);
+  std::erase_if(spell_.set, [&](const Polled& polled) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    HostThread& thread = *polled.thread;
+    const bool gone = thread.mailbox != polled.page || thread.ended;
+    if (!gone && (thread.in_callback || now - polled.last_call < kSilenceNs)) return false;
+    if (!gone) StopPollingLocked(thread);
+    return true;
+  });
+}
+
+void Systrap::HandOn() {
+  absl::MutexLock lock(&mu_);
+  for (const Polled& polled : spell_.set) {
+    if (polled.thread->mailbox == polled.page) StopPollingLocked(*polled.thread);
+  }
+  for (std::unique_ptr<Strand>& strand : spell_.waiting) {
+    strands_.push_back(std::move(strand));
+    if (CallFollowerLocked()) SpawnWorker();
+  }
+  spell_.waiting.clear();
+}
+
+void Systrap::Disturb() {
+  absl::MutexLock lock(&mu_);
+  for (const Polled& polled : spell_.set) {
     if (polled.thread->mailbox == polled.page) InterruptLocked(*polled.thread);
   }
-}
-
-bool Systrap::TryMailbox(const Polled& polled) {
-  native::MailboxPage& page = *polled.page;
-  HostThread& thread = *polled.thread;
-  current_->serves = &thread;
-  if (TakeMail(polled, page.event)) {
-    const SyscallArgs report = ToArgs(page.event);
-    ServeEvent(thread, std::nullopt, std::span(report.args).first<3>());
-  } else if (TakeMail(polled, page.self)) {
-    ServeSelf(thread, std::nullopt);
-  } else if (TakeMail(polled, page.call)) {
-    ServeMail(thread, page.call);
-  } else {
-    return false;
-  }
-  while (const auto next = LeaveCallback(thread)) ServeOne(thread, *next);
-  KillDoomed(*current_);
-  return true;
-}
-
-// Begins a call-back for what is in a mailbox, if there is something, and nothing else is under
-// way.
-bool Systrap::TakeMail(const Polled& polled, Mailbox& box) {
-  HostThread& thread = *polled.thread;
-  if ((box.state.load(std::memory_order_acquire) & MAILBOX_POSTED) == 0) return false;
-  absl::MutexLock lock(&mu_);
-  if (thread.mailbox != polled.page || thread.in_callback || thread.awaited || !thread.started ||
-      thread.ended || thread.process->killed || thread.guest == nullptr) {
-    return false;
-  }
-  const uint64_t state = box.state.fetch_and(~uint64_t{MAILBOX_POSTED}, std::memory_order_acq_rel);
-  if ((state & MAILBOX_POSTED) == 0) return false;
-  thread.in_callback = true;
-  thread.fresh = true;
-  ++thread.process->calls;
-  thread.caller = pthread_self();
-  thread.in_mail = &box == &polled.page->call && self_interrupts_;
-  return true;
-}
-
-void Systrap::AnswerEvent(HostThread& thread, Mailbox& box, int command) {
-  absl::MutexLock lock(&mu_);
-  box.value = static_cast<uint64_t>(command);
-  box.state.store(MAILBOX_DONE, std::memory_order_release);
-  if (thread.asleep.has_value()) {
-    thread.process->channel.listener.Reply(*std::exchange(thread.asleep, std::nullopt), 0);
-  }
-}
-
-void Systrap::ServeMail(HostThread& thread, Mailbox& box) {
-  thread.answer.reset();
-  thread.approved.reset();
-  const SyscallArgs call = ToArgs(box);
-  const volatile uint64_t& posted = box.carried;
-  const CarriedPlaces places = CarriedBy(call, posted);
-  const Ref<Sites> sites = thread.process->sites;  // So that the page is not another's meanwhile.
-  std::optional<native::CarriedBuffer> carried;
-  if (places.in.size != 0 || places.out.size != 0) {
-    carried.emplace(*thread.process->space, places.in, places.out, thread.mailbox->data);
-  }
-  // Only a stub that has been tampered with posts anything else.
-  const Verdict verdict = IsMailable(dispositions_, call.nr) ? thread.guest->OnSyscall(call)
-                                                             : Verdict{.value = -ENOSYS};
-  const auto written = carried.has_value() ? carried->written() : native::CarriedBuffer::Place();
-  carried.reset();
-  FinishMail(thread, box, call, verdict, written);
-}
-
-void Systrap::FinishMail(HostThread& thread, Mailbox& box, const SyscallArgs& call,
-                         const Verdict& verdict, const native::CarriedBuffer::Place& carried) {
-  absl::MutexLock lock(&mu_);
-  thread.in_mail = false;
-  if (thread.ended) return;
-  MailAnswer answer;
-  if (verdict.kind == Verdict::Kind::kReturn) {
-    answer.value = verdict.value;
-    answer.carried = carried;
-    Keep(thread, call.nr, verdict);
-  } else if (verdict.kind == Verdict::Kind::kContinue && verdict.host_fd < 0) {
-    answer.refused = true;
-    thread.approved = call;
-  } else if (verdict.kind == Verdict::Kind::kContinue) {
-    answer.value = -EIO;  // With a descriptor: no such call comes by mailbox.
-  } else {
-    return;  // The process is going, or gone.
-  }
-  // The thread must not run on before it has been interrupted: it does that itself, or the signal
-  // on its way brings the answer.
-  uint64_t state = MAILBOX_DONE | (answer.refused ? MAILBOX_REFUSED : 0);
-  if (thread.interrupt_pending) {
-    if (!thread.deferred || answer.refused) {
-      thread.answer = answer;
-      if (std::exchange(thread.deferred, false)) {
-        syscall(SYS_tgkill, thread.process->pid, thread.tid, STUB_INTERRUPT_SIGNAL);
-      }
-      return;
-    }
-    state |= MAILBOX_INTERRUPT;
-  }
-  box.value = static_cast<uint64_t>(answer.value);
-  box.to = answer.carried.address;
-  box.carried = answer.carried.size;
-  box.state.store(state, std::memory_order_release);
 }
 
 }  // namespace platform::systrap

@@ -91,7 +91,7 @@ Status StubThread::SetHostLimit(int resource, uint64_t value) {
 Status StubThread::SetAffinity(const cpu_set_t& cpus) {
   absl::MutexLock lock(&platform_.mu());
   if (host_->ended || host_->process->reaped) return Errno(ESRCH);
-  return sched_setaffinity(host_->tid, sizeof(cpus), &cpus) == 0 ? Status(kOk) : Errno::Last();
+  return platform_.BindLocked(*host_, cpus);
 }
 
 int StubThread::host_tid() const {

@@ -28,6 +28,8 @@ constexpr uint64_t kManyCalls = 128, kMostLoad = 7;
 
 thread_local Systrap::Worker* Systrap::current_ = nullptr;
 
+Systrap::Worker& Systrap::Here() { return *current_; }
+
 Systrap::Systrap(std::vector<std::unique_ptr<Channel>> channels, Layout layout,
                  const DispositionTable& dispositions, std::unique_ptr<FastPathMemory> fast_path,
                  bool eager, bool chaos)
@@ -69,7 +71,8 @@ Channel* Systrap::LeaderlessLocked() {
 bool Systrap::TakeLead(Worker& worker) {
   absl::MutexLock lock(&mu_);
   Channel* channel = nullptr;
-  while (!stopped_ && handed_on_.empty() && (channel = LeaderlessLocked()) == nullptr) {
+  while (!stopped_ && handed_on_.empty() && strands_.empty() &&
+         (channel = LeaderlessLocked()) == nullptr) {
     if (idle_followers_ >= kMaxIdleFollowers) return false;
     ++idle_followers_;
     while (called_followers_ == 0 && !stopped_) follower_wake_.Wait(&mu_);
@@ -77,6 +80,11 @@ bool Systrap::TakeLead(Worker& worker) {
     if (called_followers_ > 0) --called_followers_;
   }
   if (stopped_) return false;
+  if (!strands_.empty()) {
+    worker.strand = std::move(strands_.front());
+    strands_.pop_front();
+    return true;
+  }
   if (!handed_on_.empty()) {
     worker.handed = handed_on_.front();
     handed_on_.pop_front();
@@ -150,6 +158,10 @@ void Systrap::WorkerLoop() {
   Worker worker;
   current_ = &worker;
   while (TakeLead(worker)) {
+    if (worker.strand != nullptr) {
+      Fiber::Switch(worker.home, *worker.strand->fiber);
+      worker.strand.reset();
+    }
     if (const auto handed = std::exchange(worker.handed, std::nullopt)) {
       Serve(*handed->channel, handed->notification);
     }
@@ -180,9 +192,9 @@ void Systrap::WorkerLoop() {
 
 void Systrap::EnterBlocking() {
   Worker* worker = current_;
-  if (worker != nullptr && worker->polled != nullptr && !worker->blocked) {
-    worker->blocked = true;
-    StopPolling(*worker->polled);
+  if (worker != nullptr && worker->spins && !spell_.over()) {
+    spell_.blocked = true;
+    HandOn();
   }
   if (worker != nullptr) KillDoomed(*worker);
   if (worker == nullptr || worker->leads == nullptr) return;

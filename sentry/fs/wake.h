@@ -27,6 +27,16 @@ class WakesAfter {
   WakesAfter(const WakesAfter&) = delete;
 };
 
+// While one lives, a wait keeps its thread (platform::BlockingHooks::Park would let others use it,
+// or go on with another one): for who keeps something in a variable of the thread.
+class StaysOnThread {
+ public:
+  StaysOnThread();
+  ~StaysOnThread();
+  StaysOnThread(const StaysOnThread&) = delete;
+};
+bool MayLeaveThread();
+
 }  // namespace sentry
 
 #endif  // SENTRY_FS_WAKE_H_

@@ -3,6 +3,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/synchronization/mutex.h"
+#include "sentry/fs/wake.h"
 
 namespace sentry {
 namespace {
@@ -49,6 +50,7 @@ void FileRights::Drop(std::vector<Ref<File>> files) {
     for (Ref<File>& file : files) todo_of_thread->push_back(std::move(file));
     return;
   }
+  const StaysOnThread stays;
   std::vector<Ref<File>> todo = std::move(files);
   todo_of_thread = &todo;
   while (!todo.empty()) {

@@ -83,6 +83,7 @@ Task::Task(Kernel& kernel, Ref<ThreadGroup> group, Pid tid)
 Task::~Task() = default;
 
 Task* Task::Current() { return t_current; }
+void Task::SetCurrent(Task* task) { t_current = task; }
 
 Pid Task::tgid() const { return group_->id; }
 Vfs& Task::vfs() const { return kernel_.vfs(); }

@@ -40,6 +40,7 @@ class Task final : public RefCounted, public platform::Guest {
   // The task whose call-back runs on this host thread; nullptr outside call-backs. For objects whose
   // content depends on who looks: /proc/self, signalfd.
   static Task* Current();
+  static void SetCurrent(Task* task);
 
   Kernel& kernel() const { return kernel_; }
   ThreadGroup& group() const { return *group_; }

@@ -28,7 +28,7 @@ Deadline Deadline::After(int64_t ns_from_now) {
 bool Deadline::expired() const { return ns != INT64_MAX && MonotonicNow() >= ns; }
 
 void Sleeper::Tell(uint32_t what) {
-  if (state_.fetch_or(what) == kAsleep) WakeSleeper(state_);
+  if (state_.fetch_or(what) == (kAsleep | kOnThread)) WakeSleeper(state_);
 }
 
 Status Sleeper::End(uint32_t state) {
@@ -44,16 +44,22 @@ Status Sleeper::Sleep(Task& task, Deadline deadline) {
   if (const uint32_t state = state_.load(); state != 0) return End(state);
   if (deadline.expired()) return Errno(ETIMEDOUT);
   platform::Platform& platform = task.kernel().platform();
-  platform.EnterBlocking();
-  uint32_t state = state_.fetch_or(kAsleep);
-  while (state == 0 && !deadline.expired()) {
-    SleepOn(state_, kAsleep, deadline.ns);
-    state = state_.load() & ~kAsleep;
+  if (state_.fetch_or(kAsleep) == 0 && MayLeaveThread()) {
+    Task* const current = Task::Current();
+    platform.Park(state_, kAsleep, deadline.ns);
+    Task::SetCurrent(current);
   }
-  state = state_.fetch_and(~kAsleep) & ~kAsleep;
-  const Status result = End(state);
-  platform.LeaveBlocking();
-  return result;
+  if (state_.load() == kAsleep && !deadline.expired()) {
+    platform.EnterBlocking();
+    constexpr uint32_t kWaiting = kAsleep | kOnThread;
+    uint32_t state = state_.fetch_or(kOnThread) | kOnThread;
+    while (state == kWaiting && !deadline.expired()) {
+      SleepOn(state_, kWaiting, deadline.ns);
+      state = state_.load();
+    }
+    platform.LeaveBlocking();
+  }
+  return End(state_.fetch_and(~(kAsleep | kOnThread)));
 }
 
 Waiter::Waiter(Task& task) : task_(task) {}

@@ -34,13 +34,14 @@ class Sleeper {
   void ClearInterrupt() { state_.fetch_and(~kInterrupted); }
   bool interrupted() const { return (state_.load() & kInterrupted) != 0; }
   // Somebody is in Sleep and has to wait: who has been told to wake up runs already.
-  bool asleep() const { return state_.load() == kAsleep; }
+  bool asleep() const { return (state_.load() & ~kOnThread) == kAsleep; }
   // Sleeps until woken (consumes the wake-up), interrupted (kRestartSys) or past the deadline
   // (ETIMEDOUT). The platform is told through its BlockingHooks.
   Status Sleep(Task& task, Deadline deadline);
 
  private:
-  static constexpr uint32_t kWoken = 1, kInterrupted = 2, kAsleep = 4;
+  // On a thread: one of the host's waits for it, and has to be woken.
+  static constexpr uint32_t kWoken = 1, kInterrupted = 2, kAsleep = 4, kOnThread = 8;
   void Tell(uint32_t what);
   // Takes the wake-up; what Sleep answers for `state` when it is over.
   Status End(uint32_t state);

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <utility>
 
+#include "sentry/fs/wake.h"
 #include "sentry/task/job_control.h"
 #include "sentry/task/task.h"
 #include "sentry/tty/devpts.h"
@@ -102,6 +103,7 @@ void Pty::CloseMaster() {
     waiting->push_back(Ref<Pty>::Share(*this));
     return;
   }
+  const StaysOnThread stays;
   std::vector<Ref<Pty>> chain = {Ref<Pty>::Share(*this)};
   waiting = &chain;
   while (!chain.empty()) {

@@ -14,6 +14,7 @@ struct PutOff {
   std::array<std::atomic<uint32_t>*, 16> words;  // More are woken at once.
 };
 thread_local PutOff put_off;
+thread_local int stays = 0;
 
 void WakeNow(std::atomic<uint32_t>* word) {
   syscall(SYS_futex, word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, 1, nullptr, nullptr, 0);
@@ -43,5 +44,9 @@ WakesAfter::~WakesAfter() {
   if (--put_off.depth > 0) return;
   while (put_off.count > 0) WakeNow(put_off.words[--put_off.count]);
 }
+
+StaysOnThread::StaysOnThread() { ++stays; }
+StaysOnThread::~StaysOnThread() { --stays; }
+bool MayLeaveThread() { return stays == 0 && put_off.depth == 0; }
 
 }  // namespace sentry
