@@ -14,8 +14,9 @@ class Errno {
   constexpr int code() const { return code_; }
   constexpr bool operator==(const Errno&) const = default;
 
-  // The errno of the host call that has just failed.
-  static Errno Last() { return Errno(errno); }
+  // The errno of the host call that has just failed. Not inline: a caller that waits may go on on
+  // another thread, and compilers keep the address of errno.
+  [[gnu::noinline]] static Errno Last() { return Errno(errno); }
 
  private:
   int code_;

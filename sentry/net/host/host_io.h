@@ -15,7 +15,10 @@ namespace sentry {
 
 // Of a host's call on a socket. It never blocks, so that an interrupted call cannot happen; should
 // it, it is tried again.
-inline Errno HostErrno() { return errno == EINTR ? Errno(EAGAIN) : Errno::Last(); }
+inline Errno HostErrno() {
+  const Errno error = Errno::Last();
+  return error == Errno(EINTR) ? Errno(EAGAIN) : error;
+}
 
 // Whether a receive on the stream `fd` would get fewer bytes than `wanted` although more may come.
 bool HostHasTooFew(int fd, size_t wanted);
