@@ -21,7 +21,7 @@ HOT = (
     ("fork + exec + wait, static", "micro", "ForkExecWait", 1.5, 1.7),
     ("walk of 20,000 files with stat", "workload", "walk", 2, 6),
     ("bash starting /bin/true 200 times", "workload", "exec", 1.6, 1.8),
-    ("make -j2 of 60 small C files", "workload", "make", 1.25, None),
+    ("make -j2 of 200 small C files", "workload", "make", 1.25, None),
     ("python3 with ssl, asyncio, json", "workload", "python", 1.3, 1.5),
     ("redis-benchmark, unix socket", "workload", "redis", 1 / 0.8, 1 / 0.6),
 )
