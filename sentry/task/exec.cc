@@ -155,8 +155,16 @@ Status TaskBuilder::Exec(Task& task, platform::Context& context, ExecArgs args) 
 Status TaskBuilder::EndOtherTasks(Task& task) {
   Kernel& kernel = task.kernel();
   ThreadGroup& group = task.group();
-  kernel.platform().EnterBlocking();
   bool killed = false;
+  {
+    absl::MutexLock lock(&kernel.mu());
+    // The usual case waits for nobody, and nobody has to be called to take this worker's place.
+    if (group.tasks.size() == 1 && !task.killed() && group.exec_task == nullptr) {
+      group.exec_task = &task;
+      return kOk;
+    }
+  }
+  kernel.platform().EnterBlocking();
   {
     AfterUnlock after(kernel);
     absl::MutexLock lock(&kernel.mu());

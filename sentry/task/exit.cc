@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "sentry/fs/wake.h"
 #include "sentry/task/job_control.h"
 #include "sentry/task/kernel.h"
 #include "sentry/task/namespaces.h"
@@ -109,6 +110,7 @@ void Kernel::FinishTask(Task& task, From from) {
   std::unique_ptr<platform::Thread> thread;
   {
     AfterUnlock after(*this);
+    const WakesAfter wakes;  // A parent that waits would run at once, into this lock.
     absl::MutexLock lock(&mu_);
     ThreadGroup& group = task.group();
     group.lost_threads = true;

@@ -1,6 +1,7 @@
 // Signals from their sending to the choice of what happens. Linux: kernel/signal.c.
 #include <algorithm>
 
+#include "sentry/fs/wake.h"
 #include "sentry/task/job_control.h"
 #include "sentry/task/kernel.h"
 #include "sentry/task/signal_frame.h"
@@ -39,12 +40,14 @@ bool IsFatal(const SignalAction& action, int sig) {
 
 void Kernel::SendTo(Task& task, const SignalInfo& info) {
   AfterUnlock after(*this);
+  const WakesAfter wakes;
   absl::MutexLock lock(&mu_);
   (void)SendLocked(task.group(), &task, info, after);
 }
 
 void Kernel::SendTo(ThreadGroup& group, const SignalInfo& info) {
   AfterUnlock after(*this);
+  const WakesAfter wakes;
   absl::MutexLock lock(&mu_);
   (void)SendLocked(group, nullptr, info, after);
 }
