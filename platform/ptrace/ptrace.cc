@@ -1,5 +1,7 @@
 #include "platform/ptrace/ptrace.h"
 
+#include <signal.h>
+
 #include "platform/native/zygote.h"
 #include "platform/ptrace/core.h"
 #include "platform/ptrace/filter.h"
@@ -43,9 +45,20 @@ Result<std::unique_ptr<Platform>> CreateOnce(const PtraceOptions& options) {
   return std::unique_ptr<Platform>(std::make_unique<PtracePlatform>(core, native::NativeLayout()));
 }
 
+// Tracers block all signals, and what a thread blocks is not ignored: for each stop of a stub the
+// host would wake another thread of the sentry with SIGCHLD, to no effect. Whom a tracer waits for
+// wakes it all the same.
+void SilenceStops() {
+  struct sigaction action {};
+  action.sa_handler = SIG_DFL;
+  action.sa_flags = SA_NOCLDSTOP;
+  sigaction(SIGCHLD, &action, nullptr);
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Platform>> CreatePtrace(const PtraceOptions& options) {
+  SilenceStops();
   // About one zygote in 4,000 is not traceable from the start (EINVAL), for a reason that has not
   // been found; the next one is.
   constexpr int kMostAttempts = 3;

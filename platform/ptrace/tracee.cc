@@ -2,11 +2,13 @@
 
 #include <elf.h>
 #include <linux/ptrace.h>
+#include <sched.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "platform/native/fp_state.h"
@@ -25,12 +27,24 @@ constexpr uint16_t kUserCode = 0x33, kUserStack = 0x2b;
 // Signals come in between; more of them than this and the stub's code is not what it was.
 constexpr int kMaxStrayStops = 64;
 
+// About 30 us, and how many waits are made asleep after so long in vain.
+constexpr int kLooks = 64;
+constexpr int kMostSkipped = 63;
+
 uint64_t StubCall() { return native::StubAddress(sandbox_stub_syscall, STUB_CODE); }
 
 // The errors of include/linux/errno.h with which the host starts a call again.
 bool IsRestart(uint64_t result) {
   const int64_t code = -static_cast<int64_t>(result);
   return code == 512 || code == 513 || code == 514 || code == 516;
+}
+
+bool HasCoreToSpare() {
+  static const bool has = [] {
+    cpu_set_t cpus;
+    return sched_getaffinity(0, sizeof(cpus), &cpus) == 0 && CPU_COUNT(&cpus) > 1;
+  }();
+  return has;
 }
 
 void SetArguments(const Tracee::Args& args, user_regs_struct& regs) {
@@ -56,6 +70,8 @@ Tracee& Tracee::operator=(Tracee&& other) noexcept {
   dirty_ = other.dirty_;
   signal_ = other.signal_;
   regs_ = other.regs_;
+  vain_looks_ = other.vain_looks_;
+  skipped_ = other.skipped_;
   return *this;
 }
 
@@ -144,11 +160,33 @@ void Tracee::Resume() {
   Request(PTRACE_CONT, 0, nullptr);
 }
 
+// Another core that sleeps takes longer to wake than most stubs run between two calls. Who looks in
+// vain does so less and less often.
+int Tracee::AwaitStop(siginfo_t& info) {
+  // Leaves the dead for whoever keeps the numbers.
+  constexpr int kStops = WEXITED | WSTOPPED | WNOWAIT | __WALL;
+  const auto tid = static_cast<id_t>(tid_);
+  if (skipped_ < vain_looks_ || !HasCoreToSpare()) {
+    ++skipped_;
+    return waitid(P_PID, tid, &info, kStops);
+  }
+  for (int look = 0; look < kLooks; ++look) {
+    if (waitid(P_PID, tid, &info, kStops | WNOHANG) != 0) return -1;
+    if (info.si_pid != 0) {
+      vain_looks_ = 0;
+      return 0;
+    }
+    __builtin_ia32_pause();
+  }
+  vain_looks_ = std::min(2 * vain_looks_ + 1, kMostSkipped);
+  skipped_ = 0;
+  return waitid(P_PID, tid, &info, kStops);
+}
+
 Tracee::RawStop Tracee::WaitRaw(user_regs_struct& regs) {
   while (!gone_) {
     siginfo_t info{};
-    // Leaves the dead for whoever keeps the numbers.
-    if (waitid(P_PID, static_cast<id_t>(tid_), &info, WEXITED | WSTOPPED | WNOWAIT | __WALL) != 0) {
+    if (AwaitStop(info) != 0) {
       if (errno == EINTR) continue;
       break;
     }

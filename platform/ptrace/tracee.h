@@ -95,6 +95,8 @@ class Tracee {
 
   long Request(int request, uintptr_t addr, const void* data) const;
   RawStop WaitRaw(user_regs_struct& regs);
+  // waitid(2) for the next stop or the end.
+  int AwaitStop(siginfo_t& info);
   // From any stop to the front of the call described by `call`. False when the thread died.
   bool RunToCall(const user_regs_struct& call);
 
@@ -103,6 +105,8 @@ class Tracee {
   bool in_call_ = false;
   bool dirty_ = false;  // The host has other registers than regs_.
   int signal_ = 0;
+  int vain_looks_ = 0;  // So many waits are to be made asleep …
+  int skipped_ = 0;     // … and so many have been, since the last look in vain.
   user_regs_struct regs_{};
 };
 
