@@ -33,8 +33,7 @@ itimerval ToItimerval(const SignalTimer::Setting& setting) {
 }
 
 itimerspec ToItimerspec(const SignalTimer::Setting& setting) {
-  return {.it_interval = ToTimespec(setting.interval_ns),
-          .it_value = ToTimespec(setting.value_ns)};
+  return {.it_interval = ToTimespec(setting.interval_ns), .it_value = ToTimespec(setting.value_ns)};
 }
 
 struct TimerClock {
@@ -95,6 +94,23 @@ Result<SignalTimer::Target> ResolveEvent(Task& task, const sigevent* event, int 
   return target;
 }
 
+// As the application put it.
+ProcessTimers::Description Describe(int id, ClockId clock, const sigevent* event) {
+  constexpr int kProcessCpu = -6, kThreadCpu = -2;  // The caller's, as a clockid_t with a number.
+  ProcessTimers::Description made{.id = id, .clock = clock};
+  if (clock == ClockId{CLOCK_PROCESS_CPUTIME_ID}) made.clock = ClockId{kProcessCpu};
+  if (clock == ClockId{CLOCK_THREAD_CPUTIME_ID}) made.clock = ClockId{kThreadCpu};
+  if (event == nullptr) {
+    made.value = static_cast<uint64_t>(id);
+    return made;
+  }
+  made.notify = event->sigev_notify;
+  made.sig = event->sigev_signo;
+  made.value = reinterpret_cast<uint64_t>(event->sigev_value.sival_ptr);
+  if (made.notify == SIGEV_THREAD_ID) made.tid = event->_sigev_un._tid;
+  return made;
+}
+
 }  // namespace
 
 std::shared_ptr<ProcessTimers> ProcessTimers::Of(Task& task) {
@@ -130,7 +146,7 @@ ProcessTimers::~ProcessTimers() {
   for (const Ref<SignalTimer>& timer : intervals_) {
     if (timer) TimerQueue::Get().Cancel(*timer);
   }
-  for (const auto& [id, timer] : timers_) TimerQueue::Get().Cancel(*timer);
+  for (const auto& [id, timer] : timers_) TimerQueue::Get().Cancel(*timer.timer);
   if (cpu_limit_) TimerQueue::Get().Cancel(*cpu_limit_);
 }
 
@@ -140,9 +156,9 @@ Ref<SignalTimer> ProcessTimers::Interval(int which) {
   Ref<SignalTimer>& timer = intervals_[which];
   if (!timer) {
     const ClockId clock{which == ITIMER_REAL ? CLOCK_MONOTONIC : CLOCK_PROCESS_CPUTIME_ID};
-    timer = MakeRef<SignalTimer>(kernel_, clock, SignalTimer::CpuClock{.tgid = tgid_,
-                                                       .user_only = which == ITIMER_VIRTUAL},
-                                 SignalTimer::Target{.tgid = tgid_, .sig = kSignals[which]});
+    timer = MakeRef<SignalTimer>(
+        kernel_, clock, SignalTimer::CpuClock{.tgid = tgid_, .user_only = which == ITIMER_VIRTUAL},
+        SignalTimer::Target{.tgid = tgid_, .sig = kSignals[which]});
   }
   return timer;
 }
@@ -163,9 +179,9 @@ Result<itimerval> ProcessTimers::SetInterval(int which, const itimerval& value) 
     absl::MutexLock lock(&mu_);
     if (exited_) return itimerval{};
   }
-  return ToItimerval(Interval(which)->Set({.value_ns = TimevalToNs(value.it_value),
-                                           .interval_ns = TimevalToNs(value.it_interval)},
-                                          SignalTimer::Base::kRelative));
+  return ToItimerval(Interval(which)->Set(
+      {.value_ns = TimevalToNs(value.it_value), .interval_ns = TimevalToNs(value.it_interval)},
+      SignalTimer::Base::kRelative));
 }
 
 uint32_t ProcessTimers::SetAlarm(uint32_t seconds) {
@@ -191,15 +207,24 @@ Result<int> ProcessTimers::Create(Task& task, ClockId clock, const sigevent* eve
   absl::MutexLock lock(&mu_);
   const auto timer = MakeRef<SignalTimer>(kernel_, resolved.clock, resolved.cpu, target);
   timer->Keep(std::move(charge));
-  if (exited_ || !timers_.emplace(id, timer).second) return Errno(EAGAIN);
+  if (exited_) return Errno(EAGAIN);
+  const Description description = Describe(id, clock, event);
+  if (!timers_.emplace(id, PosixTimer{timer, description}).second) return Errno(EAGAIN);
   return id;
+}
+
+std::vector<ProcessTimers::Description> ProcessTimers::List() {
+  std::vector<Description> all;
+  absl::MutexLock lock(&mu_);
+  for (const auto& [id, timer] : timers_) all.push_back(timer.description);
+  return all;
 }
 
 Result<Ref<SignalTimer>> ProcessTimers::Find(int id) {
   absl::MutexLock lock(&mu_);
   const auto it = timers_.find(id);
   if (it == timers_.end()) return Errno(EINVAL);
-  return it->second;
+  return it->second.timer;
 }
 
 Result<itimerspec> ProcessTimers::SetTime(int id, int flags, const itimerspec& value) {
@@ -207,13 +232,11 @@ Result<itimerspec> ProcessTimers::SetTime(int id, int flags, const itimerspec& v
   const Ref<SignalTimer> timer = TRY(Find(id));
   const auto base =
       (flags & TIMER_ABSTIME) != 0 ? SignalTimer::Base::kAbsolute : SignalTimer::Base::kRelative;
-  return ToItimerspec(timer->Set(
-      {.value_ns = ToNs(value.it_value), .interval_ns = ToNs(value.it_interval)}, base));
+  return ToItimerspec(
+      timer->Set({.value_ns = ToNs(value.it_value), .interval_ns = ToNs(value.it_interval)}, base));
 }
 
-Result<itimerspec> ProcessTimers::GetTime(int id) {
-  return ToItimerspec(TRY(Find(id))->Get());
-}
+Result<itimerspec> ProcessTimers::GetTime(int id) { return ToItimerspec(TRY(Find(id))->Get()); }
 
 Result<int> ProcessTimers::GetOverrun(int id) { return TRY(Find(id))->overrun(); }
 
@@ -226,12 +249,12 @@ Status ProcessTimers::Delete(int id) {
 }
 
 void ProcessTimers::OnExec() {
-  std::map<int, Ref<SignalTimer>> timers;
+  std::map<int, PosixTimer> timers;
   {
     absl::MutexLock lock(&mu_);
     timers.swap(timers_);
   }
-  for (const auto& [id, timer] : timers) timer->Disarm();
+  for (const auto& [id, timer] : timers) timer.timer->Disarm();
 }
 
 void ProcessTimers::OnExit() {

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
@@ -48,10 +49,20 @@ class ProcessTimers {
   Result<itimerspec> SetTime(int id, int flags, const itimerspec& value) ABSL_LOCKS_EXCLUDED(mu_);
   Result<itimerspec> GetTime(int id) ABSL_LOCKS_EXCLUDED(mu_);
   Result<int> GetOverrun(int id) ABSL_LOCKS_EXCLUDED(mu_);
+  // What was created, in the order of ids.
+  struct Description {
+    int id = 0;
+    ClockId clock{};
+    int notify = SIGEV_SIGNAL;  // SIGEV_*.
+    int sig = SIGALRM;
+    uint64_t value = 0;  // si_value.
+    Pid tid = 0;         // With SIGEV_THREAD_ID.
+  };
+  std::vector<Description> List() ABSL_LOCKS_EXCLUDED(mu_);
   Status Delete(int id) ABSL_LOCKS_EXCLUDED(mu_);
 
-  // Enforces RLIMIT_CPU as it is now: SIGXCPU for each second from the soft limit on, SIGKILL at the
-  // hard one.
+  // Enforces RLIMIT_CPU as it is now: SIGXCPU for each second from the soft limit on, SIGKILL at
+  // the hard one.
   void KeepCpuLimit() ABSL_LOCKS_EXCLUDED(mu_);
 
   // A signal of POSIX timer `id` has been taken from its queue. Kernel::mu() may be held.
@@ -70,7 +81,11 @@ class ProcessTimers {
   const Pid tgid_;
   absl::Mutex mu_;
   std::array<Ref<SignalTimer>, 3> intervals_ ABSL_GUARDED_BY(mu_);  // By ITIMER_*; made lazily.
-  std::map<int, Ref<SignalTimer>> timers_ ABSL_GUARDED_BY(mu_);
+  struct PosixTimer {
+    Ref<SignalTimer> timer;
+    Description description;
+  };
+  std::map<int, PosixTimer> timers_ ABSL_GUARDED_BY(mu_);
   Ref<class CpuLimit> cpu_limit_ ABSL_GUARDED_BY(mu_);  // Empty until there is a limit.
   int next_id_ ABSL_GUARDED_BY(mu_) = 0;
   bool exited_ ABSL_GUARDED_BY(mu_) = false;

@@ -43,7 +43,7 @@ struct Subject {
 
 // The slots of inode numbers: a file's place in its table, plus one of these.
 inline constexpr uint64_t kSlotFiles = 1, kSlotLinks = 100, kSlotDirectories = 200, kSlotAttr = 300,
-                          kSlotNs = 320, kSlotNet = 340, kSlotFds = 0x1000,
+                          kSlotNs = 320, kSlotNet = 340, kSlotMapFiles = 390, kSlotFds = 0x1000,
                           kSlotFdInfos = 0x80000000;
 
 // A row of a constexpr table: one text of a process.
@@ -75,6 +75,14 @@ Result<Ref<File>> OpenMem(const Subject& subject, Ref<Inode> inode, OpenFlags fl
 Result<std::string> MapsText(const Subject& subject);
 Result<std::string> SmapsText(const Subject& subject);
 Result<std::string> SmapsRollupText(const Subject& subject);
+Result<std::string> NumaMapsText(const Subject& subject);
+// Mappings of files, by address; of a zombie none.
+struct FileMapping {
+  uint64_t begin = 0, end = 0;
+  std::string name;  // As maps shows it.
+  Ref<File> file;    // Empty where only the name is known.
+};
+Result<std::vector<FileMapping>> FileMappings(const Subject& subject);
 // task_mounts.cc
 Result<std::string> MountsText(const Subject& subject);
 Result<std::string> MountInfoText(const Subject& subject);
@@ -99,6 +107,8 @@ Result<std::string> PersonalityText(const Subject& subject);
 Result<std::string> OomScoreText(const Subject& subject);
 Result<std::string> IdMapText(const Subject& subject);
 Result<std::string> CgroupText(const Subject& subject);
+Result<std::string> TimersText(const Subject& subject);
+Result<std::string> ArchStatusText(const Subject& subject);
 // A text that is the same for every process.
 template <const char* text>
 Result<std::string> SameText(const Subject& subject) {
@@ -116,6 +126,8 @@ Ref<Inode> NewTaskDirectory(const Subject& subject);
 // fd and fdinfo (task_fds.cc).
 Ref<Inode> NewFdDirectory(const Subject& subject);
 Ref<Inode> NewFdInfoDirectory(const Subject& subject);
+// map_files (task_map_files.cc).
+Ref<Inode> NewMapFilesDirectory(const Subject& subject);
 // ns (task_namespaces.cc), attr (task_misc.cc), net (task_net.cc).
 Ref<Inode> NewNamespacesDirectory(const Subject& subject);
 Ref<Inode> NewAttrDirectory(const Subject& subject);

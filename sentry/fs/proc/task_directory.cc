@@ -16,11 +16,15 @@ constexpr auto kNone = TaskText::Guard::kNone, kOpen = TaskText::Guard::kOpen,
 constexpr auto kProcess = TaskText::Where::kProcess, kThread = TaskText::Where::kThread;
 
 constexpr char kAllow[] = "allow\n", kZero[] = "0", kSlash[] = "/\n", kNobody[] = "4294967295",
-               kRunning[] = "running\n", kEmpty[] = "",
+               kRunning[] = "running\n", kEmpty[] = "", kNothingMerged[] = "0\n",
+               kKsmStat[] =
+                   "ksm_rmap_items 0\nksm_zero_pages 0\nksm_merging_pages 0\n"
+                   "ksm_process_profit 0\nksm_merge_any: no\nksm_mergeable: no\n",
                kTimeOffsets[] =
                    "monotonic           0         0\nboottime            0         0\n";
 
 constexpr TaskText kTexts[] = {
+    {"arch_status", 0444, &ArchStatusText},
     {"auxv", 0400, &AuxvText, nullptr, kOpen},
     {"cgroup", 0444, &CgroupText},
     {"children", 0444, &ChildrenText, nullptr, kNone, kThread},
@@ -32,12 +36,15 @@ constexpr TaskText kTexts[] = {
     {"environ", 0400, &EnvironText, nullptr, kOpen},
     {"gid_map", 0644, &IdMapText},
     {"io", 0400, &IoText, nullptr, kRead},
+    {"ksm_merging_pages", 0400, &SameText<kNothingMerged>},
+    {"ksm_stat", 0400, &SameText<kKsmStat>},
     {"limits", 0444, &LimitsText},
     {"loginuid", 0644, &SameText<kNobody>},
     {"maps", 0444, &MapsText, nullptr, kOpen},
     {"mountinfo", 0444, &MountInfoText},
     {"mounts", 0444, &MountsText},
     {"mountstats", 0400, &MountStatsText, nullptr, kNone, kProcess},
+    {"numa_maps", 0444, &NumaMapsText, nullptr, kOpen},
     {"oom_adj", 0644, &OomAdjText, &StoreOomAdj},
     {"oom_score", 0444, &OomScoreText},
     {"oom_score_adj", 0644, &OomScoreAdjText, &StoreOomScoreAdj},
@@ -55,7 +62,7 @@ constexpr TaskText kTexts[] = {
     {"status", 0444, &StatusText},
     {"syscall", 0400, &SameText<kRunning>, nullptr, kRead},  // Which call it is in is not recorded.
     {"timens_offsets", 0644, &SameText<kTimeOffsets>, nullptr, kNone, kProcess},
-    {"timers", 0444, &SameText<kEmpty>, nullptr, kNone, kProcess},
+    {"timers", 0444, &TimersText, nullptr, kNone, kProcess},
     {"timerslack_ns", 0666, &TimerSlackText, &StoreTimerSlack, kNone, kProcess},
     {"uid_map", 0644, &IdMapText},
     {"wchan", 0444, &SameText<kZero>},
@@ -152,8 +159,10 @@ struct DirectoryRow {
   Ref<Inode> (*make)(const Subject& subject);
 };
 constexpr DirectoryRow kProcessDirectories[] = {
-    {"attr", &NewAttrDirectory}, {"fd", &NewFdDirectory},         {"fdinfo", &NewFdInfoDirectory},
-    {"net", &NewNetDirectory},   {"ns", &NewNamespacesDirectory}, {"task", &NewThreadsDirectory},
+    {"attr", &NewAttrDirectory},     {"fd", &NewFdDirectory},
+    {"fdinfo", &NewFdInfoDirectory}, {"map_files", &NewMapFilesDirectory},
+    {"net", &NewNetDirectory},       {"ns", &NewNamespacesDirectory},
+    {"task", &NewThreadsDirectory},
 };
 
 class TaskDirectory final : public PseudoDirectory {
@@ -213,8 +222,10 @@ class TaskDirectory final : public PseudoDirectory {
   bool Shows(const TaskText& row) const {
     return row.where == TaskText::Where::kBoth || (row.where == kThread) == (subject_.tid != 0);
   }
-  // A thread has no threads.
-  bool Shows(const DirectoryRow& row) const { return subject_.tid == 0 || row.name != "task"; }
+  // A thread has no threads, nor mappings that it does not share with its process.
+  bool Shows(const DirectoryRow& row) const {
+    return subject_.tid == 0 || (row.name != "task" && row.name != "map_files");
+  }
   void Append(std::vector<DirEntry>& entries, std::string_view name, uint32_t type,
               uint64_t slot) const {
     entries.push_back({.name = std::string(name),

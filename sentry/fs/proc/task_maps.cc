@@ -1,4 +1,5 @@
-// /proc/PID/maps, smaps and smaps_rollup: the host's list with the sentry's names.
+// /proc/PID/maps, smaps, smaps_rollup and numa_maps: the host's list with the sentry's names.
+#include <linux/mempolicy.h>
 #include <sys/sysmacros.h>
 
 #include <algorithm>
@@ -58,6 +59,7 @@ void ForEachLine(std::string_view host, Visit visit) {
 struct Annotation {
   uint64_t offset = 0, dev = 0, ino = 0;
   std::string name;
+  Ref<File> file;  // Empty where only its name is recorded.
 };
 
 class Annotator {
@@ -110,7 +112,7 @@ class Annotator {
   }
 
   Annotation DescribeFile(const Mm::FileRange& range, uint64_t delta) const {
-    Annotation out{.offset = range.offset + delta};
+    Annotation out{.offset = range.offset + delta, .file = range.file};
     const auto attributes = range.file->inode().GetAttributes();
     if (attributes.ok()) out.dev = attributes->dev, out.ino = attributes->ino;
     const Path& path = range.file->path();
@@ -169,6 +171,54 @@ void ForEachTextLine(std::string_view text, Visit visit) {
     text.remove_prefix(std::min(end + 1, text.size()));
   }
 }
+
+// As mpol_to_str() of the kernel.
+std::string PolicyName(const MemoryPolicy& policy) {
+  constexpr std::string_view kNames[] = {
+      "default", "prefer", "bind", "interleave", "local", "prefer (many)", "weighted interleave"};
+  constexpr uint32_t kFlags = MPOL_F_STATIC_NODES | MPOL_F_RELATIVE_NODES | MPOL_F_NUMA_BALANCING;
+  const uint32_t mode = policy.mode & ~kFlags;
+  std::string name(mode < std::size(kNames) ? kNames[mode] : "unknown");
+  if ((policy.mode & kFlags) != 0) {
+    name += (policy.mode & MPOL_F_STATIC_NODES) != 0     ? "=static"
+            : (policy.mode & MPOL_F_RELATIVE_NODES) != 0 ? "=relative"
+                                                         : "=balancing";
+  }
+  return policy.nodes != 0 ? name + ":0" : name;
+}
+
+// As seq_path() writes a name among words.
+std::string Escaped(std::string_view name) {
+  std::string out;
+  for (const char c : name) {
+    if (c == ' ' || c == '\t' || c == '\n' || c == '=') {
+      absl::StrAppendFormat(&out, "\\%03o", static_cast<unsigned>(c));
+    } else {
+      out += c;
+    }
+  }
+  return out;
+}
+
+// What numa_maps counts of a mapping, from its lines in smaps.
+struct PageCounts {
+  static constexpr uint64_t kPageKib = 4;
+  uint64_t all = 0, anonymous = 0, dirty = 0;
+
+  void Add(std::string_view name, uint64_t kib) {
+    if (name == "Rss") all += kib / kPageKib;
+    if (name == "Anonymous") anonymous += kib / kPageKib;
+    if (name == "Private_Dirty" || name == "Shared_Dirty") dirty += kib / kPageKib;
+  }
+  std::string Text() const {
+    std::string text;
+    if (all == 0) return text;
+    if (anonymous != 0) absl::StrAppend(&text, " anon=", anonymous);
+    if (dirty != 0) absl::StrAppend(&text, " dirty=", dirty);
+    if (all != anonymous && all != dirty) absl::StrAppend(&text, " mapped=", all);
+    return absl::StrCat(text, " N0=", all, " kernelpagesize_kB=", kPageKib);
+  }
+};
 
 }  // namespace
 
@@ -258,6 +308,59 @@ Result<std::string> SmapsRollupText(const Subject& subject) {
   for (const std::string_view name : kSummed) {
     absl::StrAppendFormat(&text, "%-16s%8u kB\n", std::string(name) + ":", sums[name]);
   }
+  return text;
+}
+
+Result<std::vector<FileMapping>> FileMappings(const Subject& subject) {
+  std::vector<FileMapping> all;
+  const auto mm = TRY(subject.Memory());
+  if (!mm) return all;
+  const std::string host = TRY((*mm)->memory().space().HostMaps());
+  const Annotator annotator = AnnotatorFor(subject, **mm);
+  ForEachLine(host, [&](const HostLine& line) {
+    Annotation a = annotator.Describe(line);
+    if (a.ino == 0) return;
+    all.push_back({.begin = line.begin,
+                   .end = line.end,
+                   .name = std::move(a.name),
+                   .file = std::move(a.file)});
+  });
+  return all;
+}
+
+// All pages are on the one node there is. What the host does not tell of a page, how many have it
+// mapped and whether it is on the active list, is left out, as for pages that one process has in
+// use.
+Result<std::string> NumaMapsText(const Subject& subject) {
+  const auto mm = TRY(subject.Memory());
+  if (!mm) return std::string();
+  const Ref<Task> task = TRY(subject.AnyTask());
+  const std::string host =
+      TRY((*mm)->memory().space().HostProc(platform::AddressSpace::HostFile::kSmaps));
+  const Annotator annotator = AnnotatorFor(subject, **mm);
+  std::string text;
+  PageCounts pages;
+  const auto finish = [&] {
+    if (!text.empty()) absl::StrAppend(&text, pages.Text(), "\n");
+    pages = {};
+  };
+  ForEachTextLine(host, [&](std::string_view line) {
+    HostLine mapping;
+    std::string_view name;
+    uint64_t kib = 0;
+    if (ParseHostLine(line, mapping)) {
+      finish();
+      const MemoryPolicy policy = (*mm)->policies().At(mapping.begin).value_or(task->memory_policy);
+      absl::StrAppendFormat(&text, "%08x %s", mapping.begin, PolicyName(policy));
+      const Annotation a = annotator.Describe(mapping);
+      if (a.ino != 0) absl::StrAppend(&text, " file=", Escaped(a.name));
+      if (a.name == "[heap]") text += " heap";
+      if (a.name == "[stack]") text += " stack";
+    } else if (ParseCount(line, name, kib)) {
+      pages.Add(name, kib);
+    }
+  });
+  finish();
   return text;
 }
 

@@ -6,6 +6,7 @@
 #include "absl/strings/str_format.h"
 #include "sentry/fs/proc/proc_internal.h"
 #include "sentry/task/task.h"
+#include "sentry/time/process_timers.h"
 
 namespace sentry::proc {
 namespace {
@@ -91,6 +92,33 @@ Result<std::string> IoText(const Subject& subject) {
       io.read_bytes.load(std::memory_order_relaxed),
       io.written_bytes.load(std::memory_order_relaxed), io.reads.load(std::memory_order_relaxed),
       io.writes.load(std::memory_order_relaxed));
+}
+
+Result<std::string> TimersText(const Subject& subject) {
+  const Ref<ThreadGroup> group = TRY(subject.Group());
+  std::shared_ptr<ProcessTimers> timers;
+  {
+    absl::MutexLock lock(&subject.kernel->mu());
+    timers = group->timers;
+  }
+  std::string text;
+  if (timers == nullptr) return text;
+  for (const ProcessTimers::Description& timer : timers->List()) {
+    const bool thread = timer.notify == SIGEV_THREAD_ID;
+    const char* how = timer.notify == SIGEV_NONE     ? "none"
+                      : timer.notify == SIGEV_THREAD ? "thread"
+                                                     : "signal";
+    absl::StrAppendFormat(&text, "ID: %d\nsignal: %d/%016x\nnotify: %s/%s.%d\nClockID: %d\n",
+                          timer.id, timer.sig, timer.value, how, thread ? "tid" : "pid",
+                          thread ? timer.tid : group->id, static_cast<int>(timer.clock));
+  }
+  return text;
+}
+
+// When a thread last used wide vectors is not known: Linux says the same of one that never has.
+Result<std::string> ArchStatusText(const Subject& subject) {
+  TRY(subject.Group());
+  return std::string(__builtin_cpu_supports("avx512f") ? "AVX512_elapsed_ms:\t-1\n" : "");
 }
 
 // Which thread started a child is not remembered: the leader has them all.
