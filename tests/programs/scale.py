@@ -72,17 +72,17 @@ def rounds(box, what, count, warm_up):
 
 @case
 def five_thousand_processes_in_a_row(box):
-    rounds(box, "fork", 5000 if box.platform == "systrap" else 1500, 50)
+    rounds(box, "fork", 5000, 50)
 
 
 @case
 def five_hundred_programs_in_a_row(box):
-    rounds(box, "exec", 500 if box.platform == "systrap" else 200, 10)
+    rounds(box, "exec", 500, 10)
 
 
 @case
 def a_thousand_threads_at_once(box):
-    rounds(box, "threads", 1000 if box.platform == "systrap" else 300, 50)
+    rounds(box, "threads", 1000, 50)
 
 
 @case
