@@ -214,7 +214,7 @@ inline constexpr AbiRow kRows[] = {
     Missing(154, "modify_ldt", ""),
     Full(155, "pivot_root"),
     Removed(156, "_sysctl"),
-    Partial(157, "prctl", "options for namespaces, tracing or other machines are EINVAL", kApprove),
+    Partial(157, "prctl", "options for tracing, MDWE, or other machines are EINVAL; PR_SET_MM of fields without break", kApprove),
     Partial(158, "arch_prctl", "FS and GS bases; no shadow stacks", kApprove),
     Partial(159, "adjtimex", "reads only; the clock is the host's"),
     Partial(160, "setrlimit", "RLIMIT_RSS binds nobody, as in Linux; memory within the host's"),

@@ -183,6 +183,9 @@ class Load {
     Attributes attributes;
     bool nosuid = false;
     interpreter_file_ = TRY(OpenExecutable(vfs_, request_.walk, path, {}, &attributes, &nosuid));
+    // Linux reads its header once more, whatever it begins with.
+    std::array<std::byte, kElfHeaderSize> head{};
+    if (TRY(ReadUpTo(*interpreter_file_, 0, head)) != head.size()) return Errno(EIO);
     const Result<ElfProgram> elf = ReadElf(*interpreter_file_, limits_.stack_high);
     if (!elf.ok()) return elf.error() == Errno(ENOEXEC) ? Errno(ELIBBAD) : elf.error();
     interpreter_.elf = *elf;

@@ -106,8 +106,18 @@ std::vector<Mm::MappedFile> Mm::Names() const {
   return names;
 }
 
+Mm::Layout Mm::layout() const {
+  absl::MutexLock lock(&layout_mu_);
+  return layout_;
+}
+
+void Mm::SetLayout(const Layout& layout) {
+  absl::MutexLock lock(&layout_mu_);
+  layout_ = layout;
+}
+
 Ref<Mm> Mm::Fork(Ref<platform::AddressSpace> space) const {
-  Ref<Mm> child = MakeRef<Mm>(std::move(space), layout_, executable_);
+  Ref<Mm> child = MakeRef<Mm>(std::move(space), layout(), executable_);
   if (MmExtension* const own = extension()) (void)child->AddExtension(own->Fork(*child));
   absl::MutexLock lock(&mu_);
   absl::MutexLock child_lock(&child->mu_);

@@ -23,7 +23,8 @@ namespace sentry {
 
 class Mm;
 
-// What another component keeps for an address space: made at first use, copied by fork, gone with it.
+// What another component keeps for an address space: made at first use, copied by fork, gone with
+// it.
 class MmExtension {
  public:
   virtual ~MmExtension() = default;
@@ -45,7 +46,9 @@ class Mm : public RefCounted {
   Mm(Ref<platform::AddressSpace> space, const Layout& layout, Ref<File> executable);
 
   UserMemory& memory() { return memory_; }
-  const Layout& layout() const { return layout_; }
+  Layout layout() const ABSL_LOCKS_EXCLUDED(layout_mu_);
+  // prctl_set_mm(2): what the application says of itself, from now on.
+  void SetLayout(const Layout& layout) ABSL_LOCKS_EXCLUDED(layout_mu_);
   const Ref<File>& executable() const { return executable_; }  // /proc/PID/exe.
 
   // Whether two tasks have ever had it at once.
@@ -95,7 +98,8 @@ class Mm : public RefCounted {
   void Sweep() ABSL_LOCKS_EXCLUDED(mu_);
 
   UserMemory memory_;
-  const Layout layout_;
+  mutable absl::Mutex layout_mu_;  // Leaf.
+  Layout layout_ ABSL_GUARDED_BY(layout_mu_);
   const Ref<File> executable_;
   std::atomic<bool> shared_{false};
   MemoryPolicies policies_;

@@ -181,6 +181,7 @@ Ref<ThreadGroup> TaskBuilder::NewGroup(Task& parent, const CloneArgs& args) {
   group->personality = from.personality;
   group->dumpable = from.dumpable;
   group->thp_disabled = from.thp_disabled;
+  group->merges_memory = from.merges_memory;
   group->mce_policy = from.mce_policy;
   group->oom_score_adj = from.oom_score_adj;
   group->container = from.container;
@@ -256,6 +257,7 @@ Result<Ref<Task>> TaskBuilder::NewTask(Task& parent, const CloneArgs& args,
   InheritScheduling(parent, *child);
   child->ioprio = parent.ioprio.load();
   child->timer_slack_ns = parent.timer_slack_ns.load();
+  child->io_flusher = parent.io_flusher;
   child->memory_policy = parent.memory_policy;
   child->affinity = parent.affinity;
   // The alternate stack stays with a copy of the memory, and with vfork (sigaltstack(2)).

@@ -163,6 +163,7 @@ class Task final : public RefCounted, public platform::Guest {
   std::atomic<uint64_t> sched_runtime{0}, sched_deadline{0}, sched_period{0};
   std::atomic<int> ioprio{0};
   std::atomic<uint64_t> timer_slack_ns{50000};
+  bool io_flusher = false;  // Own: PR_SET_IO_FLUSHER. Told only.
   MemoryPolicy memory_policy;        // Own: set_mempolicy(2). Told only.
   // Own: what semop(2) with SEM_UNDO takes back; shared with CLONE_SYSVSEM, empty until used.
   Ref<SemUndoList> sem_undo;

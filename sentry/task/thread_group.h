@@ -127,7 +127,8 @@ class ThreadGroup : public RefCounted {
   int64_t start_time_ns = 0;          // CLOCK_MONOTONIC.
   uint64_t personality = 0;
   int dumpable = 1;
-  bool thp_disabled = false;          // PR_SET_THP_DISABLE.
+  int thp_disabled = 0;               // PR_SET_THP_DISABLE: as PR_GET_THP_DISABLE tells it.
+  bool merges_memory = false;         // PR_SET_MEMORY_MERGE: recorded only.
   int mce_policy = 2;                 // PR_MCE_KILL_DEFAULT.
   int oom_score_adj = 0;
   Ref<ControlGroup> control_group;   // Inherited; never empty once there are tasks.

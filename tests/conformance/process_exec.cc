@@ -221,6 +221,40 @@ TEST(ExecFails, MissingElfInterpreter) {
   EXPECT_THAT(ExecStatus(dir / "p"), Exited(ENOENT));
 }
 
+TEST(ExecFails, OtherElfInterpreters) {
+  TempDir dir;
+  std::string image = ReadFile(Helper("show_dynamic"));
+  constexpr std::string_view kUsual = "/lib64/ld-linux-x86-64.so.2";
+  const size_t at = image.find(kUsual);
+  ASSERT_NE(at, std::string::npos);
+  std::string own = "interpreter";
+  own.resize(kUsual.size(), '\0');
+  image.replace(at, own.size(), own);  // Below the working directory.
+  WriteFile(dir / "p", image, 0755);
+  const auto run = [&] {
+    return InChild([&] {
+      CHILD_CHECK(chdir(dir.path().c_str()) == 0);
+      execl("./p", "p", nullptr);
+      return errno;
+    });
+  };
+  const auto with = [&](std::string_view interpreter, mode_t mode) {
+    WriteFile(dir / "interpreter", interpreter, mode);
+    chmod((dir / "interpreter").c_str(), mode);
+    return run();
+  };
+  const std::string usual = ReadFile(std::string(kUsual));
+  EXPECT_THAT(with(usual, 0644), Exited(EACCES));
+  EXPECT_THAT(with("too short for a header", 0755), Exited(EIO));
+  EXPECT_THAT(with("#!/bin/sh\n" + std::string(100, '\n'), 0755), Exited(ELIBBAD));
+  std::string foreign = usual;
+  foreign.replace(offsetof(Elf64_Ehdr, e_machine), 1, "\xb7");
+  EXPECT_THAT(with(foreign, 0755), Exited(ELIBBAD));
+  unlink((dir / "interpreter").c_str());
+  mkdir((dir / "interpreter").c_str(), 0755);
+  EXPECT_THAT(run(), Exited(EACCES));
+}
+
 TEST(ExecFails, OpenForWriting) {
   TempDir dir;
   WriteFile(dir / "p", ReadFile(Helper("show_static")), 0755);

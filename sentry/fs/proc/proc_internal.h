@@ -108,6 +108,7 @@ Result<std::string> OomScoreText(const Subject& subject);
 Result<std::string> IdMapText(const Subject& subject);
 Result<std::string> CgroupText(const Subject& subject);
 Result<std::string> TimersText(const Subject& subject);
+Result<std::string> KsmStatText(const Subject& subject);
 Result<std::string> ArchStatusText(const Subject& subject);
 // A text that is the same for every process.
 template <const char* text>

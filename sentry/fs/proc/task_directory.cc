@@ -17,9 +17,6 @@ constexpr auto kProcess = TaskText::Where::kProcess, kThread = TaskText::Where::
 
 constexpr char kAllow[] = "allow\n", kZero[] = "0", kSlash[] = "/\n", kNobody[] = "4294967295",
                kRunning[] = "running\n", kEmpty[] = "", kNothingMerged[] = "0\n",
-               kKsmStat[] =
-                   "ksm_rmap_items 0\nksm_zero_pages 0\nksm_merging_pages 0\n"
-                   "ksm_process_profit 0\nksm_merge_any: no\nksm_mergeable: no\n",
                kTimeOffsets[] =
                    "monotonic           0         0\nboottime            0         0\n";
 
@@ -37,7 +34,7 @@ constexpr TaskText kTexts[] = {
     {"gid_map", 0644, &IdMapText},
     {"io", 0400, &IoText, nullptr, kRead},
     {"ksm_merging_pages", 0400, &SameText<kNothingMerged>},
-    {"ksm_stat", 0400, &SameText<kKsmStat>},
+    {"ksm_stat", 0400, &KsmStatText},
     {"limits", 0444, &LimitsText},
     {"loginuid", 0644, &SameText<kNobody>},
     {"maps", 0444, &MapsText, nullptr, kOpen},

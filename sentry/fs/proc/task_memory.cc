@@ -95,7 +95,7 @@ class MemFile final : public File {
 Result<std::string> CmdlineText(const Subject& subject) {
   const auto mm = TRY(subject.Memory());
   if (!mm) return std::string();  // A zombie's is empty.
-  const Mm::Layout& layout = (*mm)->layout();
+  const Mm::Layout layout = (*mm)->layout();
   std::string text = ReadRange(**mm, layout.arg_start, layout.arg_end);
   if (text.empty() || text.back() == '\0') return text;
   if (layout.env_start == layout.arg_end) {
@@ -108,13 +108,14 @@ Result<std::string> CmdlineText(const Subject& subject) {
 Result<std::string> EnvironText(const Subject& subject) {
   const auto mm = TRY(subject.Memory());
   if (!mm) return std::string();
-  return ReadRange(**mm, (*mm)->layout().env_start, (*mm)->layout().env_end);
+  const Mm::Layout layout = (*mm)->layout();
+  return ReadRange(**mm, layout.env_start, layout.env_end);
 }
 
 Result<std::string> AuxvText(const Subject& subject) {
   const auto mm = TRY(subject.Memory());
   if (!mm) return std::string();
-  const Mm::Layout& layout = (*mm)->layout();
+  const Mm::Layout layout = (*mm)->layout();
   return ReadRange(**mm, layout.auxv, layout.auxv + layout.auxv_size);
 }
 

@@ -115,6 +115,16 @@ Result<std::string> TimersText(const Subject& subject) {
   return text;
 }
 
+// Pages are the host's to merge.
+Result<std::string> KsmStatText(const Subject& subject) {
+  const Ref<ThreadGroup> group = TRY(subject.Group());
+  absl::MutexLock lock(&subject.kernel->mu());
+  return absl::StrCat(
+      "ksm_rmap_items 0\nksm_zero_pages 0\nksm_merging_pages 0\nksm_process_profit 0\n"
+      "ksm_merge_any: ",
+      group->merges_memory ? "yes" : "no", "\nksm_mergeable: no\n");
+}
+
 // When a thread last used wide vectors is not known: Linux says the same of one that never has.
 Result<std::string> ArchStatusText(const Subject& subject) {
   TRY(subject.Group());

@@ -64,7 +64,7 @@ Result<std::string> StatmText(const Subject& subject) {
   const auto mm = TRY(subject.Memory());
   if (!mm) return std::string("0 0 0 0 0 0 0\n");
   const HostStatus host(**mm);
-  const Mm::Layout& layout = (*mm)->layout();
+  const Mm::Layout layout = (*mm)->layout();
   constexpr uint64_t kKib = kPageSize / 1024;
   const uint64_t text = (layout.end_code - layout.start_code + kPageSize - 1) / kPageSize;
   return absl::StrFormat("%u %u %u %u 0 %u 0\n", VirtualSize(**mm) / kPageSize,

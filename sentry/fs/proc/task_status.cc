@@ -46,7 +46,7 @@ void AppendMemory(const Snapshot& s, const HostStatus& host, std::string& text) 
   const auto line = [&](std::string_view name, uint64_t kib) {
     absl::StrAppendFormat(&text, "%s:\t%8u kB\n", name, kib);
   };
-  const Mm::Layout& layout = (*s.mm)->layout();
+  const Mm::Layout layout = (*s.mm)->layout();
   const uint64_t size = VirtualSize(**s.mm) / 1024;
   const uint64_t stub = host.Number("VmSize") - std::min(host.Number("VmSize"), size);
   const uint64_t peak = host.Number("VmPeak") - std::min(host.Number("VmPeak"), stub);
