@@ -369,7 +369,7 @@ inline constexpr AbiRow kRows[] = {
     Full(309, "getcpu", kApprove),
     Full(310, "process_vm_readv"),
     Full(311, "process_vm_writev"),
-    Missing(312, "kcmp", "", EPERM),
+    Partial(312, "kcmp", "KCMP_SYSVSEM and KCMP_EPOLL_TFD are EOPNOTSUPP"),
     Missing(313, "finit_module", "a privilege of the host", EPERM),
     Partial(314, "sched_setattr", "recorded only; no utilization clamps"),
     Full(315, "sched_getattr"),

@@ -30,6 +30,8 @@ Status Vhangup(Task& task);
 
 Control Prctl(Task& task, int option, uint64_t arg2, uint64_t arg3, uint64_t arg4,
               uint64_t arg5);
+// 0 when the tasks share what `type` (KCMP_*) says, 1 or 2 for an order of what they have.
+Result<int64_t> Kcmp(Task& task, int pid1, int pid2, int type, uint64_t idx1, uint64_t idx2);
 Result<int64_t> Personality(Task& task, uint32_t persona);
 
 }  // namespace syscalls

@@ -274,6 +274,7 @@ constexpr Row kRows[] = {
     ROW(seccomp, kInt, kHex, kHex),
     ROW(process_vm_readv, kInt, kHex, kUnsigned, kHex, kUnsigned, kHex),
     ROW(process_vm_writev, kInt, kHex, kUnsigned, kHex, kUnsigned, kHex),
+    ROW(kcmp, kInt, kInt, kInt, kUnsigned, kUnsigned),
     ROW(remap_file_pages, kHex, kUnsigned, kProt, kUnsigned, kMapFlags),
     ROW(mbind, kHex, kUnsigned, kHex, kHex, kUnsigned, kHex),
     ROW(set_mempolicy, kHex, kHex, kUnsigned),

@@ -114,7 +114,7 @@ constexpr Binding kBindings[] = {
     On<Dup3>(292), On<Pipe2>(293), On<InotifyInit1>(294), On<Preadv>(295), On<Pwritev>(296), On<RtTgsigqueueinfo>(297),
     On<Recvmmsg>(299), On<Prlimit64>(302), On<NameToHandleAt>(303), On<OpenByHandleAt>(304), On<ClockAdjtime>(305), On<Syncfs>(306),
     On<Sendmmsg>(307), On<Setns>(308), On<Getcpu>(309),
-    On<ProcessVmReadv>(310), On<ProcessVmWritev>(311), On<SchedSetattr>(314), On<SchedGetattr>(315),
+    On<ProcessVmReadv>(310), On<ProcessVmWritev>(311), On<Kcmp>(312), On<SchedSetattr>(314), On<SchedGetattr>(315),
     On<Renameat2>(316), On<Seccomp>(317), On<Getrandom>(318), On<MemfdCreate>(319), On<Execveat>(322),
     On<Membarrier>(324), On<Mlock2>(325), On<CopyFileRange>(326), On<Preadv2>(327),
     On<Pwritev2>(328), On<PkeyMprotect>(329), On<PkeyAlloc>(330), On<PkeyFree>(331), On<Statx>(332),

@@ -170,6 +170,8 @@ Result<int64_t> Nanosleep(Task& task, UserPtr<const abi::Timespec> user,
 Result<int64_t> ClockNanosleep(Task& task, int clock, int flags,
                                UserPtr<const abi::Timespec> user,
                                UserPtr<abi::Timespec> remaining) {
+  constexpr int kKindMask = 7, kDevice = 3, kThread = 4;
+  if (clock < 0 && (clock & kKindMask) == kDevice) return Errno(EOPNOTSUPP);  // Of a descriptor.
   const ClockId id{clock};
   TRY(sentry::ClockNow(task, id));
   // Of which libc makes EINVAL for the first.
@@ -178,6 +180,9 @@ Result<int64_t> ClockNanosleep(Task& task, int clock, int flags,
     return Errno(EOPNOTSUPP);
   }
   const int64_t time = TRY(ToNanoseconds(TRY(task.mem().Read(user))));
+  // Nobody can sleep until he has worked for so long.
+  const int tid = ~(clock >> 3);
+  if (clock < 0 && (clock & kThread) != 0 && (tid == 0 || tid == task.tid())) return Errno(EINVAL);
   if ((flags & TIMER_ABSTIME) != 0) return SleepUntilAbsolute(task, id, time);
   if (!sentry::IsCpuClock(id)) return SleepUntil(task, Deadline::After(time), remaining);
   const int64_t now = sentry::ToNs(TRY(sentry::ClockNow(task, id)));

@@ -48,6 +48,8 @@ Result<TimerClock> ResolveClock(Task& task, ClockId clock) {
   if (raw == CLOCK_MONOTONIC_RAW || raw == CLOCK_REALTIME_COARSE || raw == CLOCK_MONOTONIC_COARSE) {
     return Errno(EOPNOTSUPP);
   }
+  constexpr int32_t kKindMask = 7, kDevice = 3;
+  if (raw < 0 && (raw & kKindMask) == kDevice) return Errno(EOPNOTSUPP);  // Of a descriptor.
   if (IsHostClock(clock)) return TimerClock{.clock = clock};
   TRY(ClockNow(task, clock));  // EINVAL for what does not exist.
   TimerClock resolved;

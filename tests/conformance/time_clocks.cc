@@ -248,6 +248,13 @@ TEST(SleepOn, RawErrors) {
     EXPECT_THAT(syscall(SYS_clock_nanosleep, clock, 0, &none, nullptr), FailsWith(EOPNOTSUPP));
   }
   EXPECT_THAT(syscall(SYS_clock_nanosleep, 99, 0, &none, nullptr), FailsWith(EINVAL));
+  // Its own time does not pass while a thread sleeps; and a descriptor may be no clock.
+  clockid_t own, device = (~0 << 3) | 3;
+  pthread_getcpuclockid(pthread_self(), &own);
+  EXPECT_THAT(syscall(SYS_clock_nanosleep, own, 0, &none, nullptr), FailsWith(EINVAL));
+  EXPECT_THAT(syscall(SYS_clock_nanosleep, (~0 << 3) | 6, 0, &none, nullptr), FailsWith(EINVAL));
+  EXPECT_THAT(syscall(SYS_clock_nanosleep, device, 0, &none, nullptr), FailsWith(EOPNOTSUPP));
+  EXPECT_THAT(syscall(SYS_timer_create, device, nullptr, &own), FailsWith(EOPNOTSUPP));
   EXPECT_THAT(syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &bad, nullptr), FailsWith(EINVAL));
   EXPECT_THAT(syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, 8, nullptr), FailsWith(EFAULT));
 }
