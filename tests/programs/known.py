@@ -10,7 +10,6 @@ CASES = [
 PYTHON = {
     "TestFcntl.test_fcntl_64_bit": "F_NOTIFY: dnotify(7), which inotify(7) replaced, is not there",
     "TestMisc.test_disk_usage": "nothing is used yet of the memory that an overlay's statfs(2) tells about",
-    "PosixTester.test_sched_getaffinity": "sched_getaffinity(2) of a negative pid",
     "GeneralModuleTests.testHostnameRes": "the sandbox's name is not in the host's /etc/hosts",
     "GeneralModuleTests.testSockName": "the sandbox's name is not in the host's /etc/hosts",
     "TimeTestCase.test_monotonic_settime": "nobody inside may set the clock",
