@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <utility>
 
 #include "platform/native/fp_state.h"
@@ -39,13 +40,28 @@ bool IsRestart(uint64_t result) {
   return code == 512 || code == 513 || code == 514 || code == 516;
 }
 
-bool HasCoreToSpare() {
-  static const bool has = [] {
-    cpu_set_t cpus;
-    return sched_getaffinity(0, sizeof(cpus), &cpus) == 0 && CPU_COUNT(&cpus) > 1;
-  }();
-  return has;
+int CountCpus() {
+  cpu_set_t cpus;
+  return sched_getaffinity(0, sizeof(cpus), &cpus) == 0 ? CPU_COUNT(&cpus) : 1;
 }
+
+// Stubs that have been let run and are waited for, for as long as this lives.
+class RunningStub {
+ public:
+  RunningStub() : others_(count_.fetch_add(1, std::memory_order_relaxed)) {}
+  RunningStub(const RunningStub&) = delete;
+  ~RunningStub() { count_.fetch_sub(1, std::memory_order_relaxed); }
+  // Whether whoever looks for its stop keeps nobody from running.
+  bool LeavesACore() const {
+    static const int cpus = CountCpus();
+    return others_ + 2 <= cpus;
+  }
+
+ private:
+  static std::atomic<int> count_;
+  const int others_;
+};
+std::atomic<int> RunningStub::count_{0};
 
 void SetArguments(const Tracee::Args& args, user_regs_struct& regs) {
   regs.rdi = args[0];
@@ -166,7 +182,8 @@ int Tracee::AwaitStop(siginfo_t& info) {
   // Leaves the dead for whoever keeps the numbers.
   constexpr int kStops = WEXITED | WSTOPPED | WNOWAIT | __WALL;
   const auto tid = static_cast<id_t>(tid_);
-  if (skipped_ < vain_looks_ || !HasCoreToSpare()) {
+  const RunningStub running;
+  if (skipped_ < vain_looks_ || !running.LeavesACore()) {
     ++skipped_;
     return waitid(P_PID, tid, &info, kStops);
   }
