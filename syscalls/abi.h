@@ -222,7 +222,7 @@ inline constexpr AbiRow kRows[] = {
     Full(162, "sync"),
     Missing(163, "acct", "a privilege of the host", EPERM),
     Partial(164, "settimeofday", "checks its arguments; the clock is the host's"),
-    Partial(165, "mount", "tmpfs, ramfs, proc, sysfs, devtmpfs, devpts, mqueue; overlays and disks are ENODEV"),
+    Partial(165, "mount", "tmpfs, ramfs, proc, sysfs, devtmpfs, devpts, mqueue, cgroup2, overlay; disks are ENODEV"),
     Full(166, "umount2"),
     Missing(167, "swapon", "a privilege of the host", EPERM),
     Missing(168, "swapoff", "a privilege of the host", EPERM),

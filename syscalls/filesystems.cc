@@ -10,6 +10,7 @@
 #include "sentry/fs/tmpfs/tmpfs.h"
 #include "sentry/ipc/namespace.h"
 #include "sentry/tty/devpts.h"
+#include "syscalls/overlay_mount.h"
 
 namespace syscalls {
 namespace {
@@ -109,10 +110,11 @@ Result<Ref<Inode>> CreateCgroup2(const FilesystemRequest& request) {
 }
 
 constexpr FilesystemType kFilesystems[] = {
-    {"sysfs", &RefuseOption, &CreateSysfs},   {"tmpfs", &CheckTmpfs, &CreateTmpfs},
-    {"proc", &CheckProc, &CreateProc},        {"devtmpfs", &CheckTmpfs, &CreateDevtmpfs},
-    {"devpts", &CheckDevpts, &CreateDevpts},  {"ramfs", &CheckRamfs, &CreateRamfs},
-    {"mqueue", &RefuseOption, &CreateMqueue}, {"cgroup2", &CheckCgroup2, &CreateCgroup2},
+    {"sysfs", &RefuseOption, &CreateSysfs},     {"tmpfs", &CheckTmpfs, &CreateTmpfs},
+    {"proc", &CheckProc, &CreateProc},          {"devtmpfs", &CheckTmpfs, &CreateDevtmpfs},
+    {"devpts", &CheckDevpts, &CreateDevpts},    {"ramfs", &CheckRamfs, &CreateRamfs},
+    {"mqueue", &RefuseOption, &CreateMqueue},   {"cgroup2", &CheckCgroup2, &CreateCgroup2},
+    {"overlay", &CheckOverlay, &CreateOverlay},
 };
 
 // /proc/filesystems shows what can be mounted, in this order.
@@ -127,6 +129,11 @@ static_assert(std::equal(std::begin(kFilesystems), std::end(kFilesystems),
 Result<Ref<Inode>> CreateFilesystem(const FilesystemType& type, const FilesystemRequest& request) {
   for (const MountOption& option : request.options) TRY(type.check(option));
   return type.create(request);
+}
+
+sentry::MountOptions SplitOptions(const FilesystemType& type, std::string_view text) {
+  return type.check == &CheckOverlay ? sentry::SplitOverlayfsOptions(text)
+                                     : sentry::ParseMountOptions(text);
 }
 
 const FilesystemType* FindFilesystem(std::string_view name) {

@@ -16,9 +16,10 @@ namespace syscalls {
 
 // What a new instance is made of.
 struct FilesystemRequest {
+  sentry::Task& task;
   sentry::Kernel& kernel;
   const sentry::Namespaces& namespaces;  // Whose contents mqueue and sysfs show.
-  const sentry::Credentials& creds;  // Owner of what the options leave open.
+  const sentry::Credentials& creds;      // Owner of what the options leave open.
   const sentry::MountOptions& options;
 };
 
@@ -33,6 +34,8 @@ struct FilesystemType {
 // The root of a new instance; EINVAL for unknown options.
 Result<Ref<sentry::Inode>> CreateFilesystem(const FilesystemType& type,
                                             const FilesystemRequest& request);
+// "a,b=c" of mount(2) taken apart as that filesystem does it.
+sentry::MountOptions SplitOptions(const FilesystemType& type, std::string_view text);
 // nullptr for those that are not there.
 const FilesystemType* FindFilesystem(std::string_view name);
 // sysfs(2): by their order; nullptr behind the last.

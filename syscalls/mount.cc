@@ -65,14 +65,15 @@ Status MountNew(Task& task, const Path& at, uint64_t flags, const NewMount& requ
   if (!request.has_type) return Errno(EINVAL);
   const FilesystemType* const type = FindFilesystem(request.type);
   if (type == nullptr) return Errno(ENODEV);
-  const sentry::MountOptions options = sentry::ParseMountOptions(request.options);
-  Ref<sentry::Inode> root = TRY(CreateFilesystem(*type, {.kernel = task.kernel(),
+  const sentry::MountOptions options = SplitOptions(*type, request.options);
+  Ref<sentry::Inode> root = TRY(CreateFilesystem(*type, {.task = task,
+                                                         .kernel = task.kernel(),
                                                          .namespaces = task.namespaces(),
                                                          .creds = task.creds(),
                                                          .options = options}));
   const Ref<sentry::Superblock> superblock =
       TRY(task.vfs().NewSuperblock(std::move(root), request.type));
-  superblock->set_read_only((flags & MS_RDONLY) != 0);
+  if ((flags & MS_RDONLY) != 0) superblock->set_read_only(true);
   TRY(task.vfs().MountAt(at, superblock, request.source, MountFlags(flags, 0)));
   return kOk;
 }

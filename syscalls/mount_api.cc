@@ -129,13 +129,14 @@ Status FsContextFile::Create(Task& task) {
     phase_ = Phase::kFailed;  // Until it has worked.
     options = options_;
   }
-  Ref<sentry::Inode> root = TRY(CreateFilesystem(*type_, {.kernel = task.kernel(),
+  Ref<sentry::Inode> root = TRY(CreateFilesystem(*type_, {.task = task,
+                                                          .kernel = task.kernel(),
                                                           .namespaces = task.namespaces(),
                                                           .creds = task.creds(),
                                                           .options = options}));
   Ref<Superblock> made = TRY(task.vfs().NewSuperblock(std::move(root), std::string(type_->name)));
   absl::MutexLock lock(&mu_);
-  made->set_read_only(read_only_.value_or(false));
+  if (read_only_.value_or(false)) made->set_read_only(true);
   made_ = std::move(made);
   phase_ = Phase::kCreated;
   return kOk;

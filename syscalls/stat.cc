@@ -15,9 +15,9 @@ namespace {
 using sentry::Attributes;
 using sentry::kAtFdCwd;
 
-constexpr uint32_t kNoAutomount = 0x800;       // AT_NO_AUTOMOUNT: there are none.
-constexpr uint32_t kStatxSyncType = 0x6000;    // AT_STATX_SYNC_TYPE.
-constexpr int64_t kStatfsValid = 0x20;         // ST_VALID: f_flags means something.
+constexpr uint32_t kNoAutomount = 0x800;     // AT_NO_AUTOMOUNT: there are none.
+constexpr uint32_t kStatxSyncType = 0x6000;  // AT_STATX_SYNC_TYPE.
+constexpr int64_t kStatfsValid = 0x20;       // ST_VALID: f_flags means something.
 
 abi::Timespec ToAbi(const timespec& time) { return {time.tv_sec, time.tv_nsec}; }
 abi::StatxTime ToStatx(const timespec& time) {
@@ -106,10 +106,8 @@ Status WriteStatfs(Task& task, const Target& target, UserPtr<abi::Statfs> out) {
 
 }  // namespace
 
-Status Newfstatat(Task& task, Fd dirfd, UserCString path, UserPtr<abi::Stat> out,
-                  uint32_t flags) {
-  constexpr uint32_t kKnown =
-      AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | kNoAutomount | kStatxSyncType;
+Status Newfstatat(Task& task, Fd dirfd, UserCString path, UserPtr<abi::Stat> out, uint32_t flags) {
+  constexpr uint32_t kKnown = AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | kNoAutomount | kStatxSyncType;
   if ((flags & ~kKnown) != 0) return Errno(EINVAL);
   const Target target = TRY(ResolveAt(task, dirfd, path, flags, Follow::kYes));
   return WriteStat(task, *target.inode, out);
@@ -130,8 +128,7 @@ Status Fstat(Task& task, Fd fd, UserPtr<abi::Stat> out) {
 
 Status Statx(Task& task, Fd dirfd, UserCString path, uint32_t flags, uint32_t mask,
              UserPtr<abi::Statx> out) {
-  constexpr uint32_t kKnown =
-      AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | kNoAutomount | kStatxSyncType;
+  constexpr uint32_t kKnown = AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | kNoAutomount | kStatxSyncType;
   if ((mask & STATX__RESERVED) != 0) return Errno(EINVAL);
   if ((flags & ~kKnown) != 0 || (flags & kStatxSyncType) == kStatxSyncType) return Errno(EINVAL);
   const Target target = TRY(ResolveAt(task, dirfd, path, flags, Follow::kYes));
@@ -154,7 +151,9 @@ Status Cachestat(Task& task, Fd fd, UserPtr<const abi::CachestatRange> range,
   const Attributes attributes = TRY(file->inode().GetAttributes());
   if (flags != 0) return Errno(EINVAL);
   abi::Cachestat stat;
-  if (S_ISREG(attributes.mode) && asked.offset < attributes.size) {
+  // An overlay has no pages of its own.
+  const bool has_pages = S_ISREG(attributes.mode) && file->inode().StackDepth() == 0;
+  if (has_pages && asked.offset < attributes.size) {
     const uint64_t rest = attributes.size - asked.offset;
     const uint64_t length = asked.length == 0 ? rest : std::min(asked.length, rest);
     const uint64_t first = asked.offset / kPageSize;

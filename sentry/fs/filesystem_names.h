@@ -1,5 +1,5 @@
-// The names of the filesystems that can be mounted, in the order of sysfs(2) and /proc/filesystems. What
-// makes them is a table of syscalls/filesystems.cc, which checks that it has these.
+// The names of the filesystems that can be mounted, in the order of sysfs(2) and /proc/filesystems.
+// What makes them is a table of syscalls/filesystems.cc, which checks that it has these.
 #ifndef SENTRY_FS_FILESYSTEM_NAMES_H_
 #define SENTRY_FS_FILESYSTEM_NAMES_H_
 
@@ -8,7 +8,7 @@
 namespace sentry {
 
 inline constexpr std::string_view kFilesystemNames[] = {
-    "sysfs", "tmpfs", "proc", "devtmpfs", "devpts", "ramfs", "mqueue", "cgroup2",
+    "sysfs", "tmpfs", "proc", "devtmpfs", "devpts", "ramfs", "mqueue", "cgroup2", "overlay",
 };
 
 }  // namespace sentry

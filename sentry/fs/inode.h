@@ -105,6 +105,13 @@ class Inode : public RefCounted {
     return options.empty() ? Status(kOk) : Errno(EINVAL);
   }
 
+  // Of the root: nothing here can be changed, whatever the mount says (an overlay without upper).
+  virtual bool ReadOnlyFilesystem() const { return false; }
+  // How many filesystems lie below this one: 0 but for overlays that processes mount, whose
+  // operations go through the VFS again. At most kMostStacked, as in Linux.
+  static constexpr unsigned kMostStacked = 2;
+  virtual unsigned StackDepth() const { return 0; }
+
   // False when names below this directory may change without the VFS (procfs, shared host mounts):
   // each walk asks Lookup again, without a lock of the VFS held. Never changes.
   virtual bool CachesLookups() const { return true; }

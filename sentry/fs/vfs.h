@@ -48,7 +48,8 @@ struct VfsPlace {
 };
 
 // One per kernel. Thread-safe. Lock order: rename_mu_, directory locks (by rising index), a
-// filesystem's own locks, internal::tree_mu.
+// filesystem's own locks, internal::tree_mu. A filesystem that lies on others (Inode::StackDepth)
+// calls back: their locks of these kinds come after its own.
 class Vfs {
  public:
   // How fifos and devices are opened, wherever their nodes lie: functions of other components.
@@ -176,8 +177,9 @@ class Vfs {
 
  private:
   friend class Walker;
-  // A directory lock is one of a fixed number, by the inode's address.
+  // A directory lock is one of a fixed number for each depth, by the inode's address.
   static constexpr size_t kDirectoryLocks = 64;
+  static constexpr size_t kDepths = Inode::kMostStacked + 1;
 
   using Place = VfsPlace;
   Result<Place> WalkToParent(const WalkContext& ctx, std::string_view path, uint64_t resolve);
@@ -255,8 +257,8 @@ class Vfs {
   const Ref<Mount> anonymous_mount_;
   FifoOpener open_fifo_;
   DeviceOpener open_device_;
-  absl::Mutex rename_mu_;  // Serialises renames between directories.
-  mutable std::array<absl::Mutex, kDirectoryLocks> directory_locks_;
+  std::array<absl::Mutex, kDepths> rename_mu_;  // Serialise renames between directories, by depth.
+  mutable std::array<absl::Mutex, kDirectoryLocks * kDepths> directory_locks_;
   std::unique_ptr<DentryCache> names_;  // Its contents are guarded by internal::tree_mu.
   std::unique_ptr<MountTable> mounts_;  // Its contents are guarded by internal::tree_mu.
   // Of MountRoot; in front of all that they need when they go.

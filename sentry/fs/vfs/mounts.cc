@@ -49,7 +49,10 @@ void Vfs::Dissolve(MountNamespace& ns) {
 Result<Ref<Superblock>> Vfs::NewSuperblock(Ref<Inode> root, std::string fs_type) {
   const Attributes attributes = TRY(root->GetAttributes());
   Ref<Dentry> dentry = Dentry::Make(Ref<Dentry>(), "", std::move(root), attributes.mode);
-  return MakeRef<Superblock>(std::move(dentry), std::move(fs_type), attributes.dev);
+  Ref<Superblock> superblock =
+      MakeRef<Superblock>(std::move(dentry), std::move(fs_type), attributes.dev);
+  superblock->set_read_only(superblock->root()->inode().ReadOnlyFilesystem());
+  return superblock;
 }
 
 Path Vfs::MountRoot(Ref<Inode> root, std::string fs_type, std::string source, uint64_t flags) {
@@ -68,7 +71,7 @@ Path Vfs::MountRoot(Ref<Inode> root, std::string fs_type, std::string source, ui
 Result<Ref<Mount>> Vfs::MountAt(const Path& at, Ref<Inode> root, std::string fs_type,
                                 std::string source, uint64_t flags) {
   Ref<Superblock> superblock = TRY(NewSuperblock(std::move(root), std::move(fs_type)));
-  superblock->set_read_only((flags & MS_RDONLY) != 0);
+  if ((flags & MS_RDONLY) != 0) superblock->set_read_only(true);
   return MountAt(at, std::move(superblock), std::move(source), WithAtime(flags));
 }
 
@@ -164,6 +167,7 @@ Status Vfs::SetReadOnly(MountNamespace& ns, const Path& at, bool read_only) {
   if (!SeesLocked(ns, at) || at.dentry != at.mount->root_) return Errno(EINVAL);
   Superblock& superblock = at.mount->superblock();
   if (read_only && superblock.writers() != 0) return Errno(EBUSY);
+  if (!read_only && superblock.root()->inode().ReadOnlyFilesystem()) return Errno(EROFS);
   superblock.set_read_only(read_only);
   ns.Changed();
   return kOk;

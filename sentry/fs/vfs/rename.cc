@@ -29,7 +29,7 @@ Status Vfs::Rename(const WalkContext& from_ctx, std::string_view old_path,
     absl::WriterMutexLock lock(&directory_locks_[first]);
     return RenameLocked(from_ctx, from, to, flags);
   }
-  absl::MutexLock rename_lock(&rename_mu_);
+  absl::MutexLock rename_lock(&rename_mu_[from.parent.dentry->inode().StackDepth()]);
   absl::WriterMutexLock low(&directory_locks_[std::min(first, second)]);
   if (first == second) return RenameLocked(from_ctx, from, to, flags);
   absl::WriterMutexLock high(&directory_locks_[std::max(first, second)]);

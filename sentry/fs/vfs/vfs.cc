@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "sentry/fs/handles.h"
-#include "sentry/fs/handles.h"
 #include "sentry/fs/vfs/dentry_cache.h"
 #include "sentry/fs/vfs/mount_table.h"
 
@@ -49,7 +48,9 @@ Path Vfs::AnonymousPath(const File& file) {
 }
 
 size_t Vfs::DirectoryLockIndex(const Dentry& directory) const {
-  return (reinterpret_cast<uintptr_t>(&directory.inode()) >> 6) % kDirectoryLocks;
+  const Inode& inode = directory.inode();
+  return (reinterpret_cast<uintptr_t>(&inode) >> 6) % kDirectoryLocks +
+         inode.StackDepth() * kDirectoryLocks;
 }
 
 absl::Mutex& Vfs::DirectoryLock(const Dentry& directory) const {
