@@ -424,7 +424,7 @@ inline constexpr AbiRow kRows[] = {
     Partial(440, "process_madvise", "advice on others' memory is checked only", kContext),
     Full(441, "epoll_pwait2"),
     Partial(442, "mount_setattr", "no mapping of ids"),
-    Missing(443, "quotactl_fd", "a privilege of the host", EPERM),
+    Partial(443, "quotactl_fd", "no filesystem here has quotas: ENOSYS, as without CONFIG_QUOTA"),
     Missing(444, "landlock_create_ruleset", "", EOPNOTSUPP),
     Missing(445, "landlock_add_rule", "", EOPNOTSUPP),
     Missing(446, "landlock_restrict_self", "", EOPNOTSUPP),

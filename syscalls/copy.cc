@@ -125,6 +125,19 @@ Status CheckSource(File& file) {
   return S_ISDIR(attributes.mode) || null ? Status(Errno(EINVAL)) : kOk;
 }
 
+// Descriptors that never had a name, but for pipes, sockets and memfds.
+bool IsAnonymous(File& file) {
+  return !file.path().dentry && !file.seekable() && file.AnonymousName().starts_with("anon_inode:");
+}
+
+// EINVAL for what has no splice_write(): descriptors without a name but for memfds, and /dev/full.
+Status CheckTarget(File& file) {
+  if (IsAnonymous(file)) return Errno(EINVAL);
+  const sentry::Attributes attributes = TRY(file.inode().GetAttributes());
+  const bool full = S_ISCHR(attributes.mode) && attributes.rdev == makedev(1, 7);
+  return full ? Errno(EINVAL) : Status(kOk);
+}
+
 }  // namespace
 
 Result<int64_t> Sendfile(Task& task, Fd out_fd, Fd in_fd, UserPtr<int64_t> offset, uint64_t count) {
@@ -138,6 +151,7 @@ Result<int64_t> Sendfile(Task& task, Fd out_fd, Fd in_fd, UserPtr<int64_t> offse
   if (!in.file->seekable() && !(to_pipe && streams)) return Errno(EINVAL);
   TRY(CheckSource(*in.file));
   if (out.file->flags().has(O_APPEND)) return Errno(EINVAL);
+  TRY(CheckTarget(*out.file));
   const int64_t total = TRY(Copy(task, in, out, std::min(count, kMaxIo), Wait::kAsFilesSay));
   TRY(in.WriteOffset(task));
   return total;
@@ -186,6 +200,12 @@ Result<int64_t> Splice(Task& task, Fd in_fd, UserPtr<int64_t> in_offset, Fd out_
   if ((from_pipe && in.user) || (to_pipe && out.user)) return Errno(ESPIPE);
   if (!to_pipe && out.file->flags().has(O_APPEND)) return Errno(EINVAL);
   TRY(CheckSource(*in.file));
+  // What has no positions cannot be read or written at one.
+  const auto cannot_seek = [](const Side& side) { return side.user && !side.file->seekable(); };
+  if (cannot_seek(in) || cannot_seek(out)) return Errno(EINVAL);
+  TRY(CheckTarget(*out.file));
+  // Events come as a whole or not at all.
+  if (!from_pipe && IsAnonymous(*in.file)) return Errno(EINVAL);
   TRY(in.ReadOffset(task));
   TRY(out.ReadOffset(task));
   const Wait wait = (flags & SPLICE_F_NONBLOCK) != 0 ? Wait::kNever : Wait::kAsFilesSay;

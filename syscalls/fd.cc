@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/close_range.h>
+#include <linux/fiemap.h>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 
@@ -97,6 +98,8 @@ Result<int64_t> Ioctl(Task& task, Fd fd, uint32_t command, uint64_t arg) {
     case FIOQSIZE:
     case FICLONE:
     case FICLONERANGE:
+    case FIDEDUPERANGE:
+    case FS_IOC_FIEMAP:
       return AnyFileIoctl(task, *file, command, arg);
     default:
       break;

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/fiemap.h>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -69,6 +70,10 @@ Result<int64_t> AnyFileIoctl(Task& task, File& file, uint32_t command, uint64_t 
       TRY(task.mem().Write(UserPtr<uint64_t>{UserAddr{arg}}, uint64_t{attributes.blocks} * 512));
       return 0;
     }
+    // No filesystem here tells where its blocks are, or shares them.
+    case FIDEDUPERANGE:
+    case FS_IOC_FIEMAP:
+      return Errno(EOPNOTSUPP);
     case FICLONE:
       return Clone(task, file, static_cast<Fd>(arg));
     default: {  // FICLONERANGE, of which the source comes first.
@@ -81,6 +86,9 @@ Result<int64_t> AnyFileIoctl(Task& task, File& file, uint32_t command, uint64_t 
 Result<int64_t> StoredFileIoctl(Task& task, File& file, uint32_t command, uint64_t arg) {
   if (command == FIONREAD) return BytesLeft(task, file, arg);
   const sentry::Attributes attributes = TRY(file.inode().GetAttributes());
+  if (command == FIBMAP && S_ISREG(attributes.mode)) {
+    return Errno(HasCapability(task, CAP_SYS_RAWIO) ? EINVAL : EPERM);
+  }
   if (!IsStored(attributes.mode) || !HasInodeFlags(file)) return Errno(ENOTTY);
   switch (command) {
     case FS_IOC_GETFLAGS:

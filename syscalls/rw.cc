@@ -97,8 +97,15 @@ namespace {
 
 constexpr uint32_t kNoAppend = 0x20;  // RWF_NOAPPEND.
 // RWF_HIPRI, RWF_DSYNC and RWF_SYNC are hints here: the host's page cache is the only one.
-constexpr uint32_t kReadFlags = RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_NOWAIT;
-constexpr uint32_t kWriteFlags = kReadFlags | RWF_APPEND | kNoAppend;
+constexpr uint32_t kKnownFlags =
+    RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_NOWAIT | RWF_APPEND | kNoAppend;
+
+// RWF_NOWAIT of stored files: tmpfs does not know it, others when they read.
+Status CheckNoWait(File& file, bool writes) {
+  const sentry::Path& path = file.path();
+  if (!path.mount || !S_ISREG(path.dentry->type())) return kOk;
+  return writes || path.mount->fs_type() == "tmpfs" ? Errno(EOPNOTSUPP) : Status(kOk);
+}
 
 // RWF_NOWAIT: what is there, or EAGAIN.
 Result<int64_t> ReadNow(File& file, IoDst& dst, int64_t offset) {
@@ -121,8 +128,9 @@ Result<int64_t> Preadv2(Task& task, Fd fd, UserPtr<const abi::Iovec> iov, uint64
   const Ref<File> file =
       offset == -1 ? TRY(GetReadable(task, fd)) : TRY(GetSeekable(task, fd, offset));
   if (!file->flags().readable()) return Errno(EBADF);
-  if ((flags & ~kReadFlags) != 0) return Errno(EOPNOTSUPP);
+  if ((flags & ~kKnownFlags) != 0) return Errno(EOPNOTSUPP);
   if ((flags & RWF_NOWAIT) != 0) {
+    TRY(CheckNoWait(*file, /*writes=*/false));
     IoDst dst(task.mem(), TRY(ReadIovec(task, iov, count)));
     return ReadNow(*file, dst, offset);
   }
@@ -136,9 +144,10 @@ Result<int64_t> Pwritev2(Task& task, Fd fd, UserPtr<const abi::Iovec> iov, uint6
   const Ref<File> file =
       offset == -1 ? TRY(GetWritable(task, fd)) : TRY(GetSeekable(task, fd, offset));
   if (!file->flags().writable()) return Errno(EBADF);
-  if ((flags & ~kWriteFlags) != 0) return Errno(EOPNOTSUPP);
+  if ((flags & ~kKnownFlags) != 0) return Errno(EOPNOTSUPP);
   if ((flags & RWF_APPEND) != 0 && (flags & kNoAppend) != 0) return Errno(EINVAL);
   if ((flags & RWF_NOWAIT) != 0) {
+    TRY(CheckNoWait(*file, /*writes=*/true));
     IoSrc src(task.mem(), TRY(ReadIovec(task, iov, count)));
     return WriteNow(*file, src, offset);
   }

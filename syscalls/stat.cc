@@ -162,6 +162,13 @@ Status Cachestat(Task& task, Fd fd, UserPtr<const abi::CachestatRange> range,
   return task.mem().Write(out, stat);
 }
 
+// What Linux answers on a filesystem without quotas, as tmpfs is by default.
+Status QuotactlFd(Task& task, Fd fd, uint32_t command, uint32_t id, UserAddr data) {
+  constexpr uint32_t kTypeMask = 0xff, kTypes = 3;  // SUBCMDMASK, MAXQUOTAS.
+  TRY(task.fds().Get(fd));
+  return Errno((command & kTypeMask) >= kTypes ? EINVAL : ENOSYS);
+}
+
 Status Sync(Task& task) { return kOk; }
 
 Status Syncfs(Task& task, Fd fd) {

@@ -17,6 +17,8 @@ Status Statx(Task& task, Fd dirfd, UserCString path, uint32_t flags, uint32_t ma
 Status Statfs(Task& task, UserCString path, UserPtr<abi::Statfs> out);
 Status Fstatfs(Task& task, Fd fd, UserPtr<abi::Statfs> out);
 
+// quotactl_fd(2).
+Status QuotactlFd(Task& task, Fd fd, uint32_t command, uint32_t id, UserAddr data);
 Status Cachestat(Task& task, Fd fd, UserPtr<const abi::CachestatRange> range,
                  UserPtr<abi::Cachestat> out, uint32_t flags);
 Status Sync(Task& task);

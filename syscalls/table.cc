@@ -121,7 +121,7 @@ constexpr Binding kBindings[] = {
     On<Rseq>(334), On<PidfdSendSignal>(424), On<OpenTree>(428), On<MoveMount>(429),
     On<Fsopen>(430), On<Fsconfig>(431), On<Fsmount>(432), On<Fspick>(433), On<PidfdOpen>(434), On<Clone3>(435),
     On<CloseRange>(436), On<Openat2>(437), On<PidfdGetfd>(438), On<Faccessat2>(439),
-    On<ProcessMadvise>(440), On<EpollPwait2>(441), On<MountSetattr>(442), On<ProcessMrelease>(448), On<FutexWaitv>(449),
+    On<ProcessMadvise>(440), On<EpollPwait2>(441), On<MountSetattr>(442), On<QuotactlFd>(443), On<ProcessMrelease>(448), On<FutexWaitv>(449),
     On<SetMempolicyHomeNode>(450), On<Cachestat>(451), On<Fchmodat2>(452), On<FutexWake>(454), On<FutexWait>(455),
     On<FutexRequeue>(456), On<Statmount>(457), On<Listmount>(458), On<Mseal>(462), On<Setxattrat>(463), On<Getxattrat>(464), On<Listxattrat>(465),
     On<Removexattrat>(466), On<OpenTreeAttr>(467),

@@ -94,7 +94,8 @@ class Inode : public RefCounted {
     return Errno(EOPNOTSUPP);
   }
   virtual Status RemoveXattr(std::string_view name) { return Errno(EOPNOTSUPP); }
-  virtual Result<std::vector<std::string>> ListXattr() { return Errno(EOPNOTSUPP); }
+  // Linux lists nothing where nothing is supported.
+  virtual Result<std::vector<std::string>> ListXattr() { return std::vector<std::string>(); }
   virtual Result<FilesystemStats> StatFs() { return FilesystemStats{}; }
 
   // Of the filesystem, asked of its root. What /proc/PID/mounts shows of its own options, with a

@@ -106,8 +106,6 @@ INSIDE = {
         "TimesOfActs.AsOnLinux/overlay_CopyFileRange",),
     "listing a directory of the overlay does not change its time of access": (
         "TimesOfActs.AsOnLinux/root_Readdir",),
-    "splice(2) without waiting: an epoll instance has no room rather than no way to write": (
-        "Descriptors.AsLinuxAnswers/*_SpliceTo",),
     "a change of nothing is not sent to the gofer": ("TimesOfActs.AsOnLinux/volume_ChownOfNothing",),
 }
 

@@ -11,6 +11,19 @@ namespace {
 
 constexpr size_t kMaxStore = 4096;
 
+// generic_file_llseek() of Linux for a file of `size` bytes without holes: SEEK_END, SEEK_DATA and
+// SEEK_HOLE.
+Result<int64_t> SeekFromEnd(File& file, int64_t size, int64_t offset, int whence) {
+  int64_t target = size;
+  if (whence == SEEK_END) {
+    if (__builtin_add_overflow(size, offset, &target)) return Errno(EOVERFLOW);
+  } else {
+    if (offset < 0 || offset >= size) return Errno(ENXIO);
+    if (whence == SEEK_DATA) target = offset;
+  }
+  return file.Seek(target, SEEK_SET);
+}
+
 class TextFile final : public SeekableFile {
  public:
   TextFile(Ref<Inode> inode, OpenFlags flags, Ref<MountNamespace> watched)
@@ -41,6 +54,14 @@ class TextFile final : public SeekableFile {
     TRY(static_cast<TextInode&>(inode()).Store({text.data(), copied}));
     return copied;
   }
+  // Files of sysfs are a page long for lseek(2), texts of procfs empty, or without an end.
+  Result<int64_t> Seek(int64_t offset, int whence) override {
+    const PseudoNode& node = static_cast<TextInode&>(inode()).node();
+    if (whence == SEEK_SET || whence == SEEK_CUR) return SeekableFile::Seek(offset, whence);
+    const bool proc = node.filesystem == PseudoNode().filesystem;
+    if (proc && !node.has_end) return Errno(EINVAL);
+    return SeekFromEnd(*this, proc ? 0 : int64_t{kMaxStore}, offset, whence);
+  }
   // O_TRUNC of `echo x > file`.
   Status Truncate(uint64_t size) override { return kOk; }
 
@@ -70,6 +91,11 @@ class TextFile final : public SeekableFile {
 class PseudoDirectoryFile final : public DirectoryFile {
  public:
   PseudoDirectoryFile(Ref<Inode> inode, OpenFlags flags) : DirectoryFile(std::move(inode), flags) {}
+
+  Result<int64_t> Seek(int64_t offset, int whence) override {
+    if (whence == SEEK_SET || whence == SEEK_CUR) return DirectoryFile::Seek(offset, whence);
+    return SeekFromEnd(*this, 0, offset, whence);
+  }
 
   Status ReadDir(const std::function<bool(const DirEntry&)>& add) override {
     auto& directory = static_cast<PseudoDirectory&>(inode());

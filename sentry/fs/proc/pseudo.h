@@ -28,6 +28,7 @@ struct PseudoNode {
   int creation_error = 2;        // What making something in a directory answers: ENOENT in procfs.
   uint64_t filesystem = 0x9fa0;  // As statfs(2) tells it: PROC_SUPER_MAGIC.
   uint32_t block_size = 1024;    // As stat(2) does.
+  bool has_end = false;          // Of texts in procfs: SEEK_END works. It does not in a seq_file.
 };
 
 class PseudoInode : public Inode {

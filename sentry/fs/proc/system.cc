@@ -210,7 +210,10 @@ std::string LocksText() {
 
 void Builder::Text(std::string_view directory, std::string_view name,
                    FunctionText::Function function, uint32_t mode, Store store) {
-  const PseudoNode node{.dev = kProcDevice, .ino = ++ino_, .mode = S_IFREG | mode};
+  const PseudoNode node{.dev = kProcDevice,
+                        .ino = ++ino_,
+                        .mode = S_IFREG | mode,
+                        .has_end = directory.starts_with("sys")};
   Directory(directory).Put(std::string(name),
                            MakeRef<FunctionText>(node, std::move(function), std::move(store)));
 }

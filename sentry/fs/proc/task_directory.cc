@@ -68,7 +68,7 @@ constexpr TaskText kTexts[] = {
 class TaskTextInode final : public TextInode {
  public:
   TaskTextInode(const PseudoNode& node, const Subject& subject, const TaskText& row)
-      : TextInode(node), subject_(subject), row_(row) {}
+      : TextInode(WithEnd(node, row.name)), subject_(subject), row_(row) {}
   Result<Ref<File>> Open(OpenFlags flags) override {
     if (row_.guard == kOpen) TRY(CheckReaderMayInspect(subject_));
     return TextInode::Open(flags);
@@ -87,6 +87,12 @@ class TaskTextInode final : public TextInode {
   }
 
  private:
+  // What Linux copies from memory instead of writing it down.
+  static PseudoNode WithEnd(PseudoNode node, std::string_view name) {
+    node.has_end = name == "cmdline" || name == "auxv";
+    return node;
+  }
+
   const Subject subject_;
   const TaskText& row_;
 };
