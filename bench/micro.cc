@@ -258,25 +258,6 @@ void BM_Stat(benchmark::State& state) {
   for (auto _ : state) Need(stat(g_self, &st) == 0, "stat");
 }
 
-// A byte there and a byte back, between two processes.
-void BM_PipePingPong(benchmark::State& state) {
-  int there[2], back[2];
-  Need(pipe2(there, O_CLOEXEC) == 0 && pipe2(back, O_CLOEXEC) == 0, "pipe2");
-  const pid_t child = fork();
-  char byte = 0;
-  if (child == 0) {
-    close(there[1]);  // Else it never sees the end.
-    while (read(there[0], &byte, 1) == 1 && write(back[1], &byte, 1) == 1) {
-    }
-    _exit(0);
-  }
-  for (auto _ : state) {
-    Need(write(there[1], &byte, 1) == 1 && read(back[0], &byte, 1) == 1, "ping-pong");
-  }
-  for (const int fd : {there[0], there[1], back[0], back[1]}) close(fd);
-  Wait(child);
-}
-
 // Ten descriptors that tell of something, among range(0) that do not: what is idle must cost
 // nothing.
 void BM_EpollTenActive(benchmark::State& state) {
@@ -364,7 +345,6 @@ BENCHMARK(BM_SequentialRead)->UseRealTime();
 BENCHMARK(BM_RandomPread4K)->UseRealTime();
 BENCHMARK(BM_Getdents)->Arg(100)->Arg(100'000)->UseRealTime();
 BENCHMARK(BM_WalkWithStat)->UseRealTime();
-BENCHMARK(BM_PipePingPong)->UseRealTime();
 BENCHMARK(BM_EpollTenActive)->Arg(0)->Arg(10000)->UseRealTime();
 BENCHMARK(BM_SignalSelf)->UseRealTime();
 BENCHMARK(BM_PthreadCreateJoin)->UseRealTime();

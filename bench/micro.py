@@ -27,6 +27,11 @@ BENCHMARKS = (
     ("Getdents/100000", "an entry of a directory with 100,000"),
     ("WalkWithStat", "walk of a tree with stat, a file, warm"),
     ("PipePingPong", "pipe ping-pong, two processes"),
+    ("UnixPingPong", "unix stream ping-pong, two processes"),
+    ("TcpPingPong", "loopback TCP ping-pong, two processes"),
+    *((f"{kind}Bulk/{size}", f"{what}, a KiB in writes of {size // 1024} KiB")
+      for kind, what in (("Pipe", "pipe"), ("Unix", "unix stream"), ("Tcp", "loopback TCP"))
+      for size in (4096, 65536, 262144)),
     ("EpollTenActive/0", "10 eventfd writes + epoll_wait, none idle"),
     ("EpollTenActive/10000", "the same among 10,000 idle descriptors"),
     ("SignalSelf", "signal to itself, handler"),
@@ -35,7 +40,8 @@ BENCHMARKS = (
     ("ForkExecWait", "fork + exec (static) + wait"),
 )
 GOALS = {"FirstTouch": 1.05, "ForkExitWait": 2, "CpuLoop": 1, "OpenRead4KClose": 2.5, "Stat": 6, "CreateWriteUnlink": 1.5,
-         "SequentialWrite": 1.1, "SequentialRead": 1.1, "RandomPread4K": 2, "WalkWithStat": 2}
+         "SequentialWrite": 1.1, "SequentialRead": 1.1, "RandomPread4K": 2, "WalkWithStat": 2,
+         "PipePingPong": 2, "UnixPingPong": 2, "TcpPingPong": 1, "UnixBulk/65536": 1 / 0.9, "TcpBulk/65536": 1 / 0.9}
 
 
 class OneCpu:

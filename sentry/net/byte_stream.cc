@@ -9,6 +9,8 @@
 #include <new>
 #include <utility>
 
+#include "base/large_buffer.h"
+
 namespace sentry {
 namespace {
 
@@ -59,21 +61,31 @@ uint32_t ChargeFor(const ControlData& control) {
 void ByteStream::FreeBlocks::operator()(Block* block) const {
   while (block != nullptr) {
     Block* const next = block->next;
+    const bool large = block->capacity == kLargestPiece;
     block->~Block();
-    free(block);
+    if (large) {
+      LargeBuffer::Free(block);
+    } else {
+      free(block);
+    }
     block = next;
   }
 }
 
 ByteStream::Block* ByteStream::NewBlock(size_t capacity) {
-  void* const memory = malloc(sizeof(Block) + capacity);
+  static_assert(sizeof(Block) + kLargestPiece <= LargeBuffer::kSize);
+  void* const memory =
+      capacity == kLargestPiece ? LargeBuffer::Allocate() : malloc(sizeof(Block) + capacity);
   if (memory == nullptr) return nullptr;
   auto* const block = new (memory) Block;
   block->capacity = static_cast<uint32_t>(capacity);
   return block;
 }
 
-ByteStream::~ByteStream() { FreeBlocks()(first_); }
+ByteStream::~ByteStream() {
+  FreeBlocks()(first_);
+  LargeBuffer::Trim();
+}
 
 void ByteStream::AppendLocked(Block* block) {
   (last_ == nullptr ? first_ : last_->next) = block;
@@ -118,7 +130,10 @@ Result<size_t> ByteStream::Write(IoSrc& src, size_t capacity, ControlData* contr
       absl::MutexLock lock(&mu_);
       const Status checked = CheckRoomLocked(capacity);
       if (!checked.ok()) return done > 0 ? Result<size_t>(done) : checked.error();
-      room = std::min({capacity - UsedLocked() - reserved_, src.remaining() - keep, kLargestPiece});
+      // The last piece may be larger than its room, as in sock_alloc_send_pskb(): a writer that
+      // had to wait in the midst of it would be one hand-over more.
+      room = std::max(capacity - UsedLocked() - reserved_, capacity / 2);
+      room = std::min({room, src.remaining() - keep, kLargestPiece});
       reserved_ += room;
     }
     const Result<size_t> put = WritePiece(src, room, control);
@@ -281,7 +296,7 @@ Result<size_t> ByteStream::WritePiece(IoSrc& src, size_t room, ControlData* cont
 Result<size_t> ByteStream::Read(IoDst& dst, IncomingMessage& message, size_t skip) {
   if ((message.flags & MSG_PEEK) != 0) return Peek(dst, message, skip);
   SANDBOX_UNINITIALIZED std::array<std::byte, kSmall> small;
-  std::unique_ptr<std::byte[]> large;
+  Blocks large;
   size_t done = 0;
   while (dst.remaining() > 0) {
     Taken taken;
@@ -313,10 +328,9 @@ Result<size_t> ByteStream::Read(IoDst& dst, IncomingMessage& message, size_t ski
       } else {
         std::span<std::byte> room(small);
         if (dst.remaining() > kSmall && first_->size() > kSmall) {
-          if (large == nullptr) {
-            large = std::make_unique_for_overwrite<std::byte[]>(kLargestPiece);
-          }
-          room = {large.get(), kLargestPiece};
+          if (large == nullptr) large.reset(NewBlock(kLargestPiece));
+          if (large == nullptr) return Errno(ENOMEM);
+          room = {large->bytes(), kLargestPiece};
         }
         TakeBytesLocked(room.first(std::min(room.size(), dst.remaining())), message, taken);
       }

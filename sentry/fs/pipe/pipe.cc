@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "absl/strings/str_format.h"
+#include "base/large_buffer.h"
 #include "sentry/fs/anon/anon_inode.h"
 #include "sentry/task/task.h"
 
@@ -20,14 +21,21 @@ class Bounce {
  public:
   static constexpr size_t kMax = 65536;
   explicit Bounce(size_t size) : size_(std::min(size, kMax)) {
-    if (size_ > small_.size()) large_ = std::make_unique_for_overwrite<std::byte[]>(size_);
+    if (size_ > small_.size()) large_ = static_cast<std::byte*>(LargeBuffer::Allocate());
   }
-  std::span<std::byte> bytes() { return {large_ == nullptr ? small_.data() : large_.get(), size_}; }
+  ~Bounce() {
+    if (large_ != nullptr) LargeBuffer::Free(large_);
+  }
+  Bounce(const Bounce&) = delete;
+  std::span<std::byte> bytes() {
+    return {large_ == nullptr ? small_.data() : large_,
+            large_ == nullptr ? std::min(size_, small_.size()) : size_};
+  }
 
  private:
   const size_t size_;
   std::array<std::byte, kPipePage> small_;
-  std::unique_ptr<std::byte[]> large_;
+  std::byte* large_ = nullptr;  // Without memory for it the small one does.
 };
 
 // The inode of an anonymous pipe, which /proc/PID/fd/N (and so /dev/stdout) opens again.
@@ -257,7 +265,10 @@ void Pipe::CloseEnds(uint32_t ends) {
     absl::MutexLock lock(&mu_);
     if ((ends & kRead) != 0) counters_.readers--;
     if ((ends & kWrite) != 0) counters_.writers--;
-    if (counters_.writers == 0) spare_ = nullptr;
+    if (counters_.writers == 0) {
+      spare_ = nullptr;
+      LargeBuffer::Trim();
+    }
     // A fifo that nobody has open any more forgets its bytes.
     if (counters_.readers == 0 && counters_.writers == 0) {
       pages_.clear();

@@ -1,0 +1,22 @@
+// Memory for what passes through: blocks that are filled, emptied and given back at once.
+#ifndef BASE_LARGE_BUFFER_H_
+#define BASE_LARGE_BUFFER_H_
+
+#include <cstddef>
+
+// Blocks of one size. The one that came back last is handed out first, so that bytes which pass
+// through lie in the processor's cache; malloc would return its top to the host each time, and
+// fault it in again. Few are kept. Thread-safe.
+//
+// Sanitizers see ordinary allocations.
+class LargeBuffer {
+ public:
+  static constexpr size_t kSize = 65536 + 64;  // 64 KiB, and the owner's header in front.
+
+  static void* Allocate();  // nullptr without memory.
+  static void Free(void* block);
+  // Gives those back to the host that are kept: whoever passed bytes through has gone.
+  static void Trim();
+};
+
+#endif  // BASE_LARGE_BUFFER_H_
