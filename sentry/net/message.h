@@ -91,6 +91,7 @@ struct OutgoingMessage {
   const SocketAddress* to = nullptr;  // nullptr: the peer.
   uint32_t flags = 0;                 // MSG_*.
   ControlData control;                // Moved from by the attempt that takes the first byte.
+  bool connecting = false;            // MSG_FASTOPEN: an attempt before has begun to connect.
 };
 
 // recvmsg(2), likewise: `from` and what follows are the answers.

@@ -21,6 +21,8 @@ constexpr int kSoReceiveMark = 75, kSoPassPidfd = 76, kSoPassRights = 83, kSoTxR
               kSoReserveMemory = 73, kSoBufLock = 72;
 constexpr int kSoReceiveTimeoutNew = 66, kSoSendTimeoutNew = 67, kSoPreferBusyPoll = 69,
               kSoPeerPidfd = 77;
+constexpr int kSoTimestampNew = 63, kSoTimestampNsNew = 64, kSoTimestampingNew = 65,
+              kSoSendTime = 61, kSoAttachBpf = 50;
 constexpr int kSendLocked = 1, kReceiveLocked = 2;  // SOCK_SNDBUF_LOCK, SOCK_RCVBUF_LOCK.
 constexpr int kLoopback = 1;                        // The only interface that everybody has.
 constexpr int kMinSendBuffer = 4608, kMinReceiveBuffer = 2304;  // SOCK_MIN_SNDBUF, SOCK_MIN_RCVBUF.
@@ -155,11 +157,21 @@ Result<std::string> SocketOptions::Get(Task& task, const SocketKind& what, int n
     case SO_MARK:
       return OptionBytes(mark.load());
     case SO_TIMESTAMP:
-      return OptionBytes(has(kTimestamp) && !has(kTimestampNs) ? 1 : 0);
+      return OptionBytes(has(kTimestamp) && !has(kTimestampNs) && !has(kTimestampNew) ? 1 : 0);
     case SO_TIMESTAMPNS:
-      return OptionBytes(has(kTimestampNs) ? 1 : 0);
+      return OptionBytes(has(kTimestampNs) && !has(kTimestampNew) ? 1 : 0);
+    case kSoTimestampNew:
+      return OptionBytes(has(kTimestamp) && has(kTimestampNew) ? 1 : 0);
+    case kSoTimestampNsNew:
+      return OptionBytes(has(kTimestampNs) && has(kTimestampNew) ? 1 : 0);
     case SO_TIMESTAMPING:
-      return OptionBytes(std::array<int, 2>{timestamping.load(), 0});  // struct so_timestamping.
+    case kSoTimestampingNew: {
+      const bool told = name == SO_TIMESTAMPING || has(kTimestampNew);
+      // struct so_timestamping.
+      return OptionBytes(std::array<int, 2>{told ? timestamping.load() : 0, 0});
+    }
+    case kSoSendTime:
+      return OptionBytes(std::array<int, 2>{send_clock.load(), send_clock_flags.load()});
     case SO_PEEK_OFF:
       if (!HasPeekOffset(what)) return Errno(EOPNOTSUPP);
       return OptionBytes(peek_offset.load());
@@ -235,6 +247,8 @@ Status SocketOptions::Set(Task& task, const SocketKind& what, int name,
       max_pacing_rate = rate == UINT32_MAX && value.size() < sizeof(rate) ? UINT64_MAX : rate;
       return kOk;
     }
+    case kSoSendTime:
+      return SetSendTime(task, value);
     default:
       return SetInt(task, what, name, number);
   }
@@ -262,7 +276,7 @@ bool SocketOptions::tells_software_time() const {
 
 // sock_set_timestamping() of Linux. Packets are never sent, so that there is no time at which one
 // leaves: who wants to know of it is refused, as is a stream, whose bytes have no times.
-Status SocketOptions::SetTimestamping(const SocketKind& what, int flags) {
+Status SocketOptions::SetTimestamping(const SocketKind& what, int name, int flags) {
   constexpr int kSent = SOF_TIMESTAMPING_TX_HARDWARE | SOF_TIMESTAMPING_TX_SOFTWARE |
                         SOF_TIMESTAMPING_TX_SCHED | SOF_TIMESTAMPING_TX_ACK;
   constexpr int kKnown = SOF_TIMESTAMPING_LAST * 2 - 1;
@@ -273,6 +287,34 @@ Status SocketOptions::SetTimestamping(const SocketKind& what, int flags) {
   const bool inet_stream = what.type == SOCK_STREAM && what.domain != AF_UNIX;
   if ((flags & kSent) != 0 || (inet_stream && flags != 0)) return Errno(EOPNOTSUPP);
   timestamping = flags;
+  Set(kTimestampNew, name == kSoTimestampingNew);
+  return kOk;
+}
+
+// sock_set_timestamp() of Linux.
+void SocketOptions::SetTimestamp(int name, bool on) {
+  Set(kTimestamp, on);
+  Set(kTimestampNs, on && (name == SO_TIMESTAMPNS || name == kSoTimestampNsNew));
+  if (on) Set(kTimestampNew, name == kSoTimestampNew || name == kSoTimestampNsNew);
+}
+
+int SocketOptions::StampType(int name) const {
+  if (!has(kTimestampNew)) return name;
+  return name == SO_TIMESTAMP     ? kSoTimestampNew
+         : name == SO_TIMESTAMPNS ? kSoTimestampNsNew
+                                  : kSoTimestampingNew;
+}
+
+Status SocketOptions::SetSendTime(const Task& task, std::span<const std::byte> value) {
+  constexpr uint32_t kKnown = SOF_TXTIME_DEADLINE_MODE | SOF_TXTIME_REPORT_ERRORS;
+  sock_txtime wanted{};
+  if (value.size() != sizeof(wanted)) return Errno(EINVAL);
+  memcpy(&wanted, value.data(), sizeof(wanted));
+  if ((wanted.flags & ~kKnown) != 0) return Errno(EINVAL);
+  if (wanted.clockid != CLOCK_MONOTONIC && !IsNetworkAdmin(task)) return Errno(EPERM);
+  Set(kSendTime, true);
+  send_clock = wanted.clockid;
+  send_clock_flags = static_cast<int>(wanted.flags);
   return kOk;
 }
 
@@ -329,11 +371,13 @@ Status SocketOptions::SetInt(Task& task, const SocketKind& what, int name, int v
       return kOk;
     case SO_TIMESTAMP:
     case SO_TIMESTAMPNS:
-      Set(kTimestamp, value != 0);
-      Set(kTimestampNs, value != 0 && name == SO_TIMESTAMPNS);
+    case kSoTimestampNew:
+    case kSoTimestampNsNew:
+      SetTimestamp(name, value != 0);
       return kOk;
     case SO_TIMESTAMPING:
-      return SetTimestamping(what, value);
+    case kSoTimestampingNew:
+      return SetTimestamping(what, name, value);
     case SO_PEEK_OFF:
       // For those that implement it: sk_set_peek_off().
       if (!HasPeekOffset(what)) return Errno(EOPNOTSUPP);
@@ -362,6 +406,9 @@ Status SocketOptions::SetInt(Task& task, const SocketKind& what, int name, int v
       return SetTxRehash(what, value);
     case SO_BSDCOMPAT:
       return kOk;
+    case kSoAttachBpf:
+      return Errno(value < 0 ? EBADF
+                             : EINVAL);  // No descriptor is of a program: there is no bpf(2).
     case SO_DETACH_FILTER:
       return Errno(has(kLockFilter) ? EPERM : ENOENT);
     default:

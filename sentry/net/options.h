@@ -51,6 +51,8 @@ class SocketOptions {
     kWifiStatus = 1 << 19,
     kNoFcs = 1 << 20,
     kPreferBusyPoll = 1 << 21,
+    kTimestampNew = 1 << 22,  // Messages with times have the numbers of 2019.
+    kSendTime = 1 << 23,      // SO_TXTIME.
   };
 
   // net.core.{w,r}mem_{default,max} of Linux 6.18. Beyond it, with CAP_NET_ADMIN, Linux goes to
@@ -79,9 +81,13 @@ class SocketOptions {
   std::atomic<int> buffer_lock{0};  // SOCK_BUF_LOCK_MASK: buffers that were chosen.
   std::atomic<int> tx_rehash{1};
   std::atomic<int> timestamping{0};  // SOF_TIMESTAMPING_*.
+  // SO_TXTIME: the clock, and flags. Nothing waits: a loopback interface has no queue.
+  std::atomic<int> send_clock{0}, send_clock_flags{0};
   // Whether a message that arrives is to be given its time, and told of it by SCM_TIMESTAMPING.
   bool stamps() const { return has(kTimestamp) || tells_software_time(); }
   bool tells_software_time() const;
+  // The type of the control message that SO_TIMESTAMP, SO_TIMESTAMPNS or SO_TIMESTAMPING ask for.
+  int StampType(int name) const;
   std::atomic<uint64_t> max_pacing_rate{UINT64_MAX};
   // Nanoseconds; 0: no limit.
   std::atomic<int64_t> send_timeout_ns{0}, receive_timeout_ns{0};
@@ -94,7 +100,9 @@ class SocketOptions {
   Status SetInt(Task& task, const SocketKind& what, int name, int value);
   Status SetDevice(const Task& task, int index);
   Status SetTxRehash(const SocketKind& what, int value);
-  Status SetTimestamping(const SocketKind& what, int flags);
+  void SetTimestamp(int name, bool on);
+  Status SetTimestamping(const SocketKind& what, int name, int flags);
+  Status SetSendTime(const Task& task, std::span<const std::byte> value);
 
   std::atomic<uint32_t> flags_{kPassRights};
 };

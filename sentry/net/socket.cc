@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_format.h"
 #include "sentry/fs/anon/anon_inode.h"
+#include "sentry/task/task.h"
 
 namespace sentry {
 
@@ -14,6 +15,27 @@ Socket::Socket(SocketKind what, OpenFlags flags, Ref<WaitPoint> wait_point)
       inode_number_(static_cast<AnonInode&>(inode()).number()) {}
 
 std::string Socket::AnonymousName() const { return absl::StrFormat("socket:[%u]", inode_number_); }
+
+// tcp_sendmsg_fastopen() of Linux, towards somebody of whom there is no cookie.
+Status Socket::ConnectFirst(OutgoingMessage& message) {
+  Task* const task = Task::Current();
+  const bool waits = (message.flags & MSG_DONTWAIT) == 0;
+  Status connected = kOk;
+  if (!message.connecting) {
+    if (message.to == nullptr) return Errno(PeerAddress().ok() ? EISCONN : EINVAL);
+    if (task == nullptr || message.to->family() == AF_UNSPEC) return Errno(EOPNOTSUPP);
+    connected = Connect(*task, *message.to);
+    message.connecting = true;
+    if (connected.ok() && !waits) return Errno(EINPROGRESS);
+  }
+  message.to = nullptr;
+  const bool under_way = !connected.ok() && connected.error() == Errno(EINPROGRESS);
+  if (under_way && !waits) return connected;
+  if (connected.ok() || under_way) connected = FinishConnect();
+  if (!connected.ok() && connected.error() == Errno(EALREADY)) return Errno(EAGAIN);
+  if (connected.ok()) message.flags &= ~uint32_t{MSG_FASTOPEN};
+  return connected;
+}
 
 Result<std::string> Socket::GetOption(Task& task, int level, int name, size_t room) {
   if (level != SOL_SOCKET) return Errno(ENOPROTOOPT);

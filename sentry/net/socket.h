@@ -112,6 +112,9 @@ class Socket : public File {
   }
 
  protected:
+  // MSG_FASTOPEN, in front of sending: connects to message.to, and takes the flag out once that is
+  // done. EAGAIN while it is under way, EINPROGRESS for who does not wait.
+  Status ConnectFirst(OutgoingMessage& message);
   // SO_ACCEPTCONN, SO_PEERCRED and what else only the family knows; ENOPROTOOPT otherwise.
   virtual bool IsListening() const { return false; }
   virtual Result<std::string> GetFamilySocketOption(Task& task, int name) {

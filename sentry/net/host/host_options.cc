@@ -17,10 +17,13 @@ namespace {
 
 // Options at SOL_SOCKET that the host's socket has to know as well, once the sentry has accepted
 // the value.
-constexpr int kPassedOn[] = {
-    SO_REUSEADDR,   SO_REUSEPORT, SO_KEEPALIVE,       SO_BROADCAST, SO_OOBINLINE,   SO_SNDBUF,
-    SO_RCVBUF,      SO_RCVLOWAT,  SO_DONTROUTE,       SO_PRIORITY,  SO_NO_CHECK,    SO_TIMESTAMP,
-    SO_TIMESTAMPNS, SO_RXQ_OVFL,  SO_MAX_PACING_RATE, SO_LINGER,    SO_TIMESTAMPING};
+constexpr int kSendTime = 61;  // SO_TXTIME.
+constexpr int kPassedOn[] = {SO_REUSEADDR, SO_REUSEPORT, SO_KEEPALIVE, SO_BROADCAST, SO_OOBINLINE,
+                             SO_SNDBUF, SO_RCVBUF, SO_RCVLOWAT, SO_DONTROUTE, SO_PRIORITY,
+                             SO_NO_CHECK, SO_TIMESTAMP, SO_TIMESTAMPNS, SO_RXQ_OVFL,
+                             SO_MAX_PACING_RATE, SO_LINGER, SO_TIMESTAMPING,
+                             // SO_TIMESTAMP_NEW and its like.
+                             63, 64, 65, kSendTime};
 // Whose value only the host's socket knows.
 constexpr int kAskedFor[] = {SO_ERROR,        SO_SNDBUF,  SO_RCVBUF,
                              SO_INCOMING_CPU, SO_MEMINFO, SO_BINDTODEVICE};
@@ -72,11 +75,13 @@ Status HostSocket::SetSocketOption(Task& task, int name, std::span<const std::by
     const linger passed{.l_onoff = resets ? 1 : 0, .l_linger = 0};
     return client_.SetOption(fd_.get(), SOL_SOCKET, name, std::as_bytes(std::span(&passed, 1)));
   }
-  const size_t most = name == SO_MAX_PACING_RATE ? sizeof(uint64_t) : sizeof(int);
+  const size_t most =
+      name == SO_MAX_PACING_RATE || name == kSendTime ? sizeof(uint64_t) : sizeof(int);
   const Status passed =
       client_.SetOption(fd_.get(), SOL_SOCKET, name, value.first(std::min(value.size(), most)));
   // The rights of the guest are not the gofer's.
-  return !passed.ok() && passed.error() == Errno(EPERM) && name == SO_PRIORITY ? kOk : passed;
+  const bool needs_rights = name == SO_PRIORITY || name == kSendTime;
+  return !passed.ok() && passed.error() == Errno(EPERM) && needs_rights ? kOk : passed;
 }
 
 Status HostSocket::SetOption(Task& task, int level, int name, std::span<const std::byte> value) {

@@ -16,13 +16,13 @@
 namespace sentry {
 namespace {
 
-constexpr uint32_t kSendFlags =
-    MSG_OOB | MSG_DONTROUTE | MSG_EOR | MSG_CONFIRM | MSG_MORE | MSG_FASTOPEN;
+constexpr uint32_t kSendFlags = MSG_OOB | MSG_DONTROUTE | MSG_EOR | MSG_CONFIRM | MSG_MORE;
 constexpr uint32_t kReceiveFlags = MSG_OOB | MSG_PEEK | MSG_TRUNC | MSG_ERRQUEUE;
 constexpr size_t kMaxControl = 1024;
 
 // What may be said with a message: where from, and how it travels.
 bool MaySend(const ControlMessage& message) {
+  if (message.level == SOL_SOCKET && message.type == SCM_TXTIME) return true;
   switch (message.level) {
     case IPPROTO_IP:
       return message.type == IP_PKTINFO || message.type == IP_TTL || message.type == IP_TOS;
@@ -67,6 +67,7 @@ void DecodeControl(msghdr& header, ControlData& control) {
 }  // namespace
 
 Result<size_t> HostSocket::Send(IoSrc& src, OutgoingMessage& message) {
+  if (is_stream() && (message.flags & MSG_FASTOPEN) != 0) TRY(ConnectFirst(message));
   if (const Ref<TcpSocket> socket = memory()) return socket->Send(src, message);
   TRY(TakeError());
   if (auto sent = SendInMemory(src, message)) return *std::move(sent);

@@ -65,15 +65,16 @@ void DatagramSocket::AddControl(const Queued& queued, IncomingMessage& message) 
   const SocketOptions& socket = options();
   if (socket.has(SocketOptions::kTimestamp) && queued.stamp.tv_sec != 0) {
     if (socket.has(SocketOptions::kTimestampNs)) {
-      Add(message, SOL_SOCKET, SO_TIMESTAMPNS, queued.stamp);
+      Add(message, SOL_SOCKET, socket.StampType(SO_TIMESTAMPNS), queued.stamp);
     } else {
       const timeval stamp{.tv_sec = queued.stamp.tv_sec, .tv_usec = queued.stamp.tv_nsec / 1000};
-      Add(message, SOL_SOCKET, SO_TIMESTAMP, stamp);
+      Add(message, SOL_SOCKET, socket.StampType(SO_TIMESTAMP), stamp);
     }
   }
   if (socket.tells_software_time() && queued.stamp.tv_sec != 0) {
     // struct scm_timestamping: in software, unused, of the hardware.
-    Add(message, SOL_SOCKET, SO_TIMESTAMPING, std::array<timespec, 3>{queued.stamp});
+    Add(message, SOL_SOCKET, socket.StampType(SO_TIMESTAMPING),
+        std::array<timespec, 3>{queued.stamp});
   }
   if (socket.has(SocketOptions::kReceiveOverflow) && queued.drops != 0) {
     Add(message, SOL_SOCKET, SO_RXQ_OVFL, queued.drops);

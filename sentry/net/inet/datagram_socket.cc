@@ -170,7 +170,10 @@ Result<DatagramOptions> DatagramSocket::OptionsFor(const OutgoingMessage& messag
     options.tos = Hops(ip_.get(IpOptions::kClass6), 0);
   }
   for (const ControlMessage& control : message.control.others) {
-    if (control.level == IPPROTO_IP && v4) {
+    if (control.level == SOL_SOCKET && control.type == SCM_TXTIME) {
+      const bool known = this->options().has(SocketOptions::kSendTime);
+      if (!known || control.data.size() != sizeof(uint64_t)) return Errno(EINVAL);
+    } else if (control.level == IPPROTO_IP && v4) {
       TRY(ApplyIpControl(control, options));
     } else if (control.level == IPPROTO_IPV6 && domain() == AF_INET6) {
       TRY(ApplyIp6Control(control, options));

@@ -63,6 +63,9 @@ Ref<PortBinding> InetSocket::NewBindingLocked() {
   binding->reuse_address = options().has(SocketOptions::kReuseAddress);
   binding->reuse_port = options().has(SocketOptions::kReusePort);
   binding->device = options().bound_device;
+  const auto range = static_cast<uint32_t>(ip_.get(IpOptions::kLocalPortRange));
+  binding->first_port = static_cast<uint16_t>(range);
+  binding->last_port = static_cast<uint16_t>(range >> 16);
   return binding;
 }
 

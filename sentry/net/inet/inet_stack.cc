@@ -112,8 +112,14 @@ bool InetStack::HasConflictLocked(const PortBinding& binding, const Endpoint& wa
 }
 
 template <typename Accept>
-std::optional<uint16_t> InetStack::FindPortLocked(Accept accept) {
-  const uint32_t first = first_ephemeral, last = last_ephemeral;
+std::optional<uint16_t> InetStack::FindPortLocked(const PortBinding& binding, Accept accept) {
+  uint32_t first = first_ephemeral, last = last_ephemeral;
+  // inet_sk_get_local_port_range(): a limit outside of the system's range is none.
+  const auto within = [low = first, high = last](uint32_t port) {
+    return port >= low && port <= high;
+  };
+  if (within(binding.first_port)) first = binding.first_port;
+  if (within(binding.last_port)) last = binding.last_port;
   if (first > last) return std::nullopt;
   const uint32_t count = last - first + 1;
   random_ =
@@ -132,9 +138,10 @@ Status InetStack::Bind(PortBinding& binding, const Endpoint& wanted) {
   expired = ExpireLocked();
   Endpoint local = wanted;
   if (wanted.port == 0) {
-    const auto port = FindPortLocked([&](uint16_t candidate) ABSL_NO_THREAD_SAFETY_ANALYSIS {
-      return !HasConflictLocked(binding, {wanted.address, candidate}, true);
-    });
+    const auto port =
+        FindPortLocked(binding, [&](uint16_t candidate) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+          return !HasConflictLocked(binding, {wanted.address, candidate}, true);
+        });
     if (!port) return Errno(EADDRINUSE);
     local.port = *port;
   } else if (HasConflictLocked(binding, wanted, false)) {
@@ -177,11 +184,11 @@ Status InetStack::ClaimPair(PortBinding& binding, const IpAddress& source, const
   Endpoint local{source, binding.registered_ ? binding.local.port : uint16_t{0}};
   if (local.port == 0) {
     // A port of its own first, then one that leads elsewhere.
-    auto port = FindPortLocked([&](uint16_t candidate) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    auto port = FindPortLocked(binding, [&](uint16_t candidate) ABSL_NO_THREAD_SAFETY_ANALYSIS {
       return !buckets_.contains(Key(Transport::kTcp, candidate));
     });
     if (!port) {
-      port = FindPortLocked([&](uint16_t candidate) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+      port = FindPortLocked(binding, [&](uint16_t candidate) ABSL_NO_THREAD_SAFETY_ANALYSIS {
         return IsSharedPortLocked(candidate) && !pairs_.contains({{source, candidate}, to});
       });
     }

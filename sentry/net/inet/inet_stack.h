@@ -46,6 +46,8 @@ class PortBinding final : public RefCounted {
   bool autobound = false;  // By connect(2): others may share the port towards other addresses.
   int device = 0;
   uint32_t uid = 0;
+  // IP_LOCAL_PORT_RANGE; 0: the system's.
+  uint16_t first_port = 0, last_port = 0;
   Endpoint local;
   Endpoint remote;                      // Of a connected datagram socket; port 0 otherwise.
   InetSocket* socket = nullptr;         // Whom lookups find; nullptr once closed. Use TryAddRef.
@@ -159,9 +161,10 @@ class InetStack final : public RefCounted {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Whether a connection may share `port`: nobody bound it by name.
   bool IsSharedPortLocked(uint16_t port) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // Tries the ephemeral ports from a random one on.
+  // Tries the ephemeral ports that `binding` may have, from a random one on.
   template <typename Accept>
-  std::optional<uint16_t> FindPortLocked(Accept accept) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  std::optional<uint16_t> FindPortLocked(const PortBinding& binding, Accept accept)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Takes out what has waited long enough; the caller drops it without the lock.
   std::vector<Waiting> ExpireLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   template <typename Score>

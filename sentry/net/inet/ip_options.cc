@@ -16,7 +16,7 @@ namespace sentry {
 namespace {
 
 // Numbers that older headers lack.
-constexpr int kIpRecverrRfc4884 = 26, kIpv6RecverrRfc4884 = 31;
+constexpr int kIpRecverrRfc4884 = 26, kIpv6RecverrRfc4884 = 31, kIpLocalPortRange = 51;
 constexpr IntOption::How kRange = IntOption::kRange, kSwitch = IntOption::kSwitch;
 constexpr int kIp = IPPROTO_IP, kIp6 = IPPROTO_IPV6;
 
@@ -39,6 +39,7 @@ constexpr IntOption kOptions[] = {
     {kIp, IP_MINTTL, O::kMinTtl, kRange, 0, 255, 0},
     {kIp, IP_NODEFRAG, O::kNoFragments, kSwitch, 0, 0, 0},
     {kIp, IP_CHECKSUM, O::kChecksum, kSwitch, 0, 0, 0},
+    {kIp, kIpLocalPortRange, O::kLocalPortRange, kRange, INT_MIN, INT_MAX, 0},
     {kIp, IP_BIND_ADDRESS_NO_PORT, O::kBindNoPort, kSwitch, 0, 0, 0},
     {kIp, IP_RECVFRAGSIZE, O::kReceiveFragmentSize, kRange, 0, 1, 0},
     {kIp, kIpRecverrRfc4884, O::kErrorsRfc4884, kRange, 0, 1, 0},
@@ -141,7 +142,7 @@ Result<std::string> IpOptions::Get(const SocketKind& what, int level, int name, 
   const IntOption* option = Find(level, name);
   if (option == nullptr) return Errno(ENOPROTOOPT);
   int value = get(static_cast<Field>(option->field));
-  if (value == -1) {
+  if (value == -1 && option->field != kLocalPortRange) {
     const bool class_or_group = name == IPV6_TCLASS || option->field == kMulticastHops6;
     value = option->field == kClass6 ? 0 : class_or_group ? 1 : kDefaultTtl;
   }
@@ -163,6 +164,11 @@ Status IpOptions::Set(Task& task, const SocketKind& what, int level, int name,
   }
   value = TRY(CheckIntOption(*option, value));
   if (option->field == kTtl && value == 0) return Errno(EINVAL);
+  if (option->field == kLocalPortRange) {
+    const uint32_t first = static_cast<uint32_t>(value) & 0xffff;
+    const uint32_t last = static_cast<uint32_t>(value) >> 16;
+    if (bytes.size() != sizeof(value) || (last != 0 && first > last)) return Errno(EINVAL);
+  }
   if (option->field == kMulticastTtl && value == -1) value = 1;
   // The congestion bits of a stream are its own.
   if (option->field == kTos) {

@@ -58,6 +58,7 @@ class IpOptions {
     kMulticastDevice,
     kPassSecurity,
     kNoFragments,
+    kLocalPortRange,  // The first, and above its 16 bits the last; 0: the system's.
     // IPV6_*.
     kUnicastHops6,
     kMulticastHops6,

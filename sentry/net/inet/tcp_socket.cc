@@ -323,7 +323,7 @@ Status TcpSocket::NotConnected(int error) {
 }
 
 Result<size_t> TcpSocket::Send(IoSrc& src, OutgoingMessage& message) {
-  if ((message.flags & MSG_FASTOPEN) != 0) return Errno(EOPNOTSUPP);
+  if ((message.flags & MSG_FASTOPEN) != 0) TRY(ConnectFirst(message));
   const Attached at = attached();
   if (has_error()) TRY(TakeError());
   if (!at.connection) return Errno(EPIPE);
