@@ -9,6 +9,7 @@
 #include <array>
 #include <climits>
 #include <cstring>
+#include <vector>
 
 #include "sentry/net/socket.h"
 #include "sentry/task/task.h"
@@ -249,6 +250,8 @@ Status SocketOptions::Set(Task& task, const SocketKind& what, int name,
     }
     case kSoSendTime:
       return SetSendTime(task, value);
+    case SO_ATTACH_FILTER:
+      return AttachFilter(task, what, value);
     default:
       return SetInt(task, what, name, number);
   }
@@ -288,6 +291,33 @@ Status SocketOptions::SetTimestamping(const SocketKind& what, int name, int flag
   if ((flags & kSent) != 0 || (inet_stream && flags != 0)) return Errno(EOPNOTSUPP);
   timestamping = flags;
   Set(kTimestampNew, name == kSoTimestampingNew);
+  return kOk;
+}
+
+// sk_attach_filter() of Linux. A stream over TCP has no packets with headers to show.
+Status SocketOptions::AttachFilter(Task& task, const SocketKind& what,
+                                   std::span<const std::byte> value) {
+  if (IsInet(what) && what.type == SOCK_STREAM) return Errno(ENOPROTOOPT);
+  struct Program {  // struct sock_fprog
+    uint16_t length, unused[3];
+    uint64_t code;
+  } program{};
+  if (value.size() != sizeof(program)) return Errno(EINVAL);
+  memcpy(&program, value.data(), sizeof(program));
+  if (has(kLockFilter)) return Errno(EPERM);
+  if (program.code == 0 || program.length == 0 || program.length > BPF_MAXINSNS) {
+    return Errno(EINVAL);
+  }
+  std::vector<sock_filter> code(program.length);
+  TRY(task.mem().ReadBytes(UserAddr{program.code}, std::as_writable_bytes(std::span(code))));
+  filter.Set(TRY(SocketFilter::Create(code)));
+  return kOk;
+}
+
+Status SocketOptions::DetachFilter() {
+  if (has(kLockFilter)) return Errno(EPERM);
+  if (filter.empty()) return Errno(ENOENT);
+  filter.Set(nullptr);
   return kOk;
 }
 
@@ -410,9 +440,9 @@ Status SocketOptions::SetInt(Task& task, const SocketKind& what, int name, int v
       return Errno(value < 0 ? EBADF
                              : EINVAL);  // No descriptor is of a program: there is no bpf(2).
     case SO_DETACH_FILTER:
-      return Errno(has(kLockFilter) ? EPERM : ENOENT);
+      return DetachFilter();
     default:
-      // Filters in BPF and the rest: as a kernel that was built without them.
+      // As a kernel that was built without it.
       return Errno(ENOPROTOOPT);
   }
 }

@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "base/result.h"
+#include "sentry/net/filter.h"
 
 namespace sentry {
 
@@ -89,6 +90,7 @@ class SocketOptions {
   // The type of the control message that SO_TIMESTAMP, SO_TIMESTAMPNS or SO_TIMESTAMPING ask for.
   int StampType(int name) const;
   std::atomic<uint64_t> max_pacing_rate{UINT64_MAX};
+  FilterSlot filter;  // SO_ATTACH_FILTER.
   // Nanoseconds; 0: no limit.
   std::atomic<int64_t> send_timeout_ns{0}, receive_timeout_ns{0};
 
@@ -100,6 +102,8 @@ class SocketOptions {
   Status SetInt(Task& task, const SocketKind& what, int name, int value);
   Status SetDevice(const Task& task, int index);
   Status SetTxRehash(const SocketKind& what, int value);
+  Status AttachFilter(Task& task, const SocketKind& what, std::span<const std::byte> value);
+  Status DetachFilter();
   void SetTimestamp(int name, bool on);
   Status SetTimestamping(const SocketKind& what, int name, int flags);
   Status SetSendTime(const Task& task, std::span<const std::byte> value);

@@ -67,6 +67,8 @@ Status HostSocket::SetSocketOption(Task& task, int name, std::span<const std::by
     if (link == nullptr) return Errno(ENODEV);
     return SetDevice(task, std::as_bytes(std::span(link->name)));
   }
+  // Filters go to no socket of the host: its programs are not for guests to write.
+  if (name == SO_ATTACH_FILTER) return Errno(ENOPROTOOPT);
   TRY(Socket::SetOption(task, SOL_SOCKET, name, value));
   if (!IsIn(kPassedOn, name)) return kOk;
   if (name == SO_LINGER) {

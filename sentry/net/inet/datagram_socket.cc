@@ -7,6 +7,7 @@
 #include <sys/ioctl.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <utility>
 
@@ -281,7 +282,33 @@ Status DatagramSocket::Shutdown(int how) {
   return connected ? Status(kOk) : Errno(ENOTCONN);
 }
 
+// udp_queue_rcv_one_skb(): filters of UDP see its header in front, which is never cut.
 void DatagramSocket::Deliver(const Datagram& datagram) {
+  if (options().filter.empty()) return Queue(datagram);
+  constexpr size_t kHeader = 8;
+  const bool udp = transport_ == Transport::kUdp || transport_ == Transport::kUdpLite;
+  const size_t header = udp ? kHeader : 0;
+  std::string packet(header, '\0');
+  packet += *datagram.bytes;
+  if (udp) {
+    const std::array<uint16_t, 3> fields = {htons(datagram.from.port), htons(datagram.to.port),
+                                            htons(static_cast<uint16_t>(packet.size()))};
+    memcpy(packet.data(), fields.data(), sizeof(fields));
+  }
+  const auto kept =
+      options().filter.Keep(std::as_bytes(std::span(packet)), std::max<size_t>(header, 1));
+  if (kept == packet.size()) return Queue(datagram);
+  if (!kept) {
+    absl::MutexLock lock(&queue_mu_);
+    drops_++;
+    return;
+  }
+  Datagram cut = datagram;
+  cut.bytes = std::make_shared<const std::string>(packet.substr(header, *kept - header));
+  Queue(cut);
+}
+
+void DatagramSocket::Queue(const Datagram& datagram) {
   {
     absl::MutexLock lock(&queue_mu_);
     // The one that crosses the limit still gets in (__udp_enqueue_schedule_skb()).

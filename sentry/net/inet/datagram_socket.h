@@ -51,6 +51,8 @@ class DatagramSocket : public InetSocket {
 
   // Queues a message, or drops it when the buffer is full.
   void Deliver(const Datagram& datagram) ABSL_LOCKS_EXCLUDED(queue_mu_);
+  // The same for what a filter has let pass, and maybe cut.
+  void Queue(const Datagram& datagram) ABSL_LOCKS_EXCLUDED(queue_mu_);
   // What this socket sent to `to` found nobody.
   void ReportUnreachable(const Endpoint& to, const std::string& bytes) ABSL_LOCKS_EXCLUDED(mu_);
   // See Memberships.

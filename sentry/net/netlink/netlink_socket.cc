@@ -210,6 +210,11 @@ Result<NlOutcome> NetlinkSocket::Dispatch(const NlRequest& request, NlReply& rep
 }
 
 void NetlinkSocket::Deliver(std::string bytes, uint32_t port) {
+  if (!options().filter.empty()) {
+    const auto kept = options().filter.Keep(std::as_bytes(std::span(bytes)));
+    if (!kept) return;
+    bytes.resize(*kept);
+  }
   {
     absl::MutexLock lock(&mu_);
     const auto room = static_cast<size_t>(std::max(0, options().receive_buffer.load()));

@@ -84,6 +84,7 @@ class UnixEnd final : public WaitPoint {
   std::atomic<int> send_buffer{SocketOptions::kDefaultBuffer};  // SO_SNDBUF.
   // SO_PASSCRED, SO_PASSPIDFD: senders look.
   std::atomic<bool> wants_credentials{false};
+  FilterSlot filter;  // SO_ATTACH_FILTER; senders run it.
   // The number of the socket's inode; 0 while it is not accepted.
   std::atomic<uint64_t> inode_number{0};
 

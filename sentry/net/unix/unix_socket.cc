@@ -395,6 +395,8 @@ Status UnixSocket::SetOption(Task& task, int level, int name, std::span<const st
   TRY(Socket::SetOption(task, level, name, value));
   end_->send_buffer = options().send_buffer.load();
   end_->wants_credentials = WantsCredentials();
+  const bool filters = name == SO_ATTACH_FILTER || name == SO_DETACH_FILTER;
+  if (filters) end_->filter.Set(options().filter.Get());
   return kOk;
 }
 

@@ -139,7 +139,10 @@ Result<size_t> UnixSocket::SendMessage(IoSrc& src, OutgoingMessage& message) {
       return Errno(EFAULT);
     }
   }
-  made.size = static_cast<uint32_t>(size);
+  // What the receiver's filter drops has been sent all the same.
+  const auto kept = target->filter.Keep({made.bytes.get(), size});
+  if (!kept) return size;
+  made.size = static_cast<uint32_t>(*kept);
   made.sender = end_;
   AttachCredentials(message.control, target->wants_credentials);
   TRY(ChargeRights(message.control.rights));
