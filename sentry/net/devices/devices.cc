@@ -85,11 +85,16 @@ std::shared_ptr<const DeviceTables> NetworkDevices::Tables() {
 
 Status NetworkDevices::Change(const std::function<Status(DeviceTables&)>& change) {
   if (source_ != nullptr) return Errno(EOPNOTSUPP);
-  absl::MutexLock lock(&mu_);
-  DeviceTables copy = *tables_;
-  TRY(change(copy));
-  RebuildLoopbackRoutes(copy);
-  tables_ = std::make_shared<const DeviceTables>(std::move(copy));
+  std::shared_ptr<const DeviceTables> before, after;
+  {
+    absl::MutexLock lock(&mu_);
+    DeviceTables copy = *tables_;
+    TRY(change(copy));
+    RebuildLoopbackRoutes(copy);
+    before = std::exchange(tables_, std::make_shared<const DeviceTables>(std::move(copy)));
+    after = tables_;
+  }
+  if (listener_) listener_(*before, *after);
   return kOk;
 }
 

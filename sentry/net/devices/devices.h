@@ -9,6 +9,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
@@ -37,6 +38,10 @@ class NetworkDevices {
   bool is_host() const { return source_ != nullptr; }
   // Whether packets to this namespace's own addresses arrive.
   const std::atomic<bool>& loopback_up() const { return loopback_up_; }
+  // Called after each change, with what was and what is, under no lock. Set before there are
+  // guests.
+  using Listener = std::function<void(const DeviceTables& before, const DeviceTables& after)>;
+  void SetListener(Listener listener) { listener_ = std::move(listener); }
   // As in a new namespace: the loopback interface is down, without an address.
   void MakeEmpty() ABSL_LOCKS_EXCLUDED(mu_);
 
@@ -59,6 +64,7 @@ class NetworkDevices {
 
   const std::unique_ptr<DeviceSource> source_;
   std::atomic<bool> loopback_up_{true};
+  Listener listener_;
   absl::Mutex mu_;
   std::shared_ptr<const DeviceTables> tables_ ABSL_GUARDED_BY(mu_);
   int64_t asked_ns_ ABSL_GUARDED_BY(mu_) = 0;

@@ -209,7 +209,17 @@ Result<NlOutcome> NetlinkSocket::Dispatch(const NlRequest& request, NlReply& rep
   return HandleRoute(space_->devices(), request, reply);
 }
 
-void NetlinkSocket::Deliver(std::string bytes, uint32_t port) {
+bool NetlinkSocket::is_member() const {
+  absl::MutexLock lock(&mu_);
+  return groups_ != 0;
+}
+
+bool NetlinkSocket::IsIn(uint32_t group) const {
+  absl::MutexLock lock(&mu_);
+  return group != 0 && group <= kMaxGroup && (groups_ >> (group - 1) & 1) != 0;
+}
+
+void NetlinkSocket::Deliver(std::string bytes, uint32_t port, uint32_t group) {
   if (!options().filter.empty()) {
     const auto kept = options().filter.Keep(std::as_bytes(std::span(bytes)));
     if (!kept) return;
@@ -220,7 +230,7 @@ void NetlinkSocket::Deliver(std::string bytes, uint32_t port) {
     const auto room = static_cast<size_t>(std::max(0, options().receive_buffer.load()));
     if (queued_bytes_ <= room) {
       queued_bytes_ += bytes.size();
-      queue_.push_back({std::move(bytes), port});
+      queue_.push_back({std::move(bytes), port, group});
     } else if ((flags_ & kNoBufferErrors) == 0) {
       SetError(Errno(ENOBUFS));
     }
@@ -249,10 +259,12 @@ Result<size_t> NetlinkSocket::Receive(IoDst& dst, IncomingMessage& message) {
   if (size != 0) TRY(dst.CopyOut(std::as_bytes(std::span(datagram.bytes)).first(size)));
   message.full_size = datagram.bytes.size();
   if (size < datagram.bytes.size()) message.answer_flags |= MSG_TRUNC;
-  message.from = NameOf(datagram.port, 0);
+  // netlink_group_mask()
+  const bool named = datagram.group != 0 && datagram.group <= 32;
+  message.from = NameOf(datagram.port, named ? 1u << (datagram.group - 1) : 0);
   if (info) {
     message.control.others.push_back(
-        {SOL_NETLINK, NETLINK_PKTINFO, std::string(NlBytes(nl_pktinfo{}))});
+        {SOL_NETLINK, NETLINK_PKTINFO, std::string(NlBytes(nl_pktinfo{.group = datagram.group}))});
   }
   return size;
 }

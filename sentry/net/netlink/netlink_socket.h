@@ -47,15 +47,19 @@ class NetlinkSocket final : public Socket {
     uint64_t inode = 0;
   };
   Summary Summarize() const ABSL_LOCKS_EXCLUDED(mu_);
-  // A datagram of `port` (0: the kernel). Lost with ENOBUFS when the receiver has no room.
-  void Deliver(std::string bytes, uint32_t port) ABSL_LOCKS_EXCLUDED(mu_);
+  // A datagram of `port` (0: the kernel) to `group` (0: to this socket). Lost with ENOBUFS when the
+  // receiver has no room.
+  void Deliver(std::string bytes, uint32_t port, uint32_t group = 0) ABSL_LOCKS_EXCLUDED(mu_);
+  // Of any group; of this one (RTNLGRP_*).
+  bool is_member() const ABSL_LOCKS_EXCLUDED(mu_);
+  bool IsIn(uint32_t group) const ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
   static constexpr uint32_t kMaxGroup = 64;
 
   struct Datagram {
     std::string bytes;
-    uint32_t port = 0;
+    uint32_t port = 0, group = 0;
   };
 
   // Bits of flags_: options at SOL_NETLINK.
