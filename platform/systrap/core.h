@@ -130,6 +130,7 @@ struct Polled {
   Ref<HostThread> thread;
   native::MailboxPage* page = nullptr;
   int64_t last_call = 0;
+  int64_t disturbed = 0;
 };
 
 // A stack on which calls by mailbox are answered, one of which may be waiting.
@@ -370,7 +371,7 @@ class Systrap final : public Platform {
   // Ends a spell as far as others are concerned: nobody is looked at any more, and each call that
   // waits gets a worker to wait on.
   void HandOn() ABSL_LOCKS_EXCLUDED(mu_);
-  void Disturb() ABSL_LOCKS_EXCLUDED(mu_);
+  void Disturb(int64_t now) ABSL_LOCKS_EXCLUDED(mu_);
   void RequestPollingLocked(HostThread& thread) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // True when there was a call, or an event.
   bool TryMailbox(const Polled& polled) ABSL_LOCKS_EXCLUDED(mu_);

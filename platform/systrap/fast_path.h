@@ -114,11 +114,16 @@ class Sites : public RefCounted {
 
   // The mailbox mapped at a slot.
   std::optional<size_t> MailboxOf(size_t slot) const;
+  // Of many threads only so many have one: they stay where they are as long as the memory does.
+  bool MayHaveMailbox(size_t slot) const {
+    return mailboxes_.size() < kMostMailboxes || mailboxes_.contains(slot);
+  }
   void SetMailbox(size_t slot, size_t index) { mailboxes_[slot] = index; }
 
  private:
   MailboxPool* const pool_;
   static constexpr size_t kMostImages = 64;
+  static constexpr size_t kMostMailboxes = 128;
   absl::flat_hash_map<uint64_t, Site> sites_;
   absl::flat_hash_map<size_t, Record> records_;  // By their place in the table.
   std::vector<MappedImage> images_;

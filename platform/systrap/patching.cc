@@ -234,6 +234,7 @@ void Systrap::Observe(HostThread& thread, const SyscallArgs& call) {
   // A mailbox for each of many threads would cost more memory than it saves time.
   const bool often = local && thread.process->slots.size() == 1;
   if (!thread.busy && !eager_ && !often) return;
+  if (thread.mailbox == nullptr && !thread.process->sites->MayHaveMailbox(thread.slot)) return;
   if (++site->calls < (thread.busy ? kHotSite : kOftenSite) && !eager_) return;
   thread.patch = Sites::Record{.after = call.ip, .nr = call.nr};
   InterruptLocked(thread);
@@ -261,7 +262,11 @@ void Systrap::Patch(StubContext& context, HostThread& thread, const Sites::Recor
   Sites::Site* known = sites->Find(site.after);
   if (known == nullptr) return;
   known->calls = 0;
-  if (!patched) known->state = done.ok() ? Sites::State::kPatched : Sites::State::kHopeless;
+  // Others have taken the last mailboxes: that is not the site's fault.
+  const bool crowded = thread.mailbox == nullptr && !sites->MayHaveMailbox(thread.slot);
+  if (!patched && !crowded) {
+    known->state = done.ok() ? Sites::State::kPatched : Sites::State::kHopeless;
+  }
 }
 
 bool Systrap::AnswerSegmentBase(HostThread& thread, const seccomp_notif& notification) {
@@ -286,6 +291,7 @@ Result<native::MailboxPage*> Systrap::MapMailbox(StubContext& context, HostThrea
   {
     absl::MutexLock lock(&mu_);
     index = thread.process->sites->MailboxOf(slot);
+    if (!index.has_value() && !thread.process->sites->MayHaveMailbox(slot)) return Errno(EAGAIN);
   }
   if (!index.has_value()) {
     const uint64_t address = SlotAddress(slot) + STUB_SLOT_MAILBOX;

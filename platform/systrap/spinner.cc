@@ -230,7 +230,7 @@ void Systrap::Judge(int64_t now) {
   if (chaos_ && now >= spell_.next_disturbance) {
     // Any odd intervals: what counts is where in its code a thread is.
     spell_.next_disturbance = now + 5'000 + static_cast<int64_t>(__rdtsc() % 60'000);
-    Disturb();
+    Disturb(now);
   }
   const int64_t passed = now - spell_.last_look;
   if (spell_.any) {
@@ -292,10 +292,13 @@ void Systrap::HandOn() {
   spell_.waiting.clear();
 }
 
-void Systrap::Disturb() {
+// Not who has made no call since: a wait that the host executes begins again with all of its time.
+void Systrap::Disturb(int64_t now) {
   absl::MutexLock lock(&mu_);
-  for (const Polled& polled : spell_.set) {
-    if (polled.thread->mailbox == polled.page) InterruptLocked(*polled.thread);
+  for (Polled& polled : spell_.set) {
+    if (polled.thread->mailbox != polled.page || polled.last_call < polled.disturbed) continue;
+    polled.disturbed = now;
+    InterruptLocked(*polled.thread);
   }
 }
 
