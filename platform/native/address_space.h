@@ -39,6 +39,10 @@ class CarriedBuffer {
   ~CarriedBuffer();
   // Makes `buffer`, which may be nullptr, the one of this thread; answers which one was.
   static CarriedBuffer* Exchange(CarriedBuffer* buffer);
+  // From here on what is written goes to the memory at once, if nothing has been written yet.
+  void BringNothingBack() {
+    if (written_ == 0) out_ = {};
+  }
   // What is to be copied to the application's memory.
   Place written() const { return {out_.address, written_}; }
 
@@ -53,7 +57,7 @@ class CarriedBuffer {
 
   NativeAddressSpace& space_;
   const Place in_;
-  const Place out_;
+  Place out_;
   const std::span<std::byte> data_;
   size_t written_ = 0;
 };

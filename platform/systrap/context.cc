@@ -284,6 +284,11 @@ Result<std::unique_ptr<Thread>> StubContext::Clone(const CloneRequest& request, 
                             0,           request.child_tid,
                             request.tls, base + STUB_SLOT_FRAME};
   native::MailboxPage* mailbox = nullptr;
+  bool displaced = false;
+  {
+    absl::MutexLock lock(&platform_.mu());
+    displaced = thread_.displaced;
+  }
   Result<uint64_t> tid = [&]() -> Result<uint64_t> {
     TRY(PrepareSlot(slot));
     // A forked child has no memory of its parent's mailboxes.
@@ -313,7 +318,8 @@ Result<std::unique_ptr<Thread>> StubContext::Clone(const CloneRequest& request, 
   absl::MutexLock lock(&platform_.mu());
   child->cpus = thread_.cpus;
   // It has inherited that, too, but nobody looks at its mailbox.
-  if ((child->displaced = thread_.displaced)) platform_.MakeRoomLocked(*child, /*back=*/true);
+  child->displaced = displaced || thread_.displaced;
+  if (child->displaced) platform_.MakeRoomLocked(*child, /*back=*/true);
   if (thread) {
     child->process = thread_.process;
   } else {

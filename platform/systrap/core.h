@@ -131,6 +131,7 @@ struct Polled {
   native::MailboxPage* page = nullptr;
   int64_t last_call = 0;
   int64_t disturbed = 0;
+  bool waits = false;  // Its call does.
 };
 
 // A stack on which calls by mailbox are answered, one of which may be waiting.
@@ -362,6 +363,8 @@ class Systrap final : public Platform {
   void RunStrand() ABSL_LOCKS_EXCLUDED(mu_);
   void LookAround() ABSL_LOCKS_EXCLUDED(mu_);
   void TakeNewcomers() ABSL_LOCKS_EXCLUDED(mu_);
+  // One that none of those whom it looks at needs; -1 if there is none.
+  int ChooseCpuLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // By the clock: whether looking on is worth it.
   void Judge(int64_t now);
   void TidyUp(int64_t now) ABSL_LOCKS_EXCLUDED(mu_);
@@ -371,6 +374,8 @@ class Systrap final : public Platform {
   // Ends a spell as far as others are concerned: nobody is looked at any more, and each call that
   // waits gets a worker to wait on.
   void HandOn() ABSL_LOCKS_EXCLUDED(mu_);
+  // If this is the spinner: its thread is about to wait.
+  void StopSpinning() ABSL_LOCKS_EXCLUDED(mu_);
   void Disturb(int64_t now) ABSL_LOCKS_EXCLUDED(mu_);
   void RequestPollingLocked(HostThread& thread) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // True when there was a call, or an event.
@@ -416,6 +421,7 @@ class Systrap final : public Platform {
   bool spinning_ ABSL_GUARDED_BY(mu_) = false;
   absl::CondVar spinner_wake_;
   std::vector<Polled> to_poll_ ABSL_GUARDED_BY(mu_);
+  size_t polled_ ABSL_GUARDED_BY(mu_) = 0;  // How many the spinner looks at.
   int busy_cpu_ ABSL_GUARDED_BY(mu_) = -1;  // Where the thread runs that wants to be looked at.
   std::atomic<bool> more_to_poll_{false};
   Spell spell_;  // The spinner's own.

@@ -50,7 +50,7 @@ void Systrap::KillLocked(HostProcess& process) {
     images_.NoteCalls(*process.program, process.calls, process.born_patched);
   }
   if (!process.reaped) {
-    if (CallsAlone(process) && !stopped_) {
+    if (!stopped_ && CallsAlone(process)) {
       current_->doomed.push_back(Ref<HostProcess>::Share(process));
     } else {
       kill(process.pid, SIGKILL);

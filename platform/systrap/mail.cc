@@ -40,6 +40,7 @@ bool Systrap::TryMailbox(const Polled& polled) {
   }
   while (const auto next = LeaveCallback(thread)) ServeOne(thread, *next);
   KillDoomed(Here());
+  Here().serves = nullptr;
   return true;
 }
 

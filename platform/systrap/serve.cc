@@ -486,7 +486,11 @@ Result<seccomp_notif> Systrap::Await(HostThread& thread) {
     ++channel.awaiting;
     // Who has no leader is led by this thread meanwhile.
     while (!leads && channel.led && !thread.inbox.has_value() && IsAlive(thread)) {
-      thread.arrived.WaitWithTimeout(&mu_, absl::Milliseconds(100));
+      const bool spins = current_ != nullptr && current_->spins;
+      if (!thread.arrived.WaitWithTimeout(&mu_, absl::Milliseconds(spins ? 10 : 100))) continue;
+      mu_.Unlock();
+      StopSpinning();
+      mu_.Lock();
     }
     const bool borrows = !leads && !channel.led;
     if (borrows) channel.led = true;
@@ -505,7 +509,11 @@ Result<seccomp_notif> Systrap::AwaitLocked(HostThread& thread, Channel& channel)
     mu_.Unlock();
     // Its death would not end a blocking receive: look up now and then.
     Result<seccomp_notif> received = Errno(EAGAIN);
-    if (channel.listener.Wait(10)) received = channel.listener.Receive();
+    if (channel.listener.Wait(10)) {
+      received = channel.listener.Receive();
+    } else {
+      StopSpinning();  // It takes its time, and may for ever: calls that wait are somebody else's.
+    }
     mu_.Lock();
     if (!received.ok()) continue;
     const auto it = threads_.find(static_cast<pid_t>(received->pid));

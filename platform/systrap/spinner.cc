@@ -6,6 +6,8 @@
 #include <sys/prctl.h>
 #include <x86intrin.h>
 
+#include <algorithm>
+
 #include "base/log.h"
 #include "platform/systrap/core.h"
 
@@ -29,7 +31,7 @@ constexpr int64_t kWorthwhile = 3;
 constexpr int64_t kQuickNs = 8'000;
 constexpr int64_t kFirstPauseNs = 1'000'000;
 constexpr int64_t kLongestPauseNs = 64'000'000;
-constexpr size_t kMostPolled = 16;
+constexpr size_t kMostPolled = 32;
 // Two threads with a CPU each and calls by notification, or both on one and this thread on the
 // other: the latter pays if there is a call in that time.
 constexpr int64_t kContendedNs = 4'000;
@@ -63,7 +65,9 @@ void KeepAwayFrom(int cpu, const cpu_set_t& allowed) {
 }  // namespace
 
 void Systrap::RequestPollingLocked(HostThread& thread) {
-  if (thread.polled || thread.mailbox == nullptr || to_poll_.size() >= kMostPolled) return;
+  if (thread.polled || thread.mailbox == nullptr || to_poll_.size() + polled_ >= kMostPolled) {
+    return;
+  }
   if (!spinning_) {
     if (MonotonicNs() < spin_not_before_) return;
     if (!spinner_exists_) {
@@ -161,6 +165,10 @@ void Systrap::Spin(Worker& worker) {
     Fiber::Switch(worker.home, *worker.strand->fiber);
     worker.spins = false;
     idle_strands_.push_back(std::move(worker.strand));
+  } else {
+    absl::MutexLock lock(&mu_);
+    for (const Polled& polled : to_poll_) polled.thread->polled = false;
+    to_poll_.clear();
   }
   // Who has posted meanwhile withdraws the call, and makes it in the ordinary way.
   if (!spell_.blocked) HandOn();
@@ -168,6 +176,7 @@ void Systrap::Spin(Worker& worker) {
   if (spell_.cpu >= 0) sched_setaffinity(0, sizeof(spell_.allowed), &spell_.allowed);
   absl::MutexLock lock(&mu_);
   spinning_ = false;
+  polled_ = 0;
   const int64_t spent = MonotonicNs() - spell_.start;
   // Threads that wait for each other keep the cores busy by themselves.
   const bool slow = spell_.blocked && spell_.served * kQuickNs < spent;
@@ -182,6 +191,21 @@ void Systrap::Spin(Worker& worker) {
   spell_ = Spell();
 }
 
+int Systrap::ChooseCpuLocked() const {
+  const auto free = [this](int cpu) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    return CPU_ISSET(cpu, &spell_.allowed) &&
+           std::ranges::none_of(spell_.set, [cpu](const Polled& polled) {
+             const auto& cpus = polled.thread->cpus;
+             return cpus.has_value() && CPU_ISSET(cpu, &*cpus) && CPU_COUNT(&*cpus) == 1;
+           });
+  };
+  if (const int here = sched_getcpu(); here >= 0 && free(here)) return here;
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (free(cpu)) return cpu;
+  }
+  return -1;
+}
+
 void Systrap::TakeNewcomers() {
   if (!more_to_poll_.load(std::memory_order_relaxed)) return;
   const int64_t now = MonotonicNs();
@@ -194,11 +218,14 @@ void Systrap::TakeNewcomers() {
     spell_.set.push_back(std::move(polled));
   }
   to_poll_.clear();
+  polled_ = spell_.set.size();
   more_to_poll_.store(false, std::memory_order_relaxed);
   spell_.last_look = spell_.last_call = now;
   if (spell_.set.size() < 2) return;
   if (spell_.cpu < 0) {
-    spell_.cpu = spinner_cpu_ = sched_getcpu();
+    spell_.cpu = ChooseCpuLocked();
+    if (spell_.cpu < 0) return;
+    spinner_cpu_ = spell_.cpu;
     spell_cpus_ = spell_.allowed;
     cpu_set_t own;
     CPU_ZERO(&own);
@@ -213,7 +240,7 @@ void Systrap::LookAround() {
   if (ResumeWaiting()) spell_.any = true;
   // The set may grow meanwhile.
   for (size_t i = 0; i < spell_.set.size(); ++i) {
-    if (!IsPosted(*spell_.set[i].page)) continue;
+    if (spell_.set[i].waits || !IsPosted(*spell_.set[i].page)) continue;
     spell_.set[i].last_call = spell_.last_look;
     const Polled polled = spell_.set[i];
     if (!TryMailbox(polled)) continue;
@@ -240,8 +267,8 @@ void Systrap::Judge(int64_t now) {
     spell_.lost += passed;
     spell_.crowded = !eager_ && spell_.lost > kMostLostNs + (now - spell_.start) / kMostLostPart;
   }
-  const size_t running = spell_.set.size() - std::min(spell_.set.size(), spell_.waiting.size());
-  if (spell_.cpu >= 0 && running >= static_cast<size_t>(CPU_COUNT(&spell_.allowed))) {
+  const auto running = std::ranges::count(spell_.set, false, &Polled::waits);
+  if (spell_.cpu >= 0 && running >= CPU_COUNT(&spell_.allowed)) {
     spell_.contended += passed;
     spell_.contended_calls += spell_.served - spell_.judged;
     if (spell_.contended > kTrialNs && spell_.contended_calls * kContendedNs < spell_.contended) {
@@ -274,22 +301,28 @@ void Systrap::TidyUp(int64_t now) {
   std::erase_if(spell_.set, [&](const Polled& polled) ABSL_NO_THREAD_SAFETY_ANALYSIS {
     HostThread& thread = *polled.thread;
     const bool gone = thread.mailbox != polled.page || thread.ended;
-    if (!gone && (thread.in_callback || now - polled.last_call < kSilenceNs)) return false;
+    const bool called = thread.in_callback && !polled.waits;
+    if (!gone && (called || now - polled.last_call < kSilenceNs)) return false;
     if (!gone) StopPollingLocked(thread);
     return true;
   });
+  polled_ = spell_.set.size();
 }
 
 void Systrap::HandOn() {
-  absl::MutexLock lock(&mu_);
-  for (const Polled& polled : spell_.set) {
-    if (polled.thread->mailbox == polled.page) StopPollingLocked(*polled.thread);
-  }
-  for (std::unique_ptr<Strand>& strand : spell_.waiting) {
-    strands_.push_back(std::move(strand));
-    if (CallFollowerLocked()) SpawnWorker();
+  int missing = 0;
+  {
+    absl::MutexLock lock(&mu_);
+    for (const Polled& polled : spell_.set) {
+      if (polled.thread->mailbox == polled.page) StopPollingLocked(*polled.thread);
+    }
+    for (std::unique_ptr<Strand>& strand : spell_.waiting) {
+      strands_.push_back(std::move(strand));
+      missing += CallFollowerLocked() ? 1 : 0;
+    }
   }
   spell_.waiting.clear();
+  for (; missing > 0; --missing) SpawnWorker();
 }
 
 // Not who has made no call since: a wait that the host executes begins again with all of its time.

@@ -69,10 +69,19 @@ void Systrap::Park(const std::atomic<uint32_t>& word, uint32_t value, int64_t de
   self.value = value;
   self.deadline_ns = deadline_ns;
   spell_.waiting.push_back(std::exchange(worker->strand, std::move(next)));
+  const auto mark = [this, serves](bool waits) {
+    for (Polled& polled : spell_.set) {
+      if (polled.thread.get() == serves) polled.waits = waits;
+    }
+  };
+  mark(true);
   native::CarriedBuffer* const carried = native::CarriedBuffer::Exchange(nullptr);
+  // What was there when the call was made may be gone by then, and what it takes must not be lost.
+  if (carried != nullptr) carried->BringNothingBack();
   Fiber::Switch(*self.fiber, *worker->strand->fiber);
   native::CarriedBuffer::Exchange(carried);
   Here().serves = serves;
+  if (Here().spins) mark(false);
   absl::MutexLock lock(&mu_);
   serves->caller = pthread_self();
 }

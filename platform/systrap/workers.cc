@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "absl/container/flat_hash_set.h"
+#include "base/host_cpus.h"
 #include "base/log.h"
 #include "platform/systrap/core.h"
 
@@ -54,6 +55,10 @@ void Systrap::SpawnWorker() {
   pthread_attr_init(&attributes);
   pthread_attr_setstacksize(&attributes, kWorkerStack);
   pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+  // The spinner's own CPU is not for those that it leaves work to.
+  if (current_ != nullptr && current_->spins) {
+    pthread_attr_setaffinity_np(&attributes, sizeof(cpu_set_t), &HostCpus());
+  }
   pthread_t thread;
   const int error = pthread_create(&thread, &attributes, &Systrap::WorkerMain, this);
   pthread_attr_destroy(&attributes);
@@ -161,6 +166,7 @@ void Systrap::WorkerLoop() {
     if (worker.strand != nullptr) {
       Fiber::Switch(worker.home, *worker.strand->fiber);
       worker.strand.reset();
+      worker.serves = nullptr;
     }
     if (const auto handed = std::exchange(worker.handed, std::nullopt)) {
       Serve(*handed->channel, handed->notification);
@@ -190,12 +196,15 @@ void Systrap::WorkerLoop() {
   current_ = nullptr;
 }
 
+void Systrap::StopSpinning() {
+  if (current_ == nullptr || !current_->spins || spell_.over()) return;
+  spell_.blocked = true;
+  HandOn();
+}
+
 void Systrap::EnterBlocking() {
   Worker* worker = current_;
-  if (worker != nullptr && worker->spins && !spell_.over()) {
-    spell_.blocked = true;
-    HandOn();
-  }
+  StopSpinning();
   if (worker != nullptr) KillDoomed(*worker);
   if (worker == nullptr || worker->leads == nullptr) return;
   // The next leader's callers have not waited for their turn, and this call may take for ever.
