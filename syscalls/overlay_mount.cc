@@ -30,7 +30,7 @@ Result<Ref<sentry::Mount>> CloneMount(Task& task, const Path& path, OverlayfsLay
   const Ref<MountNamespace> ns = TRY(MountsOf(task));
   Ref<MountNamespace> holder;
   Path clone = TRY(task.vfs().CloneDetached(*ns, {path.mount, path.mount->root()},
-                                            /*recursive=*/false, holder));
+                                            /*recursive=*/false, holder, /*is_private=*/true));
   layers.holders.push_back(std::move(holder));
   return std::move(clone.mount);
 }

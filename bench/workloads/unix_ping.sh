@@ -5,6 +5,7 @@ python3 - <<'P'
 import os, socket
 a, b = socket.socketpair()
 if os.fork() == 0:
+    a.close()
     while b.recv(1):
         b.send(b"x")
     os._exit(0)

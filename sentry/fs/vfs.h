@@ -99,7 +99,7 @@ class Vfs {
   // A tree that nobody sees but who holds the result: open_tree(OPEN_TREE_CLONE) of `from`, or a
   // mount of a fresh filesystem.
   Result<Path> CloneDetached(MountNamespace& ns, const Path& from, bool recursive,
-                             Ref<MountNamespace>& holder);
+                             Ref<MountNamespace>& holder, bool is_private = false);
   Path MountDetached(Ref<Superblock> superblock, std::string source, uint64_t flags,
                      Ref<MountNamespace>& holder);
   // move_mount(2) of the root of a detached tree.

@@ -1,5 +1,6 @@
 // Options of overlays: several lower layers, none above, attributes of users, and what is refused.
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 
 #include "tests/conformance/overlay_support.h"
 
@@ -279,6 +280,28 @@ TEST_F(Overlays, AreForThePrivileged) {
                 return 0;
               }),
               Exited(0));
+}
+
+TEST_F(Overlays, WhatIsMountedOnASharedLayerIsNotSeen) {
+  Inside([&] {
+    ASSERT_THAT(mount("layer", At("a").c_str(), "tmpfs", 0, nullptr), Returns(0));
+    ASSERT_THAT(mount(nullptr, At("a").c_str(), nullptr, MS_SHARED, nullptr), Returns(0));
+    ASSERT_THAT(mkdir(At("a/x").c_str(), 0755), Returns(0));
+    ASSERT_THAT(MountOverlay(), Returns(0));
+    ASSERT_THAT(mount(At("d").c_str(), At("a/x").c_str(), nullptr, MS_BIND, nullptr), Returns(0));
+    EXPECT_EQ(List("a/x"), "x");
+    EXPECT_EQ(List("d"), "x");
+    EXPECT_EQ(List("d/x"), "");
+  });
+}
+
+TEST_F(Overlays, WhiteoutsAreNotMadeByHand) {
+  Inside([&] {
+    Put("a/f", "x");
+    ASSERT_THAT(MountOverlay(), Returns(0));
+    EXPECT_THAT(mknod(At("d/new").c_str(), S_IFCHR | 0600, makedev(0, 0)), FailsWith(EPERM));
+    EXPECT_EQ(List("d"), "f");
+  });
 }
 
 }  // namespace

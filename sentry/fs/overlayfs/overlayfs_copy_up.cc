@@ -37,7 +37,10 @@ Status Fill(const OverlayfsTree& tree, Inode& lower, Inode& upper, const Attribu
 }  // namespace
 
 Status OverlayfsInode::EnsureUpper(uint64_t size) {
-  if (has_upper()) return kOk;
+  if (has_upper()) {
+    const bool read_only = tree_->writable() && tree_->layers().upper->mount->read_only();
+    return read_only ? Status(Errno(EROFS)) : kOk;
+  }
   if (!tree_->writable()) return Errno(EROFS);
   std::vector<OverlayfsInode*> missing;  // From here upwards; each is held by the one before it.
   for (OverlayfsInode* inode = this; inode != nullptr && !inode->has_upper();

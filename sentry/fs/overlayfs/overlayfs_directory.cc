@@ -137,6 +137,7 @@ bool OverlayfsDirectory::InLower(std::string_view name) {
 
 Result<Ref<Inode>> OverlayfsDirectory::Add(std::string_view name, const NewNode& node,
                                            std::string_view target) {
+  if (S_ISCHR(node.mode) && node.rdev == 0) return Errno(EPERM);  // It would be a whiteout.
   TRY(EnsureUpper());
   const OverlayfsTree::Temporary made = TRY(tree().MakeTemporary(node, target));
   if (S_ISDIR(node.mode) && merged()) {
@@ -258,7 +259,11 @@ Status OverlayfsDirectory::Rename(std::string_view name, Inode& new_parent,
     const Result<Path> old = tree().Find(to_dir, new_name);
     if (old.ok() && OverlayfsTree::IsWhiteout(*old)) TRY(tree().Unlink(to_dir, new_name));
   }
-  TRY(tree().Rename(from_dir, name, to_dir, new_name, flags));
+  const Status moved = tree().Rename(from_dir, name, to_dir, new_name, flags);
+  if (!moved.ok()) {
+    if (!exchange && target.ok()) (*target)->SetRemoved(false);
+    return moved;
+  }
   MovedTo(to, *source);
   if (exchange) MovedTo(*this, **target);
   DropChild(name, source.get());

@@ -1,5 +1,6 @@
 #include "sentry/fs/overlayfs/overlayfs_tree.h"
 
+#include <linux/openat2.h>
 #include <sys/sysmacros.h>
 
 #include <algorithm>
@@ -59,6 +60,8 @@ Status OverlayfsTree::Prepare() {
   if (!made.ok() && made.error() != Errno(EEXIST)) return made;
   work_ = TRY(Find(*layers_.work, "work"));
   if (!work_.dentry->is_directory()) return Errno(ENOTDIR);
+  // Nobody else may reach what is being made there, whoever has made the directory.
+  TRY(work_.dentry->inode().SetAttributes({.mode = 0, .uid = creds_.fsuid, .gid = creds_.fsgid}));
   // What a sandbox that was killed left behind.
   for (const DirEntry& entry : TRY(List(work_))) {
     if (!Unlink(work_, entry.name).ok()) (void)RemoveDirectory(work_, entry.name);
@@ -71,7 +74,7 @@ WalkContext OverlayfsTree::In(const Path& directory) const {
 }
 
 Result<Path> OverlayfsTree::Find(const Path& directory, std::string_view name) const {
-  return vfs_.Walk(In(directory), name, {.follow_last = false});
+  return vfs_.Walk(In(directory), name, {.follow_last = false, .resolve = RESOLVE_NO_XDEV});
 }
 
 Result<Ref<File>> OverlayfsTree::Open(const Path& path, OpenFlags flags) const {
@@ -107,10 +110,10 @@ Result<OverlayfsTree::Temporary> OverlayfsTree::MakeTemporary(const NewNode& nod
                                                               std::string_view target) {
   const WalkContext in = In(work_);
   Temporary temporary;
+  Status made = kOk;
   // Another overlay may use the same directory, which Linux only warns of.
   for (int attempt = 0; attempt < 100; ++attempt) {
     temporary.name = absl::StrCat("#", absl::Hex(next_temporary_.fetch_add(1)));
-    Status made = kOk;
     if (S_ISDIR(node.mode)) {
       made = vfs_.Mkdir(in, temporary.name, node.mode & 07777);
     } else if (S_ISLNK(node.mode)) {
@@ -121,6 +124,7 @@ Result<OverlayfsTree::Temporary> OverlayfsTree::MakeTemporary(const NewNode& nod
     if (made.ok()) break;
     if (made.error() != Errno(EEXIST)) return made.error();
   }
+  if (!made.ok()) return made.error();
   temporary.path = TRY(Find(work_, temporary.name));
   AttributeChange change{.uid = node.uid, .gid = node.gid};
   if (!S_ISLNK(node.mode)) change.mode = node.mode & 07777;

@@ -270,7 +270,7 @@ Result<Ref<MountNamespace>> Vfs::CopyNamespace(MountNamespace& ns, std::vector<P
 }
 
 Result<Path> Vfs::CloneDetached(MountNamespace& ns, const Path& from, bool recursive,
-                                Ref<MountNamespace>& holder) {
+                                Ref<MountNamespace>& holder, bool is_private) {
   Ref<MountNamespace> detached = MakeRef<MountNamespace>(*this, MountNamespace::Kind::kDetached);
   absl::WriterMutexLock lock(&internal::tree_mu);
   if (from.mount->ns_ == nullptr || from.mount->unbindable_) return Errno(EINVAL);
@@ -281,6 +281,8 @@ Result<Path> Vfs::CloneDetached(MountNamespace& ns, const Path& from, bool recur
   } else {
     tree.push_back(mounts_->CopyMount(*from.mount, *from.dentry, {}));
   }
+  // clone_private_mount() of Linux: what is mounted elsewhere does not come here, too.
+  if (is_private) mounts_->SetPropagation(*tree.front(), Propagation{MS_PRIVATE});
   const Ref<Mount> root = tree.front();
   mounts_->SetRoot(*detached, std::move(tree));
   holder = std::move(detached);
