@@ -96,7 +96,12 @@ TEST(NewTimestamps, OfTimestamping) {
   ASSERT_THAT(SetInt(fd, SOL_SOCKET, kTimestampingNew, kSoftware), Returns(0));
   EXPECT_EQ(GetInt(fd, SOL_SOCKET, kTimestampingNew), kSoftware);
   EXPECT_EQ(GetInt(fd, SOL_SOCKET, SO_TIMESTAMPING), kSoftware);
-  const Stamp stamp = StampOfADatagram(fd);
+  // Linux begins to stamp a moment after the first socket has asked for it (net_enable_timestamp).
+  Stamp stamp;
+  EXPECT_TRUE(Eventually([&] {
+    stamp = StampOfADatagram(fd);
+    return stamp.type != 0;
+  }));
   EXPECT_EQ(stamp.type, kTimestampingNew);
   EXPECT_EQ(stamp.size, 48u);
   EXPECT_GT(stamp.words[0], 1'000'000'000);
