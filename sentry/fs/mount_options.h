@@ -18,6 +18,8 @@ struct MountOption {
 };
 using MountOptions = std::vector<MountOption>;
 
+// "a" or "b=c".
+MountOption ParseMountOption(std::string_view one);
 // "a,b=c" taken apart.
 MountOptions ParseMountOptions(std::string_view text);
 // A number with an optional suffix k, m or g; EINVAL. `percent_of`: what "%" means; 0: not allowed.

@@ -216,6 +216,23 @@ TEST(Seccomp, ScratchMemoryAndArithmeticWork) {
              0);
 }
 
+// It returns 0 there and then, which is SECCOMP_RET_KILL_THREAD.
+TEST(Seccomp, AProgramThatDividesByNothingKills) {
+  EXPECT_THAT(InFiltered([] {
+                const std::vector<sock_filter> code = {
+                    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, kNr),
+                    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, kCall, 1, 0),
+                    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+                    BPF_STMT(BPF_LDX | BPF_IMM, 0),
+                    BPF_STMT(BPF_ALU | BPF_DIV | BPF_X, 0),
+                    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+                if (int error = Install(code); error != 0) return error;
+                MakeCall();
+                return 0;
+              }),
+              Killed(SIGSYS));
+}
+
 TEST(Seccomp, TheStricterOfTwoFiltersCounts) {
   ExpectExit(InFiltered([] {
                if (int error = Install(OnCall(SECCOMP_RET_ERRNO | EXDEV)); error != 0) return error;

@@ -68,10 +68,7 @@ MountOptions SplitOverlayfsOptions(std::string_view text) {
     const std::string_view one = text.substr(0, FindPlain(text, ','));
     text.remove_prefix(std::min(one.size() + 1, text.size()));
     if (one.empty()) continue;
-    const size_t equals = one.find('=');
-    MountOption option{.name = std::string(one.substr(0, equals)), .value = {}};
-    if (equals != one.npos) option.value = std::string(one.substr(equals + 1));
-    options.push_back(std::move(option));
+    options.push_back(ParseMountOption(one));
   }
   return options;
 }

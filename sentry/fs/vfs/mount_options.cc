@@ -5,16 +5,20 @@
 
 namespace sentry {
 
+MountOption ParseMountOption(std::string_view one) {
+  const size_t equals = one.find('=');
+  MountOption option{.name = std::string(one.substr(0, equals)), .value = {}};
+  if (equals != one.npos) option.value = std::string(one.substr(equals + 1));
+  return option;
+}
+
 MountOptions ParseMountOptions(std::string_view text) {
   MountOptions options;
   while (!text.empty()) {
     const std::string_view one = text.substr(0, text.find(','));
     text.remove_prefix(std::min(one.size() + 1, text.size()));
     if (one.empty()) continue;
-    const size_t equals = one.find('=');
-    MountOption option{.name = std::string(one.substr(0, equals)), .value = {}};
-    if (equals != one.npos) option.value = std::string(one.substr(equals + 1));
-    options.push_back(std::move(option));
+    options.push_back(ParseMountOption(one));
   }
   return options;
 }
