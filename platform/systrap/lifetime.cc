@@ -2,9 +2,21 @@
 #include <sched.h>
 #include <signal.h>
 
+#include "base/host_cpus.h"
 #include "platform/systrap/core.h"
 
 namespace platform::systrap {
+namespace {
+
+// Those where the caller is not; empty where there is one only.
+cpu_set_t OtherCpus() {
+  cpu_set_t cpus = HostCpus();
+  const int here = sched_getcpu();
+  if (here >= 0 && here < CPU_SETSIZE) CPU_CLR(here, &cpus);
+  return cpus;
+}
+
+}  // namespace
 
 void Systrap::Register(HostThread& thread) {
   threads_[thread.tid] = Ref<HostThread>::Share(thread);
@@ -77,11 +89,16 @@ void Systrap::KillDoomed(Worker& worker) {
   if (worker.doomed.empty()) return;
   std::vector<Ref<HostProcess>> doomed;
   doomed.swap(worker.doomed);
+  const cpu_set_t elsewhere = OtherCpus();
   absl::MutexLock lock(&mu_);
   for (const auto& process : doomed) {
     if (process->reaped) continue;
     const sched_param none{};
     sched_setscheduler(process->pid, SCHED_BATCH, &none);  // It displaces nobody when it is woken.
+    // Here is who goes on instead, or has waited for its end, and has only just been woken as well.
+    if (CPU_COUNT(&elsewhere) != 0) {
+      sched_setaffinity(process->pid, sizeof(elsewhere), &elsewhere);
+    }
     kill(process->pid, SIGKILL);
   }
 }
