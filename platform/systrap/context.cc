@@ -199,8 +199,9 @@ void StubContext::SetAwaited(bool awaited) {
   thread_.awaited = awaited;
 }
 
-// Nothing that the stub says is believed: the call has to be seen, once (what is only told to have
-// been made may be what keeps others apart), and the child of a clone has to be one.
+// Nothing that the stub says is believed: the call has to be seen (what is only told to have been made
+// may be what keeps others apart), and the child of a clone has to be one. It may be seen again: a
+// host that freezes the process has it make a clone anew.
 Result<uint64_t> StubContext::FollowCall(uint64_t nr, std::span<const uint64_t, 6> args,
                                          uint64_t mark) {
   bool made = nr == STUB_STORE_CALL;  // Which the host does not see.
@@ -216,9 +217,10 @@ Result<uint64_t> StubContext::FollowCall(uint64_t nr, std::span<const uint64_t, 
       if (nr == SYS_clone && !platform_.IsNewborn(thread_, data.args[1], mark)) break;
       return static_cast<uint64_t>(result);
     }
-    const bool same =
-        static_cast<uint64_t>(data.nr) == nr && std::equal(args.begin(), args.end(), data.args);
-    if (!same || std::exchange(made, true)) break;
+    if (static_cast<uint64_t>(data.nr) != nr || !std::equal(args.begin(), args.end(), data.args)) {
+      break;
+    }
+    made = true;
     listener().Continue(next.id);
   }
   // The application has tampered with its stub. Its death tells the guests of all its threads.

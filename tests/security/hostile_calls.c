@@ -4,6 +4,7 @@
 // others must not notice. Prints a line for each that they do, and "done".
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -76,7 +77,7 @@ static const uint64_t* Batch(void) { return (const uint64_t*)(STUB_SLOTS + 64); 
 
 static void Tell(uint32_t value) {
   *Shared = value;
-  syscall(SYS_futex, Shared, FUTEX_WAKE, 1, NULL, NULL, 0);
+  syscall(SYS_futex, Shared, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
 }
 static void Hear(uint32_t value) {
   for (uint32_t now; (now = *Shared) != value;) {
@@ -263,13 +264,12 @@ int main(void) {
   }
 
   // The others' calls are answered while some of them leave the sentry waiting.
-  pid_t silent[3];
+  // They end with the sandbox: a stub that does not answer cannot be killed before.
   for (int i = 0; i < 3; ++i) {
-    silent[i] = Start(Silent);
+    Start(Silent);
     Hear(1);
     for (int call = 0; call < 100; ++call) syscall(SYS_getppid);
   }
-  for (int i = 0; i < 3; ++i) End(silent[i], 0);
 
   // A bystander.
   const pid_t other = fork();
