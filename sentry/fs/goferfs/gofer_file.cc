@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "sentry/fs/goferfs/gofer_inode.h"
-#include "sentry/fs/host/host_file.h"
+#include "sentry/fs/host/host_sync.h"
 #include "sentry/mm/io_buffer.h"
 
 namespace sentry {

@@ -14,6 +14,7 @@
 
 #include "absl/strings/str_format.h"
 #include "sentry/fs/host/host_poller.h"
+#include "sentry/fs/host/host_sync.h"
 #include "sentry/fs/host/host_terminal.h"
 #include "sentry/task/job_control.h"
 #include "sentry/task/kernel.h"
