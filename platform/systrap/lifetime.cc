@@ -95,11 +95,12 @@ void Systrap::KillDoomed(Worker& worker) {
     if (process->reaped) continue;
     const sched_param none{};
     sched_setscheduler(process->pid, SCHED_BATCH, &none);  // It displaces nobody when it is woken.
-    // Here is who goes on instead, or has waited for its end, and has only just been woken as well.
-    if (CPU_COUNT(&elsewhere) != 0) {
-      sched_setaffinity(process->pid, sizeof(elsewhere), &elsewhere);
-    }
+    // Here is who goes on instead, or has waited for its end, and has only just been woken as well. It
+    // begins elsewhere; where there is more to do than here, the host may move it.
+    const bool moved = CPU_COUNT(&elsewhere) != 0 &&
+                       sched_setaffinity(process->pid, sizeof(elsewhere), &elsewhere) == 0;
     kill(process->pid, SIGKILL);
+    if (moved) sched_setaffinity(process->pid, sizeof(cpu_set_t), &HostCpus());
   }
 }
 

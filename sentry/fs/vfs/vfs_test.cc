@@ -209,7 +209,7 @@ TEST_F(VfsTest, RenamesByTheRules) {
   EXPECT_EQ(t.Rename("/f", "/g/"), ENOTDIR);
   EXPECT_EQ(t.Rename("/f", "/full/x", RENAME_NOREPLACE), EEXIST);
   EXPECT_EQ(t.Rename("/f", "/none", RENAME_EXCHANGE), ENOENT);
-  EXPECT_EQ(t.Rename("/f", "/g", 4), EINVAL);
+  EXPECT_EQ(t.Rename("/f", "/g", 8), EINVAL);
   EXPECT_EQ(t.Rename("/.", "/g"), EBUSY);
   EXPECT_EQ(t.Rename("/f", "/full/x", RENAME_EXCHANGE), 0);
   EXPECT_EQ(t.Read("/f"), "x");
