@@ -24,7 +24,13 @@ class Walks : public AtPlace {
   std::string At(const std::string& name) const { return dir_ / name; }
   long Open2(const std::string& path, uint64_t flags, uint64_t resolve, uint64_t mode = 0) const {
     open_how how = {.flags = flags, .mode = mode, .resolve = resolve};
-    const long fd = syscall(SYS_openat2, base_.get(), path.c_str(), &how, sizeof how);
+    // openat2(2): with ".." below a root of its own the caller is to try again while anybody on the
+    // machine renames.
+    long fd = -1;
+    for (int attempt = 0; attempt < 32; ++attempt) {
+      fd = syscall(SYS_openat2, base_.get(), path.c_str(), &how, sizeof how);
+      if (fd >= 0 || errno != EAGAIN || (resolve & RESOLVE_CACHED) != 0) break;
+    }
     if (fd >= 0) close(static_cast<int>(fd));
     return fd >= 0 ? 0 : -1;
   }
