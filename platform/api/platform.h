@@ -96,6 +96,9 @@ class AddressSpace : public RefCounted {
   // `host_tid` is Thread::host_tid() of one of its threads, 0 for whichever. Asks another process: not
   // with locks held.
   virtual Result<std::string> HostProc(HostFile file, int host_tid = 0) { return Errno(ENOSYS); }
+  // A piece of the host's pagemap (8 bytes for each page), with zeroes where nothing of the
+  // application's is: beyond user_end().
+  virtual Status ReadPagemap(uint64_t offset, std::span<std::byte> dst) { return Errno(ENOSYS); }
 };
 
 class Guest;
@@ -118,6 +121,9 @@ class Context {
   virtual ~Context() = default;
 
   Registers regs;
+  // With `restartable_syscall` of Guest::OnInterrupt: the host had begun the call. Otherwise the
+  // thread may stand in front of it by chance.
+  bool cut_short = false;
 
   // The extended state (x87, SSE, AVX, …) exactly as it stands in a signal frame: an XSAVE area
   // in standard form with the software-reserved bytes at offset 464 and the magic word behind it.

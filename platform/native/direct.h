@@ -22,6 +22,8 @@ inline constexpr uint64_t kDirectMapFlags =
     MAP_SHARED | MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS | MAP_32BIT | MAP_DENYWRITE |
     MAP_EXECUTABLE | MAP_NORESERVE | MAP_POPULATE | MAP_NONBLOCK | MAP_STACK | MAP_FIXED_NOREPLACE;
 inline constexpr uint64_t kDirectProt = PROT_READ | PROT_WRITE | PROT_EXEC;
+// Of mprotect(2): what a file on a noexec mount is mapped in must not become executable.
+inline constexpr uint64_t kDirectProtChange = PROT_READ | PROT_WRITE;
 
 inline constexpr uint32_t kRseqUnregister = 1;  // RSEQ_FLAG_UNREGISTER, the only flag.
 
@@ -44,6 +46,11 @@ constexpr bool IsDirectFutex(uint32_t op) {
   }
 }
 
+// With a timeout its end has to be known, in case that the wait is interrupted and goes on.
+constexpr bool IsRelativeWait(uint32_t op) {
+  return (op & ~uint32_t{FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME}) == FUTEX_WAIT;
+}
+
 // Advice that changes only the caller's own anonymous memory or is a hint: not MADV_REMOVE, which
 // writes to files, nor MADV_HWPOISON and its like.
 constexpr bool IsDirectAdvice(uint32_t advice) {
@@ -58,11 +65,12 @@ constexpr bool IsDirect(const SyscallArgs& call) {
     case SYS_brk:
       return true;
     case SYS_futex:
+      if (IsRelativeWait(static_cast<uint32_t>(a[1])) && a[3] != 0) return false;
       return IsDirectFutex(static_cast<uint32_t>(a[1]));
     case SYS_munmap:
       return IsDirectRange(a[0], a[1]);
     case SYS_mprotect:
-      return IsDirectRange(a[0], a[1]) && (a[2] & ~kDirectProt) == 0;
+      return IsDirectRange(a[0], a[1]) && (a[2] & ~kDirectProtChange) == 0;
     case SYS_madvise:
       return IsDirectRange(a[0], a[1]) && IsDirectAdvice(static_cast<uint32_t>(a[2]));
     case SYS_rseq:

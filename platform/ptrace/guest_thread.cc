@@ -239,6 +239,7 @@ void GuestThread::Handle(Tracee::Stop stop) {
     case Tracee::Stop::kSignal:
     case Tracee::Stop::kOther:
       rewound_ = tracee_.RewindInterruptedCall();
+      if (stop == Tracee::Stop::kSignal && !rewound_) tracee_.AbortSequence(host_->space());
       if (stop == Tracee::Stop::kSignal) HandleSignal();
       break;
     case Tracee::Stop::kGone:
@@ -286,6 +287,7 @@ void GuestThread::HandleSignal() {
 
 void GuestThread::RunInterrupt() {
   GuestContext context(*this);
+  context.cut_short = rewound_;
   Obey(guest_.OnInterrupt(context, std::exchange(rewound_, false)), context);
   LeaveGuest();
 }

@@ -141,6 +141,9 @@ struct Strand {
   const std::atomic<uint32_t>* word = nullptr;
   uint32_t value = 0;
   int64_t deadline_ns = INT64_MAX;
+  bool over(int64_t now) const {
+    return word->load(std::memory_order_relaxed) != value || now >= deadline_ns;
+  }
 };
 
 // What patched calls need, made before there are stubs.
@@ -280,7 +283,13 @@ class Systrap final : public Platform {
 
   static void* WorkerMain(void* self);
   void WorkerLoop() ABSL_LOCKS_EXCLUDED(mu_);
-  void SpawnWorker();
+  // False when the host does not let us.
+  bool SpawnWorker();
+  // While strands wait for workers that could not be made: goes on with one whose wait is over, or
+  // tries to make a worker. True when there may be another one whose wait is over.
+  bool HelpStranded(Worker& worker) ABSL_LOCKS_EXCLUDED(mu_);
+  // Until it has done its call, or is somebody else's.
+  static void RunStrandOf(Worker& worker);
   // Whether this was a zygote, whose death has just been noticed.
   bool LoseZygote(pid_t pid) ABSL_LOCKS_EXCLUDED(mu_);
   // Becomes the leader of a channel without one; false when the worker is to end.
@@ -413,6 +422,8 @@ class Systrap final : public Platform {
   // For a follower to serve: who has them does not lead their channel, and has a call to finish.
   std::deque<Received> handed_on_ ABSL_GUARDED_BY(mu_);
   std::deque<std::unique_ptr<Strand>> strands_ ABSL_GUARDED_BY(mu_);  // For a follower, as well.
+  std::atomic<bool> stranded_{false};       // For some of them there may be none.
+  std::atomic<bool> lacks_workers_{false};  // The host has refused the last one.
   absl::CondVar follower_wake_;
   absl::CondVar stop_wake_;  // For Run, when there is no zygote whose death wakes it.
   bool stopped_ ABSL_GUARDED_BY(mu_) = false;

@@ -42,6 +42,8 @@ constexpr int64_t kSilenceNs = 10'000'000;
 constexpr int64_t kTidyingNs = 5'000'000;
 constexpr uint32_t kTurnsPerLook = 8;
 constexpr size_t kIdleStrands = 2;
+// How often is looked whether calls that wait without a worker can go on.
+constexpr int kStrandedMs = 2;
 
 // Whether something waits to be taken.
 bool IsPosted(const native::MailboxPage& page) {
@@ -141,8 +143,13 @@ void Systrap::SpinnerLoop() {
   if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0) CPU_ZERO(&allowed);
   for (;;) {
     int busy = -1;
+    if (stranded_.load(std::memory_order_relaxed) && HelpStranded(worker)) continue;
     {
       absl::MutexLock lock(&mu_);
+      if (to_poll_.empty() && stranded_.load(std::memory_order_relaxed)) {
+        spinner_wake_.WaitWithTimeout(&mu_, absl::Milliseconds(kStrandedMs));
+        if (to_poll_.empty() && !stopped_) continue;
+      }
       while (to_poll_.empty() && !stopped_) spinner_wake_.Wait(&mu_);
       if (stopped_) return;
       spinning_ = true;
@@ -161,6 +168,11 @@ void Systrap::Spin(Worker& worker) {
   spell_.patience = eager_ ? kEagerIdleNs : kFirstIdleNs;
   worker.strand = NewStrand();
   if (worker.strand != nullptr) {
+    if (stranded_.exchange(false)) {
+      absl::MutexLock lock(&mu_);
+      std::ranges::move(strands_, std::back_inserter(spell_.waiting));
+      strands_.clear();
+    }
     worker.spins = true;
     Fiber::Switch(worker.home, *worker.strand->fiber);
     worker.spins = false;
@@ -322,7 +334,9 @@ void Systrap::HandOn() {
     }
   }
   spell_.waiting.clear();
-  for (; missing > 0; --missing) SpawnWorker();
+  for (; missing > 0; --missing) {
+    if (!SpawnWorker()) stranded_.store(true, std::memory_order_relaxed);
+  }
 }
 
 // Not who has made no call since: a wait that the host executes begins again with all of its time.

@@ -34,10 +34,7 @@ void Systrap::RunStrand() {
 bool Systrap::ResumeWaiting() {
   if (spell_.waiting.empty()) return false;
   for (std::unique_ptr<Strand>& waiting : spell_.waiting) {
-    if (waiting->word->load(std::memory_order_relaxed) == waiting->value &&
-        spell_.last_look < waiting->deadline_ns) {
-      continue;
-    }
+    if (!waiting->over(spell_.last_look)) continue;
     Worker& worker = Here();
     std::unique_ptr<Strand> next = std::move(waiting);
     std::swap(waiting, spell_.waiting.back());

@@ -19,6 +19,8 @@ namespace {
 constexpr size_t kWorkerStack = 256 * 1024;
 // Followers beyond these end instead of waiting for work.
 constexpr int kMaxIdleFollowers = 8;
+// How often is looked whether calls without a worker can go on.
+constexpr int kStrandedMs = 2;
 // Sleeping in the host until a notification comes takes longer.
 constexpr int64_t kQueuedNs = 1'200;
 // A program that has made calls will make more: what it counts for when another is to be placed, as
@@ -50,7 +52,7 @@ void* Systrap::WorkerMain(void* self) {
   return nullptr;
 }
 
-void Systrap::SpawnWorker() {
+bool Systrap::SpawnWorker() {
   pthread_attr_t attributes;
   pthread_attr_init(&attributes);
   pthread_attr_setstacksize(&attributes, kWorkerStack);
@@ -63,7 +65,10 @@ void Systrap::SpawnWorker() {
   const int error = pthread_create(&thread, &attributes, &Systrap::WorkerMain, this);
   pthread_attr_destroy(&attributes);
   // Calls wait until a worker is free again: slow, not wrong.
-  if (error != 0) LOG_WARNING("cannot start a worker thread: errno %d", error);
+  if (!lacks_workers_.exchange(error != 0) && error != 0) {
+    LOG_WARNING("cannot start a worker thread: errno %d", error);
+  }
+  return error == 0;
 }
 
 Channel* Systrap::LeaderlessLocked() {
@@ -163,11 +168,7 @@ void Systrap::WorkerLoop() {
   Worker worker;
   current_ = &worker;
   while (TakeLead(worker)) {
-    if (worker.strand != nullptr) {
-      Fiber::Switch(worker.home, *worker.strand->fiber);
-      worker.strand.reset();
-      worker.serves = nullptr;
-    }
+    if (worker.strand != nullptr) RunStrandOf(worker);
     if (const auto handed = std::exchange(worker.handed, std::nullopt)) {
       Serve(*handed->channel, handed->notification);
     }
@@ -175,6 +176,10 @@ void Systrap::WorkerLoop() {
       Channel& channel = *worker.leads;
       if (const auto deferred = TakeDeferred(channel)) {
         Serve(channel, *deferred);
+        continue;
+      }
+      if (stranded_.load(std::memory_order_relaxed) &&
+          (HelpStranded(worker) || !channel.listener.Wait(kStrandedMs))) {
         continue;
       }
       const int64_t before = MonotonicNs();
@@ -194,6 +199,32 @@ void Systrap::WorkerLoop() {
     }
   }
   current_ = nullptr;
+}
+
+void Systrap::RunStrandOf(Worker& worker) {
+  Fiber::Switch(worker.home, *worker.strand->fiber);
+  worker.strand.reset();
+  worker.serves = nullptr;
+}
+
+bool Systrap::HelpStranded(Worker& worker) {
+  {
+    absl::MutexLock lock(&mu_);
+    const auto ready = std::ranges::find_if(
+        strands_, [now = MonotonicNs()](const auto& strand) { return strand->over(now); });
+    if (ready != strands_.end()) {
+      worker.strand = std::move(*ready);
+      strands_.erase(ready);
+    }
+    stranded_.store(!strands_.empty(), std::memory_order_relaxed);
+    if (worker.strand == nullptr && strands_.empty()) return false;
+  }
+  if (worker.strand == nullptr) {
+    (void)SpawnWorker();
+    return false;
+  }
+  RunStrandOf(worker);
+  return true;
 }
 
 void Systrap::StopSpinning() {

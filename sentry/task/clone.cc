@@ -331,14 +331,11 @@ void TaskBuilder::Start(Task& child) {
 }
 
 void TaskBuilder::WaitForVfork(Task& parent) {
-  Kernel& kernel = parent.kernel();
-  kernel.platform().EnterBlocking();
-  {
-    absl::MutexLock lock(&kernel.mu());
-    while (parent.vfork_waiting_ && !parent.killed()) parent.state_cv_.Wait(&kernel.mu());
+  parent.AwaitState([&parent]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(parent.kernel().mu()) {
+    if (parent.vfork_waiting_ && !parent.killed()) return false;
     parent.vfork_waiting_ = false;
-  }
-  kernel.platform().LeaveBlocking();
+    return true;
+  });
 }
 
 }  // namespace sentry

@@ -88,7 +88,7 @@ void Kernel::KillTaskLocked(Task& task, AfterUnlock& after) {
     if (before == 0 && await) wanted |= Task::kAwaited;
   } while (!task.life_.compare_exchange_weak(before, wanted));
   task.sleeper_.Interrupt();
-  task.state_cv_.SignalAll();
+  task.TellStateLocked();
   // With a call-back under way, its end finishes the task.
   if (before != 0) return;
   if (await) {
@@ -166,7 +166,7 @@ void Kernel::WakeVforkParentLocked(Task& task) {
   if (!task.vfork_parent_) return;
   const Ref<Task> parent = std::move(task.vfork_parent_);
   parent->vfork_waiting_ = false;
-  parent->state_cv_.SignalAll();
+  parent->TellStateLocked();
 }
 
 void Kernel::UnlinkTaskLocked(Task& task, AfterUnlock& after) {
@@ -174,7 +174,7 @@ void Kernel::UnlinkTaskLocked(Task& task, AfterUnlock& after) {
   WakeVforkParentLocked(task);
   std::erase(group.tasks, &task);
   task.pending_.Clear();
-  if (group.exec_task != nullptr) group.exec_task->state_cv_.SignalAll();
+  if (group.exec_task != nullptr) group.exec_task->TellStateLocked();
   // The last to end decides the status (Linux 5.18).
   if (group.tasks.empty() && !group.exiting) group.exit_status = task.exit_status_;
   if (group.leader != &task) {

@@ -29,7 +29,7 @@ void Kernel::ContinueLocked(ThreadGroup& group, AfterUnlock& after) {
   if (!group.stopped) return;
   group.stopped = false;
   group.stop_unreported = false;
-  for (Task* task : group.tasks) task->state_cv_.SignalAll();
+  for (Task* task : group.tasks) task->TellStateLocked();
   if (!group.stop_complete) return;
   group.stop_complete = false;
   group.continue_unreported = true;

@@ -5,6 +5,7 @@
 #include "sentry/task/job_control.h"
 #include "sentry/task/kernel.h"
 #include "sentry/task/signal_frame.h"
+#include "sentry/task/timed_wait.h"
 #include "sentry/time/process_timers.h"
 
 namespace sentry {
@@ -227,6 +228,12 @@ void Kernel::InterruptLocked(Task& task) {
   if (task.thread_) task.thread_->Interrupt();
 }
 
+void Kernel::InterruptThread(Pid tid) {
+  absl::MutexLock lock(&mu_);
+  Task* const task = FindTaskLocked(tid);
+  if (task != nullptr && task->thread_) task->thread_->Interrupt();
+}
+
 void Kernel::RecheckSignalsLocked(Task& task) {
   ThreadGroup& group = *task.group_;
   const SignalSet mask = task.signal_mask();
@@ -313,16 +320,17 @@ std::optional<Task::Delivery> Task::NextDelivery(bool& stopped) {
 }
 
 void Task::Park() {
-  kernel_.platform().EnterBlocking();
   {
     AfterUnlock after(kernel_);
     absl::MutexLock lock(&kernel_.mu());
     parked_ = true;
     kernel_.CheckStopCompleteLocked(*group_, after);
-    while (group_->stopped && !killed()) state_cv_.Wait(&kernel_.mu());
-    parked_ = false;
   }
-  kernel_.platform().LeaveBlocking();
+  AwaitState([this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(kernel_.mu()) {
+    if (group_->stopped && !killed()) return false;
+    parked_ = false;
+    return true;
+  });
 }
 
 void Task::DeliverSignals(platform::Context& context, bool restartable) {
@@ -336,10 +344,12 @@ void Task::DeliverSignals(platform::Context& context, bool restartable) {
     }
     if (!delivery.has_value()) {
       ApplyRestart(context.regs, restartable && frames == 0, nullptr);
+      if (timed_wait && frames == 0 && context.cut_short) timed_wait->Continue(context.regs);
       RestoreTemporaryMask();
       return;
     }
     ApplyRestart(context.regs, restartable && frames == 0, &delivery->action);
+    if (timed_wait) timed_wait->Forget();
     EnterHandler(context, *delivery);
     ++frames;
   }

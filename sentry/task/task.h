@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "base/ref.h"
 #include "base/result.h"
 #include "platform/api/platform.h"
@@ -29,6 +30,7 @@ namespace sentry {
 class Kernel;
 class Namespaces;
 class SemUndoList;
+class TimedWait;
 
 // Owned by the kernel's table until it has exited and its call-backs have returned. "Own" fields are
 // touched by the task's own call-backs only; others are guarded by Kernel::mu().
@@ -171,6 +173,7 @@ class Task final : public RefCounted, public platform::Guest {
   UniqueFd mapping_fd;
   // sched_setaffinity(2), empty until set. The host thread has it, too. Guarded by Kernel::mu().
   std::optional<cpu_set_t> affinity;
+  Ref<TimedWait> timed_wait;  // Own: empty before the first.
   // For kRestartBlock: what restart_syscall(2) does. Own.
   std::function<platform::Verdict(Task&)> restart_block;
   // A call that turned out to want the thread's context: answered with kRestartNoIntr, it is carried
@@ -227,6 +230,13 @@ class Task final : public RefCounted, public platform::Guest {
   };
   std::optional<Delivery> NextDelivery(bool& stopped);
   void Park();  // Until the group stop ends.
+  // Waits on `state_word_` until `over` says so, which is asked under Kernel::mu(). The platform
+  // may use the thread otherwise meanwhile.
+  void AwaitState(absl::FunctionRef<bool()> over);
+  void TellStateLocked() {
+    state_word_.fetch_add(1);
+    state_cv_.SignalAll();
+  }
   void DeliverSignals(platform::Context& context, bool restartable);
   // Enters the handler, or turns the signal into a SIGSEGV.
   void EnterHandler(platform::Context& context, const Delivery& delivery);
@@ -265,8 +275,10 @@ class Task final : public RefCounted, public platform::Guest {
   int exit_status_ = 0;       // Own: as wait(2) reports it.
 
   // The rest is guarded by Kernel::mu().
-  // Waits that only death, SIGCONT or an event of the tree ends: group stop, vfork, execve.
+  // Waits that only death, SIGCONT or an event of the tree ends: group stop, vfork, execve. The
+  // word has another value each time that what they are about may have changed.
   absl::CondVar state_cv_;
+  std::atomic<uint32_t> state_word_{0};
   bool parked_ = false;              // Stands still for a group stop.
   SignalSet sigwait_;                // What sigtimedwait waits for.
   Ref<Task> vfork_parent_;           // Waits for this task's execve or end.

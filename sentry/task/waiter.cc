@@ -62,6 +62,33 @@ Status Sleeper::Sleep(Task& task, Deadline deadline) {
   return End(state_.fetch_and(~(kAsleep | kOnThread)));
 }
 
+// Here and not beside the variable of the thread that it sets, whose address would be known from
+// before Park.
+void Task::AwaitState(absl::FunctionRef<bool()> over) {
+  platform::Platform& platform = kernel_.platform();
+  for (;;) {
+    uint32_t seen = 0;
+    {
+      absl::MutexLock lock(&kernel_.mu());
+      if (over()) return;
+      seen = state_word_.load();
+    }
+    if (MayLeaveThread()) {
+      Task* const current = Current();
+      platform.Park(state_word_, seen, INT64_MAX);
+      SetCurrent(current);
+    }
+    if (state_word_.load() != seen) continue;
+    platform.EnterBlocking();
+    {
+      absl::MutexLock lock(&kernel_.mu());
+      while (!over()) state_cv_.Wait(&kernel_.mu());
+    }
+    platform.LeaveBlocking();
+    return;
+  }
+}
+
 Waiter::Waiter(Task& task) : task_(task) {}
 
 Waiter::~Waiter() {

@@ -172,6 +172,122 @@ TEST(HotWaits, WhoWaitsCanBeKilled) {
   }
 }
 
+// It calls all the time, and so do others: whoever answers them has more to do than to wait for it.
+TEST(HotWaits, StoppedWhileItCalls) {
+  for (int i = 0; i < 10; ++i) {
+    Pair pair;
+    const pid_t child = fork();
+    if (child == 0) {
+      char byte = 0;
+      for (int n = 0; n < kMany; ++n) {
+        if (fcntl(pair.theirs.get(), F_GETFL) < 0) _exit(1);
+      }
+      // By its own hand, in the midst of a call.
+      kill(getpid(), SIGSTOP);
+      for (int n = 0; n < kMany; ++n) {
+        if (fcntl(pair.theirs.get(), F_GETFL) < 0) _exit(2);
+      }
+      _exit(recv(pair.theirs.get(), &byte, 1, 0) == 1 && byte == 'a' ? 3 : 4);
+    }
+    for (int n = 0; n < kMany; ++n) ASSERT_GE(fcntl(pair.ours.get(), F_GETFL), 0);
+    int status = 0;
+    ASSERT_EQ(waitpid(child, &status, WUNTRACED), child);
+    ASSERT_TRUE(WIFSTOPPED(status) && WSTOPSIG(status) == SIGSTOP);
+    for (int n = 0; n < kMany; ++n) ASSERT_GE(fcntl(pair.ours.get(), F_GETFL), 0);
+    ASSERT_EQ(waitpid(child, &status, WUNTRACED | WNOHANG), 0);
+    if (i % 3 == 2) {
+      ASSERT_EQ(kill(child, SIGKILL), 0);
+      EXPECT_THAT(Wait(child), Killed(SIGKILL));
+      continue;
+    }
+    ASSERT_EQ(kill(child, SIGCONT), 0);
+    ASSERT_EQ(waitpid(child, &status, WCONTINUED), child);
+    ASSERT_TRUE(WIFCONTINUED(status));
+    ASSERT_EQ(send(pair.ours.get(), "a", 1, 0), 1);
+    EXPECT_THAT(Wait(child), Exited(3));
+  }
+}
+
+TEST(HotWaits, StoppedAgainAndAgainFromOutside) {
+  Pair pair;
+  const pid_t child = fork();
+  if (child == 0) {
+    pair.ours.reset();
+    char byte = 0;
+    while (recv(pair.theirs.get(), &byte, 1, MSG_DONTWAIT) != 0) continue;
+    _exit(5);
+  }
+  pair.theirs.reset();
+  for (int i = 0; i < 100; ++i) {
+    ASSERT_EQ(kill(child, SIGSTOP), 0);
+    int status = 0;
+    ASSERT_EQ(waitpid(child, &status, WUNTRACED), child);
+    ASSERT_TRUE(WIFSTOPPED(status));
+    for (int n = 0; n < 20; ++n) ASSERT_GE(fcntl(pair.ours.get(), F_GETFL), 0);
+    ASSERT_EQ(kill(child, SIGCONT), 0);
+  }
+  pair.ours.reset();
+  EXPECT_THAT(Wait(child), Exited(5));
+}
+
+// All threads stand still, each in a call of its own or between two.
+TEST(HotWaits, AStopOfThreadsThatCall) {
+  Pipe go, out;
+  const pid_t child = fork();
+  if (child == 0) {
+    go.write.reset();
+    for (int t = 0; t < 3; ++t) {
+      new Thread([&] {
+        for (;;) fcntl(go.read.get(), F_GETFL);
+      });
+    }
+    char byte = 0;
+    while (read(go.read.get(), &byte, 1) == 1) {
+      if (write(out.write.get(), "x", 1) != 1) _exit(1);
+    }
+    _exit(6);
+  }
+  go.read.reset();
+  char byte = 0;
+  for (int i = 0; i < 30; ++i) {
+    int status = 0;
+    ASSERT_EQ(write(go.write.get(), "x", 1), 1);
+    ASSERT_EQ(read(out.read.get(), &byte, 1), 1);
+    ASSERT_EQ(kill(child, SIGSTOP), 0);
+    ASSERT_EQ(waitpid(child, &status, WUNTRACED), child);
+    ASSERT_TRUE(WIFSTOPPED(status));
+    ASSERT_EQ(kill(child, SIGCONT), 0);
+    ASSERT_EQ(waitpid(child, &status, WCONTINUED), child);
+  }
+  go.write.reset();
+  EXPECT_THAT(Wait(child), Exited(6));
+}
+
+// The parent waits for the child's execve or end, while others call.
+TEST(HotWaits, AParentOfVforkWaitsAmongOthersThatCall) {
+  Pipe pipe;
+  std::atomic<bool> done = false;
+  Thread other([&] {
+    while (!done) fcntl(pipe.read.get(), F_GETFL);
+  });
+  for (int i = 0; i < 50; ++i) {
+    for (int n = 0; n < 50; ++n) ASSERT_GE(fcntl(pipe.write.get(), F_GETFL), 0);
+    const pid_t child = vfork();
+    if (child == 0) {
+      for (int n = 0; n < 50; ++n) fcntl(pipe.write.get(), F_GETFL);
+      if (i % 4 == 0) kill(getpid(), SIGKILL);
+      _exit(i % 100);
+    }
+    if (i % 4 == 0) {
+      ASSERT_THAT(Wait(child), Killed(SIGKILL));
+    } else {
+      ASSERT_THAT(Wait(child), Exited(i % 100));
+    }
+  }
+  done = true;
+  other.Join();
+}
+
 TEST(HotWaits, AnotherThreadEndsTheProcess) {
   for (int i = 0; i < 20; ++i) {
     EXPECT_THAT(InChild([] {
