@@ -175,7 +175,8 @@ Result<Fd> Accept4(Task& task, Fd fd, UserAddr address, UserPtr<int> size, int f
   const OpenFlags open((flags & SOCK_NONBLOCK) != 0 ? O_NONBLOCK : 0);
   const auto attempt = [&] { return socket->Accept(task, open); };
   const sentry::Deadline deadline = SocketDeadline(socket->options().receive_timeout_ns);
-  const Ref<sentry::Socket> accepted = TRY(RetrySocket(task, *socket, POLLIN, deadline, attempt));
+  const Ref<sentry::Socket> accepted =
+      TRY(RetrySocket(task, *socket, POLLIN, deadline, attempt, socket->reader_turn()));
   if (address) {
     const auto peer = accepted->PeerAddress();
     TRY(WriteAddress(task, peer.ok() ? *peer : SocketAddress(), address, size));
@@ -203,11 +204,27 @@ Status Shutdown(Task& task, Fd fd, int how) {
   return socket->Shutdown(how);
 }
 
+namespace {
+
+Result<std::string> GetSources(Task& task, sentry::Socket& socket, int level, int option,
+                               UserAddr value, size_t room) {
+  // Of the value the header only, which is the larger one in struct group_filter.
+  std::array<std::byte, 144> header;
+  const auto asked = std::span(header).first(std::min(room, header.size()));
+  if (!asked.empty()) TRY(task.mem().ReadBytes(value, asked));
+  return socket.GetSources(level, option, asked);
+}
+
+}  // namespace
+
 Status Getsockopt(Task& task, Fd fd, int level, int option, UserAddr value, UserPtr<int> size) {
   const Ref<sentry::Socket> socket = TRY(GetSocket(task, fd));
   const int room = TRY(task.mem().Read(size));
   if (room < 0) return Errno(EINVAL);
-  const std::string bytes = TRY(socket->GetOption(task, level, option, static_cast<size_t>(room)));
+  const std::string bytes =
+      TRY(sentry::IsSourceList(level, option)
+              ? GetSources(task, *socket, level, option, value, static_cast<size_t>(room))
+              : socket->GetOption(task, level, option, static_cast<size_t>(room)));
   constexpr int kSoPeerGroups = 59;
   const int whole = static_cast<int>(bytes.size());
   if (level == SOL_SOCKET && option == kSoPeerGroups && whole > room) {

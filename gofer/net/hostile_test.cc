@@ -1,5 +1,6 @@
 // A sentry that has been taken over: whatever it asks of the network gofer, that lives on under its
 // filter, and nothing but internet sockets comes back.
+#include <arpa/inet.h>
 #include <linux/rtnetlink.h>
 #include <netinet/in.h>
 #include <sys/prctl.h>
@@ -154,6 +155,30 @@ TEST_F(NetGofer, ChecksAddressesAndOptions) {
   EXPECT_EQ(Ask(NetOp::kGetOption, SOL_SOCKET, SO_REUSEADDR, 1 << 30, fd.get()).data,
             std::string("\1\0\0\0", 4));
   EXPECT_EQ(Ask(NetOp::kGetOption, SOL_SOCKET, SO_REUSEADDR, -1, fd.get()).reply.error, EINVAL);
+}
+
+TEST_F(NetGofer, BoundsListsThatTheKernelDoesNot) {
+  const UniqueFd fd = Ask(NetOp::kSocket, AF_INET, SOCK_DGRAM, 0).fd;
+  ip_mreqn join{};
+  join.imr_multiaddr.s_addr = inet_addr("239.1.2.3");
+  join.imr_ifindex = 1;
+  ASSERT_EQ(Ask(NetOp::kSetOption, IPPROTO_IP, IP_ADD_MEMBERSHIP, 0, fd.get(),
+                std::string(reinterpret_cast<const char*>(&join), sizeof(join)))
+                .reply.error,
+            0);
+  struct {
+    uint32_t group, device, mode, count;
+  } asked{join.imr_multiaddr.s_addr, htonl(INADDR_LOOPBACK), 0, UINT32_MAX};
+  const std::string bytes(reinterpret_cast<const char*>(&asked), sizeof(asked));
+  const Answer answer = Ask(NetOp::kGetOption, IPPROTO_IP, IP_MSFILTER, 64, fd.get(), bytes);
+  EXPECT_EQ(answer.reply.error, 0);
+  EXPECT_EQ(answer.data.size(), sizeof(asked));
+  for (const char* wrong : {"", "short"}) {
+    EXPECT_EQ(Ask(NetOp::kGetOption, IPPROTO_IP, IP_MSFILTER, 64, fd.get(), wrong).reply.error,
+              EINVAL);
+  }
+  EXPECT_EQ(Ask(NetOp::kGetOption, IPPROTO_IP, IP_MSFILTER, 8, fd.get(), bytes).reply.error,
+            EINVAL);
 }
 
 TEST_F(NetGofer, DumpsDevices) {

@@ -189,6 +189,17 @@ class Server {
     if (!MayGetOption(request.a, request.b)) return ENOPROTOOPT;
     if (request.c < 0) return EINVAL;
     auto size = static_cast<socklen_t>(std::min<size_t>(static_cast<size_t>(request.c), kNetData));
+    const EntryList list = EntriesOf(request.a, request.b);
+    if (list.header > 0) {
+      if (request.size != list.header || size < list.header) return EINVAL;
+      memcpy(data_, request.data, list.header);
+      uint32_t count;
+      std::byte* const at = data_ + list.header - sizeof(count);
+      memcpy(&count, at, sizeof(count));
+      count =
+          std::min<uint32_t>(count, static_cast<uint32_t>((kNetData - list.header) / list.entry));
+      memcpy(at, &count, sizeof(count));
+    }
     const int result = getsockopt(subject, request.a, request.b, data_, &size);
     reply.size = std::min<uint32_t>(size, kNetData);
     return Outcome(result);

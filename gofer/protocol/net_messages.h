@@ -18,11 +18,14 @@ enum class NetOp : uint32_t {
   kPeerName,    // Likewise.
   kShutdown,    // a: SHUT_*.
   kSetOption,   // a: level, b: name, data: the value.
-  kGetOption,  // a: level, b: name, c: bytes that the caller has room for; answered with the value.
-  kDump,       // a: RTM_GET*. Answered in parts; the last has `more` 0.
+  // a: level, b: name, c: bytes that the caller has room for, data: what the value says on its way
+  // in, of options where it does; answered with the value.
+  kGetOption,
+  kDump,  // a: RTM_GET*. Answered in parts; the last has `more` 0.
 };
 
-inline constexpr size_t kNetData = 512;           // Of a request, and of most answers.
+// Of a request, and of most answers: the longest option is a list of 64 multicast sources.
+inline constexpr size_t kNetData = 8448;
 inline constexpr size_t kNetDumpPart = 32 << 10;  // Of an answer to kDump.
 
 struct NetRequest {

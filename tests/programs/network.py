@@ -81,6 +81,49 @@ print(client.recv(100))
 thread.join()
 '''
 
+# Thousands that are half open: held by clients for whom a short queue has no room, given up by
+# some, aborted by others. Whoever has come is served in the end, and so is who comes last.
+FLOOD = r'''
+import errno, resource, select, socket, struct
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+count = min(3000, hard - 100)
+listener = socket.socket()
+listener.bind(("127.0.0.1", 0))
+listener.listen(8)
+held = []
+for i in range(count):
+    client = socket.socket()
+    client.setblocking(False)
+    assert client.connect_ex(listener.getsockname()) in (0, errno.EINPROGRESS)
+    held.append(client)
+for i, client in enumerate(held):
+    if i % 3 == 0: continue
+    if i % 3 == 1: client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+listener.setblocking(False)
+last = socket.socket()
+last.setblocking(False)
+last.connect_ex(listener.getsockname())
+poller = select.poll()
+poller.register(listener, select.POLLIN)
+servers = {}
+served = False
+while not served:
+    poller.poll()
+    try:
+        server, peer = listener.accept()
+    except OSError:
+        continue
+    servers[peer] = server
+    try:
+        served = peer == last.getsockname()
+        if served: server.sendall(b"served")
+    except OSError: pass
+last.setblocking(True)
+print(last.recv(100))
+'''
+
 ASYNC = r'''
 import asyncio
 async def serve(reader, writer):
@@ -153,6 +196,7 @@ PROGRAMS = [
      {"needs": ["redis-benchmark", "redis-check-rdb"]}),
     ("ten_thousand_connections", python(THOUSANDS, "10000"), {"needs": [PY]}),
     ("aborted_connections", python(ABORTS), {"needs": [PY]}),
+    ("half_open_connections", python(FLOOD), {"needs": [PY]}),
     ("asyncio_echo", python(ASYNC), {"needs": [PY]}),
     ("http_server", python(HTTP), {"needs": [PY]}),
 ]

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "gofer/protocol/net_messages.h"
 #include "sentry/net/devices/devices.h"
 #include "sentry/net/host/host_socket.h"
 #include "sentry/task/task.h"
@@ -108,6 +109,14 @@ Status HostSocket::SetOption(Task& task, int level, int name, std::span<const st
   Remember(level, name, value);
   if (const Ref<TcpSocket> named = twin()) (void)named->SetOption(task, level, name, value);
   return kOk;
+}
+
+Result<std::string> HostSocket::GetSources(int level, int name, std::span<const std::byte> asked) {
+  if (const Ref<TcpSocket> socket = memory()) return socket->GetSources(level, name, asked);
+  // Of the 144 bytes that were read the header is what counts.
+  const size_t header = name == IP_MSFILTER ? 16 : 144;
+  if (asked.size() < header) return Errno(EINVAL);
+  return client_.GetOption(fd_.get(), level, name, gofer::kNetData, asked.first(header));
 }
 
 Result<std::string> HostSocket::GetOption(Task& task, int level, int name, size_t room) {

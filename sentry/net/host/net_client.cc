@@ -142,9 +142,14 @@ Status NetClient::SetOption(int fd, int level, int name, std::span<const std::by
   return kOk;
 }
 
-Result<std::string> NetClient::GetOption(int fd, int level, int name, size_t room) {
+Result<std::string> NetClient::GetOption(int fd, int level, int name, size_t room,
+                                         std::span<const std::byte> asked) {
+  if (asked.size() > gofer::kNetData) return Errno(EINVAL);
   const int size = static_cast<int>(std::min(room, gofer::kNetData));
-  return TRY(Ask(Request(NetOp::kGetOption, level, name, size), fd)).data;
+  NetRequest request = Request(NetOp::kGetOption, level, name, size);
+  request.size = static_cast<uint32_t>(asked.size());
+  std::copy(asked.begin(), asked.end(), request.data);
+  return TRY(Ask(request, fd)).data;
 }
 
 void NetClient::Add(HostSocket& socket) {

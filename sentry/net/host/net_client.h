@@ -47,7 +47,9 @@ class NetClient final : public RefCounted {
   Result<SocketAddress> PeerName(int fd);
   Status Shutdown(int fd, int how);
   Status SetOption(int fd, int level, int name, std::span<const std::byte> value);
-  Result<std::string> GetOption(int fd, int level, int name, size_t room);
+  // `asked`: what the value says on its way in, for the few options where it does.
+  Result<std::string> GetOption(int fd, int level, int name, size_t room,
+                                std::span<const std::byte> asked = {});
   // All sockets that are made through this client. They unregister before they are destroyed.
   void Add(HostSocket& socket) ABSL_LOCKS_EXCLUDED(sockets_mu_);
   void Remove(HostSocket& socket) ABSL_LOCKS_EXCLUDED(sockets_mu_);
