@@ -106,6 +106,105 @@ TEST_F(Overlays, ItsOwnAttributesDoNotShow) {
   });
 }
 
+TEST_F(Overlays, OptionsAreShownEscaped) {
+  Inside([&] {
+    MakeDir("a/x y");
+    MakeDir("b/u,v");
+    MakeDir("b/w\\z");
+    const std::string lower = At("a/x y"), upper = At("b/u\\,v"), work = At("b/w\\\\z");
+    ASSERT_THAT(MountWith("lowerdir=" + lower + ",upperdir=" + upper + ",workdir=" + work),
+                Returns(0));
+    Put("d/f", "1");
+    EXPECT_EQ(Get("b/u,v/f"), "1");
+    const std::string mounts = ReadFile("/proc/self/mounts");
+    EXPECT_NE(mounts.find("lowerdir=" + At("a/x\\040y") + ","), mounts.npos) << mounts;
+    EXPECT_NE(mounts.find("upperdir=" + At("b/u\\134\\054v") + ","), mounts.npos) << mounts;
+    EXPECT_NE(mounts.find("workdir=" + At("b/w\\134\\134z")), mounts.npos) << mounts;
+  });
+}
+
+TEST_F(Overlays, ProcIsNoLayer) {
+  Inside([&] {
+    EXPECT_THAT(MountWith("lowerdir=/proc:" + At("a")), FailsWith(EINVAL));
+    EXPECT_THAT(MountWith("lowerdir=" + At("a") + ":/proc/self"), FailsWith(EINVAL));
+  });
+}
+
+TEST_F(Overlays, AnOldWorkDirectoryIsReplaced) {
+  Inside([&] {
+    MakeDir("c/work");
+    MakeDir("c/work/left");
+    Put("c/work/f", "1");
+    const UniqueFd old(open(At("c/work").c_str(), O_RDONLY | O_DIRECTORY));
+    ASSERT_TRUE(old.valid());
+    ASSERT_THAT(MountOverlay(), Returns(0));
+    EXPECT_THAT(openat(old.get(), "x", O_WRONLY | O_CREAT, 0600), FailsWith(ENOENT));
+    Put("d/f", "2");
+    EXPECT_EQ(Get("b/f"), "2");
+  });
+}
+
+TEST_F(Overlays, AFileWithoutANameSurvivesALinkThatFails) {
+  Inside([&] {
+    Put("a/g", "old");
+    ASSERT_THAT(MountOverlay(), Returns(0));
+    const UniqueFd fd(open(At("d").c_str(), O_RDWR | O_TMPFILE, 0600));
+    if (!fd.valid() && errno == EOPNOTSUPP) return;
+    ASSERT_TRUE(fd.valid());
+    EXPECT_THAT(write(fd.get(), "new", 3), Returns(3));
+    const std::string self = "/proc/self/fd/" + std::to_string(fd.get());
+    const auto link_as = [&](const char* name) {
+      return linkat(AT_FDCWD, self.c_str(), AT_FDCWD, At(name).c_str(), AT_SYMLINK_FOLLOW);
+    };
+    EXPECT_THAT(link_as("d/g"), FailsWith(EEXIST));
+    EXPECT_THAT(link_as(("d/" + std::string(256, 'x')).c_str()), FailsWith(ENAMETOOLONG));
+    EXPECT_THAT(unlink(At("d/g").c_str()), Returns(0));
+    EXPECT_THAT(link_as("d/g"), Returns(0));
+    EXPECT_EQ(Get("b/g"), "new");
+    EXPECT_THAT(unlink(At("d/g").c_str()), Returns(0));
+    EXPECT_TRUE(IsWhiteout("b/g"));
+  });
+}
+
+TEST_F(Overlays, ALinkInPlaceOfAWhiteout) {
+  Inside([&] {
+    Put("a/f", "1");
+    Put("a/g", "2");
+    ASSERT_THAT(MountOverlay(), Returns(0));
+    EXPECT_THAT(unlink(At("d/g").c_str()), Returns(0));
+    EXPECT_THAT(link(At("d/f").c_str(), At("d/g").c_str()), Returns(0));
+    EXPECT_EQ(Get("b/g"), "1");
+    EXPECT_EQ(Stat("d/g").st_nlink, 2u);
+  });
+}
+
+TEST_F(Overlays, DirectoriesInPlaceOfWhiteouts) {
+  Inside([&] {
+    MakeDir("a/x");
+    Put("a/x/f", "1");
+    MakeDir("a/y");
+    ASSERT_THAT(MountOverlay(), Returns(0));
+    MakeDir("d/n");
+    for (const char* name : {"x", "y"}) {
+      Put(std::string("d/") + name + "/f", "2");
+      EXPECT_THAT(unlink(At(std::string("d/") + name + "/f").c_str()), Returns(0));
+      EXPECT_THAT(rmdir(At(std::string("d/") + name).c_str()), Returns(0));
+      EXPECT_TRUE(IsWhiteout(std::string("b/") + name));
+    }
+    MakeDir("d/x");
+    EXPECT_EQ(List("d/x"), "");
+    EXPECT_THAT(rename(At("d/n").c_str(), At("d/y").c_str()), Returns(0));
+    EXPECT_THAT(access(At("b/n").c_str(), F_OK), FailsWith(ENOENT));
+    EXPECT_TRUE(IsOpaque("b/y"));
+    // One whiteout takes the place of the other.
+    EXPECT_THAT(rmdir(At("d/x").c_str()), Returns(0));
+    EXPECT_THAT(rename(At("d/y").c_str(), At("d/x").c_str()), Returns(0));
+    EXPECT_TRUE(IsWhiteout("b/y"));
+    EXPECT_EQ(List("d"), "x");
+    EXPECT_EQ(List("d/x"), "");
+  });
+}
+
 TEST_F(Overlays, KnownOptions) {
   Inside([&] {
     for (const char* option : {"index=off", "metacopy=off", "redirect_dir=off",
@@ -291,6 +390,7 @@ TEST_F(Overlays, WhatIsMountedOnASharedLayerIsNotSeen) {
     ASSERT_THAT(mount(At("d").c_str(), At("a/x").c_str(), nullptr, MS_BIND, nullptr), Returns(0));
     EXPECT_EQ(List("a/x"), "x");
     EXPECT_EQ(List("d"), "x");
+    EXPECT_EQ(List("d/x"), "");
     EXPECT_EQ(List("d/x"), "");
   });
 }

@@ -4,6 +4,7 @@
 #include <iterator>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 
 namespace sentry {
 
@@ -38,6 +39,19 @@ std::string Unescape(std::string_view text) {
     plain.push_back(text[i]);
   }
   return plain;
+}
+
+// As seq_show_option() of the kernel writes the value of an option.
+std::string Shown(std::string_view value) {
+  std::string text;
+  for (const char c : value) {
+    if (c == ',' || c == ' ' || c == '\t' || c == '\n' || c == '\\') {
+      absl::StrAppendFormat(&text, "\\%03o", static_cast<unsigned>(c));
+    } else {
+      text += c;
+    }
+  }
+  return text;
 }
 
 // Where `stop` comes next, not counting escaped ones.
@@ -85,22 +99,24 @@ Status CheckOverlayfsOption(const MountOption& option) {
 
 Result<OverlayfsOptions> ParseOverlayfsOptions(const MountOptions& options) {
   OverlayfsOptions parsed;
-  std::string lower, settings;
+  std::string lower, upper, work, settings;  // As they are shown.
   for (const MountOption& option : options) {
     TRY(CheckOverlayfsOption(option));
     const std::string value = option.value.value_or("");
     if (option.name == "lowerdir") {
       parsed.lower.clear();
       TRY(AddLower(value, parsed.lower));
-      lower = absl::StrCat(",lowerdir=", value);
+      lower = absl::StrCat(",lowerdir=", Shown(value));
     } else if (option.name == "lowerdir+") {
       if (value.empty() || parsed.lower.size() == kMostLayers) return Errno(EINVAL);
       parsed.lower.push_back(value);
-      absl::StrAppend(&lower, ",lowerdir+=", value);
+      absl::StrAppend(&lower, ",lowerdir+=", Shown(value));
     } else if (option.name == "upperdir") {
       parsed.upper = Unescape(value);
+      upper = Shown(value);
     } else if (option.name == "workdir") {
       parsed.work = Unescape(value);
+      work = Shown(value);
     } else if (option.name == "userxattr") {
       parsed.user_xattr = true;
       settings += ",userxattr";
@@ -115,7 +131,7 @@ Result<OverlayfsOptions> ParseOverlayfsOptions(const MountOptions& options) {
   if (parsed.upper.empty()) parsed.work.clear();
   parsed.shown = lower;
   if (!parsed.upper.empty()) {
-    absl::StrAppend(&parsed.shown, ",upperdir=", parsed.upper, ",workdir=", parsed.work);
+    absl::StrAppend(&parsed.shown, ",upperdir=", upper, ",workdir=", work);
   }
   parsed.shown += settings;
   return parsed;

@@ -82,7 +82,8 @@ Status OverlayfsInode::CopyUpLocked(uint64_t size) {
     TRY(tree_->MoveIn(copy, directory, place_.name));
     (void)directory.dentry->inode().SetAttributes(TimesOf(above));
   }
-  tree_->Adopt(*this, copy.path, identity_);
+  // A number that nobody finds by name need not be remembered.
+  if (!removed()) tree_->Adopt(*this, copy.path, identity_);
   absl::MutexLock lock(&mu_);
   upper_ = copy.path;
   return kOk;

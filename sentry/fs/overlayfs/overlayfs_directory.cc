@@ -164,19 +164,24 @@ Status OverlayfsDirectory::Link(std::string_view name, Inode& target) {
   TRY(EnsureUpper());
   TRY(inode.EnsureUpper());
   const Path directory = upper();
-  if (std::string temporary = inode.unnamed(); !temporary.empty()) {
-    TRY(tree().MoveIn({.name = std::move(temporary), .path = inode.upper()}, directory, name));
-    inode.SetUnnamed({});
-    return kOk;
+  {
+    // Two links at a time: one of them is the first.
+    absl::MutexLock lock(&tree().copy_locks().For(&inode));
+    if (std::string temporary = inode.unnamed(); !temporary.empty()) {
+      TRY(tree().TryMoveIn({.name = std::move(temporary), .path = inode.upper()}, directory, name));
+      inode.SetUnnamed({});
+      return kOk;
+    }
   }
   const Result<Path> old = tree().Find(directory, name);
-  if (!old.ok() || !OverlayfsTree::IsWhiteout(*old)) {
-    return tree().Link(inode.upper(), directory, name);
-  }
-  TRY(tree().Unlink(directory, name));
-  const Status linked = tree().Link(inode.upper(), directory, name);
-  if (!linked.ok()) (void)tree().MakeWhiteout(directory, name);
-  return linked;
+  const bool hidden = old.ok() && OverlayfsTree::IsWhiteout(*old);
+  return hidden ? tree().LinkOver(inode.upper(), directory, name)
+                : tree().Link(inode.upper(), directory, name);
+}
+
+void OverlayfsDirectory::ForgetIfGone(const Path& upper, bool directory) {
+  const Result<Attributes> left = upper.dentry->inode().GetAttributes();
+  if (left.ok() && (directory || left->nlink == 0)) tree().ForgetIdentity(left->ino);
 }
 
 // The VFS has found `child` here, and forgets its name afterwards.
@@ -191,17 +196,20 @@ Status OverlayfsDirectory::Remove(std::string_view name, OverlayfsInode& child) 
   child.SetRemoved(true);
   const Path above = upper(), up = child.upper();
   Status done = kOk;
-  if (up.dentry && directory) done = tree().RemoveDirectory(above, name);
-  if (up.dentry && !directory && !hides) done = tree().Unlink(above, name);
-  if (done.ok() && hides) done = tree().MakeWhiteout(above, name);
+  if (hides) {
+    done = up.dentry && directory ? tree().ReplaceDirectoryByWhiteout(above, name)
+                                  : tree().MakeWhiteout(above, name);
+  } else if (up.dentry) {
+    done = directory ? tree().RemoveDirectory(above, name) : tree().Unlink(above, name);
+  }
   if (!done.ok()) {
     child.SetRemoved(false);
     return done;
   }
   DropChild(name, &child);
   if (!up.dentry) return kOk;
+  ForgetIfGone(up, directory);
   const Result<Attributes> left = up.dentry->inode().GetAttributes();
-  if (left.ok() && (directory || left->nlink == 0)) tree().ForgetIdentity(left->ino);
   // Other names of it are still there.
   if (!directory && left.ok() && left->nlink != 0) child.SetRemoved(false);
   return kOk;
@@ -255,11 +263,11 @@ Status OverlayfsDirectory::Rename(std::string_view name, Inode& new_parent,
       (*target)->SetRemoved(!(*target)->has_upper());
     }
   }
-  if (!exchange && source->type() == S_IFDIR) {
-    const Result<Path> old = tree().Find(to_dir, new_name);
-    if (old.ok() && OverlayfsTree::IsWhiteout(*old)) TRY(tree().Unlink(to_dir, new_name));
-  }
-  const Status moved = tree().Rename(from_dir, name, to_dir, new_name, flags);
+  bool whiteout_left = false;  // Under the old name.
+  const bool of_directory = !exchange && source->type() == S_IFDIR;
+  const Status moved = of_directory
+                           ? tree().RenameDirectory(from_dir, name, to_dir, new_name, whiteout_left)
+                           : tree().Rename(from_dir, name, to_dir, new_name, flags);
   if (!moved.ok()) {
     if (!exchange && target.ok()) (*target)->SetRemoved(false);
     return moved;
@@ -268,7 +276,12 @@ Status OverlayfsDirectory::Rename(std::string_view name, Inode& new_parent,
   if (exchange) MovedTo(*this, **target);
   DropChild(name, source.get());
   if (target.ok()) to.DropChild(new_name, target->get());
-  return hides ? tree().MakeWhiteout(from_dir, name) : Status(kOk);
+  if (const Path gone = target.ok() ? (*target)->upper() : Path{}; !exchange && gone.dentry) {
+    ForgetIfGone(gone, /*directory=*/false);
+  }
+  if (hides && !whiteout_left) return tree().MakeWhiteout(from_dir, name);
+  if (!hides && whiteout_left) (void)tree().Unlink(from_dir, name);
+  return kOk;
 }
 
 }  // namespace sentry

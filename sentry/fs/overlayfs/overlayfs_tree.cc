@@ -1,6 +1,7 @@
 #include "sentry/fs/overlayfs/overlayfs_tree.h"
 
 #include <linux/openat2.h>
+#include <stdio.h>
 #include <sys/sysmacros.h>
 
 #include <algorithm>
@@ -29,10 +30,15 @@ uint64_t DevOf(const Path& layer) {
 Result<Ref<Inode>> CreateOverlayfs(Vfs& vfs, const Credentials& creds, OverlayfsLayers layers) {
   unsigned depth = 1;
   for (const Path& lower : layers.lower) {
+    // As Linux, which counts it as stacked already: too much in it is not what it seems.
+    if (lower.mount->fs_type() == "proc") return Errno(EINVAL);
     depth = std::max(depth, lower.dentry->inode().StackDepth() + 1);
   }
   if (depth > Inode::kMostStacked) return Errno(EINVAL);
-  if (layers.upper && layers.upper->dentry->inode().StackDepth() != 0) return Errno(EINVAL);
+  if (layers.upper && (layers.upper->dentry->inode().StackDepth() != 0 ||
+                       layers.upper->mount->fs_type() == "proc")) {
+    return Errno(EINVAL);
+  }
   Path upper = layers.upper.value_or(Path{});
   std::vector<Path> lower = layers.lower;
   const Ref<OverlayfsTree> tree = MakeRef<OverlayfsTree>(vfs, creds, std::move(layers), depth);
@@ -56,17 +62,25 @@ OverlayfsTree::OverlayfsTree(Vfs& vfs, const Credentials& creds, OverlayfsLayers
 
 Status OverlayfsTree::Prepare() {
   if (!writable()) return kOk;
-  const Status made = vfs_.Mkdir(In(*layers_.work), "work", 0);
-  if (!made.ok() && made.error() != Errno(EEXIST)) return made;
+  Status made = vfs_.Mkdir(In(*layers_.work), "work", 0);
+  if (!made.ok() && made.error() == Errno(EEXIST)) {
+    TRY(RemoveOldWork());
+    made = vfs_.Mkdir(In(*layers_.work), "work", 0);
+  }
+  TRY(made);
   work_ = TRY(Find(*layers_.work, "work"));
   if (!work_.dentry->is_directory()) return Errno(ENOTDIR);
-  // Nobody else may reach what is being made there, whoever has made the directory.
-  TRY(work_.dentry->inode().SetAttributes({.mode = 0, .uid = creds_.fsuid, .gid = creds_.fsgid}));
-  // What a sandbox that was killed left behind.
-  for (const DirEntry& entry : TRY(List(work_))) {
-    if (!Unlink(work_, entry.name).ok()) (void)RemoveDirectory(work_, entry.name);
-  }
   return kOk;
+}
+
+// With what a sandbox that was killed has left behind in it.
+Status OverlayfsTree::RemoveOldWork() {
+  const Path old = TRY(Find(*layers_.work, "work"));
+  if (!old.dentry->is_directory()) return Unlink(*layers_.work, "work");
+  for (const DirEntry& entry : TRY(List(old))) {
+    if (!Unlink(old, entry.name).ok()) (void)RemoveDirectory(old, entry.name);
+  }
+  return vfs_.Rmdir(In(*layers_.work), "work");
 }
 
 WalkContext OverlayfsTree::In(const Path& directory) const {
@@ -106,14 +120,20 @@ Result<std::vector<DirEntry>> OverlayfsTree::List(const Path& directory, OpenFla
   return entries;
 }
 
+// Overlays may share a working directory, which Linux only warns of.
+std::string OverlayfsTree::NewTemporaryName() {
+  static std::atomic<uint64_t> next{0};
+  return absl::StrCat("#", absl::Hex(next.fetch_add(1, std::memory_order_relaxed)));
+}
+
 Result<OverlayfsTree::Temporary> OverlayfsTree::MakeTemporary(const NewNode& node,
                                                               std::string_view target) {
   const WalkContext in = In(work_);
   Temporary temporary;
   Status made = kOk;
-  // Another overlay may use the same directory, which Linux only warns of.
+  // Another sandbox may have files there.
   for (int attempt = 0; attempt < 100; ++attempt) {
-    temporary.name = absl::StrCat("#", absl::Hex(next_temporary_.fetch_add(1)));
+    temporary.name = NewTemporaryName();
     if (S_ISDIR(node.mode)) {
       made = vfs_.Mkdir(in, temporary.name, node.mode & 07777);
     } else if (S_ISLNK(node.mode)) {
@@ -138,14 +158,20 @@ Result<OverlayfsTree::Temporary> OverlayfsTree::MakeTemporary(const NewNode& nod
 
 Status OverlayfsTree::MoveIn(const Temporary& temporary, const Path& directory,
                              std::string_view name) {
-  Status moved = kOk;
-  if (temporary.path.dentry->is_directory()) {
-    const Result<Path> old = Find(directory, name);
-    if (old.ok() && IsWhiteout(*old)) moved = Unlink(directory, name);
-  }
-  if (moved.ok()) moved = Rename(work_, temporary.name, directory, name, 0);
+  const Status moved = TryMoveIn(temporary, directory, name);
   if (!moved.ok()) Discard(temporary);
   return moved;
+}
+
+Status OverlayfsTree::TryMoveIn(const Temporary& temporary, const Path& directory,
+                                std::string_view name) {
+  if (!temporary.path.dentry->is_directory()) {
+    return Rename(work_, temporary.name, directory, name, 0);
+  }
+  bool left = false;
+  TRY(RenameDirectory(work_, temporary.name, directory, name, left));
+  if (left) (void)Unlink(work_, temporary.name);
+  return kOk;
 }
 
 void OverlayfsTree::Discard(const Temporary& temporary) {
@@ -160,6 +186,25 @@ Status OverlayfsTree::MakeWhiteout(const Path& directory, std::string_view name)
   const Temporary whiteout =
       TRY(MakeTemporary({.mode = S_IFCHR, .uid = creds_.fsuid, .gid = creds_.fsgid}, {}));
   return MoveIn(whiteout, directory, name);
+}
+
+Status OverlayfsTree::ReplaceDirectoryByWhiteout(const Path& directory, std::string_view name) {
+  const Temporary whiteout =
+      TRY(MakeTemporary({.mode = S_IFCHR, .uid = creds_.fsuid, .gid = creds_.fsgid}, {}));
+  const Status exchanged = Rename(work_, whiteout.name, directory, name, RENAME_EXCHANGE);
+  if (exchanged.ok()) {
+    // What else lies in it shows nowhere.
+    (void)RemoveDirectory(work_, whiteout.name);
+    return kOk;
+  }
+  Status done = exchanged;
+  // Filesystems of the host that cannot exchange: in two steps.
+  if (done.error() == Errno(EINVAL)) {
+    done = RemoveDirectory(directory, name);
+    if (done.ok()) return MoveIn(whiteout, directory, name);
+  }
+  Discard(whiteout);
+  return done;
 }
 
 Status OverlayfsTree::RemoveDirectory(const Path& directory, std::string_view name) {
@@ -177,6 +222,29 @@ Status OverlayfsTree::Unlink(const Path& directory, std::string_view name) {
 
 Status OverlayfsTree::Link(const Path& target, const Path& directory, std::string_view name) {
   return vfs_.Link(In(directory), target, name);
+}
+
+Status OverlayfsTree::LinkOver(const Path& target, const Path& directory, std::string_view name) {
+  const std::string temporary = NewTemporaryName();
+  TRY(vfs_.Link(In(work_), target, temporary));
+  const Status moved = Rename(work_, temporary, directory, name, 0);
+  if (!moved.ok()) (void)Unlink(work_, temporary);
+  return moved;
+}
+
+Status OverlayfsTree::RenameDirectory(const Path& from, std::string_view name, const Path& to,
+                                      std::string_view new_name, bool& left) {
+  left = false;
+  const Result<Path> old = Find(to, new_name);
+  if (!old.ok() || !IsWhiteout(*old)) return Rename(from, name, to, new_name, 0);
+  const Status exchanged = Rename(from, name, to, new_name, RENAME_EXCHANGE);
+  left = exchanged.ok();
+  // Filesystems of the host that cannot exchange: in two steps.
+  if (exchanged.ok() || exchanged.error() != Errno(EINVAL)) return exchanged;
+  TRY(Unlink(to, new_name));
+  const Status moved = Rename(from, name, to, new_name, 0);
+  if (!moved.ok()) (void)MakeWhiteout(to, new_name);
+  return moved;
 }
 
 Status OverlayfsTree::Rename(const Path& from, std::string_view name, const Path& to,

@@ -31,7 +31,8 @@ class OverlayfsTree final : public RefCounted {
   unsigned depth() const { return depth_; }
   uint64_t dev() const { return dev_; }
   const OverlayfsLayers& layers() const { return layers_; }
-  // Makes "work" in the working directory, and empties it.
+  // Makes a new "work" in the working directory, in place of an old one: whoever has that open
+  // reaches nothing of this overlay.
   Status Prepare();
 
   // A name in a directory of a layer; no symlink is followed.
@@ -51,14 +52,24 @@ class OverlayfsTree final : public RefCounted {
   Result<Temporary> MakeTemporary(const NewNode& node, std::string_view target);
   // To `name`, in place of a whiteout or a file. What fails is discarded.
   Status MoveIn(const Temporary& temporary, const Path& directory, std::string_view name);
+  // The same, but what fails stays where it is.
+  Status TryMoveIn(const Temporary& temporary, const Path& directory, std::string_view name);
   void Discard(const Temporary& temporary);
   Status MakeWhiteout(const Path& directory, std::string_view name);
+  // In place of an empty directory, in which whiteouts may lie.
+  Status ReplaceDirectoryByWhiteout(const Path& directory, std::string_view name);
   // An empty directory of the upper layer, in which whiteouts may lie.
   Status RemoveDirectory(const Path& directory, std::string_view name);
   Status Unlink(const Path& directory, std::string_view name);
   Status Link(const Path& target, const Path& directory, std::string_view name);
+  // Likewise, in place of a whiteout.
+  Status LinkOver(const Path& target, const Path& directory, std::string_view name);
   Status Rename(const Path& from, std::string_view name, const Path& to, std::string_view new_name,
                 uint32_t flags);
+  // Of a directory to where a whiteout may lie. There is no moment at which nothing hides what is
+  // below. `left`: the whiteout lies where the directory was.
+  Status RenameDirectory(const Path& from, std::string_view name, const Path& to,
+                         std::string_view new_name, bool& left);
 
   // Attributes that are the overlay's own, which nobody sees.
   const std::string& prefix() const { return prefix_; }
@@ -82,6 +93,8 @@ class OverlayfsTree final : public RefCounted {
 
  private:
   WalkContext In(const Path& directory) const;
+  Status RemoveOldWork();
+  std::string NewTemporaryName();
   Identity IdentityOf(const Path& upper, const Attributes& attributes);
 
   Vfs& vfs_;
@@ -92,7 +105,6 @@ class OverlayfsTree final : public RefCounted {
   const std::string prefix_;
   bool same_fs_ = true;  // All layers; then files have the numbers that they have there.
   Path work_;            // "work" in the working directory.
-  std::atomic<uint64_t> next_temporary_{0};
   std::atomic<uint64_t> next_ino_{2};  // Of directories, where layers are of several filesystems.
   MutexPool copy_locks_;
   absl::Mutex mu_;                                                                    // Leaf.
