@@ -62,6 +62,12 @@ class Inode : public RefCounted {
                         uint32_t flags) {
     return Errno(EXDEV);
   }
+  // The same with RENAME_WHITEOUT: `whiteout`, a device 0:0, is then under the old name. There is
+  // no moment at which nothing is.
+  virtual Status RenameLeaving(std::string_view name, Inode& new_parent, std::string_view new_name,
+                               const NewNode& whiteout) {
+    return Errno(EINVAL);
+  }
   // An unnamed file in this directory's filesystem (O_TMPFILE). The upper filesystem of an overlay
   // makes every type, with `target` for symlinks.
   virtual Result<Ref<Inode>> CreateUnnamed(const NewNode& node, std::string_view target) {

@@ -136,6 +136,37 @@ TEST_P(RenameLimits, FlagsThatDoNotFit) {
   EXPECT_THAT(Rename("f", "g", 8), FailsWith(EINVAL));
 }
 
+TEST_P(RenameLimits, AWhiteoutIsLeft) {
+  WriteFile(At("f"), "x");
+  WriteFile(At("g"), "y");
+  ASSERT_THAT(Mkdir("d"), Returns(0));
+  if (place() == conformance::Place::kOverlay) {
+    EXPECT_THAT(Rename("f", "g", RENAME_WHITEOUT), FailsWith(EINVAL));
+    EXPECT_EQ(ReadFile(At("f")), "x");
+    EXPECT_EQ(ReadFile(At("g")), "y");
+  }
+  EXPECT_THAT(Rename("none", "g", RENAME_WHITEOUT), FailsWith(ENOENT));
+  if (place() != conformance::Place::kTmpfs) return;  // Others may not be able to.
+  const auto is_whiteout = [this](const char* name) {
+    struct stat st = {};
+    return lstat(At(name).c_str(), &st) == 0 && st.st_mode == S_IFCHR && st.st_rdev == 0 &&
+           st.st_nlink == 1;
+  };
+  EXPECT_THAT(Rename("f", "g", RENAME_WHITEOUT | RENAME_NOREPLACE), FailsWith(EEXIST));
+  EXPECT_THAT(Rename("f", "g", RENAME_WHITEOUT), Returns(0));
+  EXPECT_TRUE(is_whiteout("f"));
+  EXPECT_EQ(ReadFile(At("g")), "x");
+  EXPECT_THAT(Rename("d", "e", RENAME_WHITEOUT | RENAME_NOREPLACE), Returns(0));
+  EXPECT_TRUE(is_whiteout("d"));
+  // What is not allowed leaves nothing behind.
+  EXPECT_THAT(Rename("g", "e", RENAME_WHITEOUT), FailsWith(EISDIR));
+  EXPECT_FALSE(is_whiteout("g"));
+  // One that is replaced is a file like others.
+  EXPECT_THAT(Rename("g", "f", RENAME_WHITEOUT), Returns(0));
+  EXPECT_EQ(ReadFile(At("f")), "x");
+  EXPECT_TRUE(is_whiteout("g"));
+}
+
 TEST_P(RenameLimits, LinkCountsOfDirectories) {
   ASSERT_THAT(Mkdir("a"), Returns(0));
   ASSERT_THAT(Mkdir("b"), Returns(0));

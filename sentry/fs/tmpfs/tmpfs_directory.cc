@@ -202,6 +202,14 @@ Status TmpfsDirectory::Rename(std::string_view name, Inode& new_parent, std::str
   return move(*this, to, source, new_name);
 }
 
+// The VFS keeps both directories locked: nobody looks a name up in between.
+Status TmpfsDirectory::RenameLeaving(std::string_view name, Inode& new_parent,
+                                     std::string_view new_name, const NewNode& whiteout) {
+  Ref<TmpfsInode> left = TRY(NewInode(whiteout, {}));
+  TRY(Rename(name, new_parent, new_name, 0));
+  return Add(name, std::move(left));
+}
+
 std::vector<DirEntry> TmpfsDirectory::List(int64_t position, size_t count) {
   std::vector<DirEntry> list;
   if (position == 0) list.push_back({.name = ".", .ino = ino(), .type = DT_DIR, .next = 1});

@@ -131,6 +131,8 @@ class TmpfsDirectory final : public TmpfsInode {
   Status Rmdir(std::string_view name) override;
   Status Rename(std::string_view name, Inode& new_parent, std::string_view new_name,
                 uint32_t flags) override;
+  Status RenameLeaving(std::string_view name, Inode& new_parent, std::string_view new_name,
+                       const NewNode& whiteout) override;
   Result<Ref<Inode>> CreateUnnamed(const NewNode& node, std::string_view target) override;
   Result<Ref<File>> Open(OpenFlags flags) override;
   void TakeChildren(std::vector<Ref<Inode>>& children) override;

@@ -1,5 +1,6 @@
 // rename(2), renameat2(2).
 #include <sys/inotify.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,9 +14,8 @@ namespace sentry {
 
 Status Vfs::Rename(const WalkContext& from_ctx, std::string_view old_path,
                    const WalkContext& to_ctx, std::string_view new_path, uint32_t flags) {
-  // RENAME_WHITEOUT is for the upper directory of a kernel overlay only.
-  if ((flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE)) != 0) return Errno(EINVAL);
-  if (flags == (RENAME_NOREPLACE | RENAME_EXCHANGE)) return Errno(EINVAL);
+  if ((flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT)) != 0) return Errno(EINVAL);
+  if ((flags & RENAME_EXCHANGE) != 0 && flags != RENAME_EXCHANGE) return Errno(EINVAL);
   const Place from = TRY(WalkToParent(from_ctx, old_path, 0));
   const Place to = TRY(WalkToParent(to_ctx, new_path, 0));
   if (from.parent.mount != to.parent.mount) return Errno(EXDEV);
@@ -107,7 +107,15 @@ Status Vfs::RenameLocked(const WalkContext& ctx, const Place& from, const Place&
   if (moves && exchange && target->is_directory()) {
     TRY(CheckAccess(TRY(target->inode().GetAttributes()), ctx.creds, W_OK));
   }
-  TRY(from.parent.dentry->inode().Rename(from.name, to.parent.dentry->inode(), to.name, flags));
+  Inode& old_parent = from.parent.dentry->inode();
+  Inode& new_parent = to.parent.dentry->inode();
+  if ((flags & RENAME_WHITEOUT) == 0) {
+    TRY(old_parent.Rename(from.name, new_parent, to.name, flags));
+  } else {
+    // Belongs to who renames, and nobody has rights to it.
+    const NewNode whiteout = TRY(MakeNode(ctx, from.parent, S_IFCHR));
+    TRY(old_parent.RenameLeaving(from.name, new_parent, to.name, whiteout));
+  }
   if (!target->negative()) target->inode().InvalidateAttributes();
   source->inode().InvalidateAttributes();
   MoveNames(*source, to.parent.dentry, to.name, target.get(), flags);
