@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "sentry/fs/goferfs/gofer_inode.h"
+#include "sentry/fs/host/host_file.h"
 #include "sentry/mm/io_buffer.h"
 
 namespace sentry {
@@ -26,10 +27,7 @@ class GoferFile final : public SeekableFile {
   Status Allocate(int mode, int64_t offset, int64_t length) override {
     return Changed(fallocate(fd(), mode, offset, length));
   }
-  Status Sync() override {
-    if (fsync(fd()) != 0) return Errno::Last();
-    return kOk;
-  }
+  Status Sync() override { return SyncOnHost(fd()); }
   Result<int> HostFdForMapping(bool shared_write) override {
     if (shared_write) regular_.DistrustAttributes();
     return fd();

@@ -16,6 +16,7 @@
 #include "sentry/fs/host/host_poller.h"
 #include "sentry/fs/host/host_terminal.h"
 #include "sentry/task/job_control.h"
+#include "sentry/task/kernel.h"
 #include "sentry/task/task.h"
 
 namespace sentry {
@@ -88,6 +89,15 @@ class HostInode final : public Inode {
 };
 
 }  // namespace
+
+Status SyncOnHost(int fd) {
+  Task* const task = Task::Current();
+  platform::Platform* const platform = task == nullptr ? nullptr : &task->kernel().platform();
+  if (platform != nullptr) platform->EnterBlocking();
+  const Status synced = fsync(fd) == 0 ? Status(kOk) : Errno::Last();
+  if (platform != nullptr) platform->LeaveBlocking();
+  return synced;
+}
 
 Result<Ref<File>> HostFile::Create(UniqueFd fd, std::optional<Owner> owner) {
   struct stat st {};
@@ -208,10 +218,7 @@ Status HostFile::Truncate(uint64_t size) {
   return kOk;
 }
 
-Status HostFile::Sync() {
-  if (fsync(fd_.get()) != 0) return Errno::Last();
-  return kOk;
-}
+Status HostFile::Sync() { return SyncOnHost(fd_.get()); }
 
 Result<int64_t> HostFile::Ioctl(Task& task, uint32_t command, uint64_t arg) {
   if (command == FIONREAD) {

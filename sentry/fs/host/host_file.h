@@ -14,6 +14,9 @@
 
 namespace sentry {
 
+// fsync(2) of the host, which may take as long as its disk likes: meanwhile others are served.
+Status SyncOnHost(int fd);
+
 // A donated host descriptor: a terminal, pipe, socket, device or regular file. The description is
 // shared with processes outside, so its O_NONBLOCK is never touched: poll(2) says whether an
 // operation may block, and host_poller.h tells when it would not any more.
