@@ -106,7 +106,7 @@ Result<Ref<Task>> Subject(Task& task, int pid) {
 
 Status SetMempolicy(Task& task, int mode, UserAddr nodes, uint64_t max_node) {
   const NodeSet set = TRY(ReadNodes(task, nodes, max_node));
-  task.memory_policy = TRY(CheckPolicy(static_cast<uint32_t>(mode), set));
+  task.set_memory_policy(TRY(CheckPolicy(static_cast<uint32_t>(mode), set)));
   return kOk;
 }
 
@@ -116,7 +116,7 @@ Status GetMempolicy(Task& task, UserPtr<int> mode, UserAddr nodes, uint64_t max_
   if ((flags & ~uint64_t{MPOL_F_NODE | MPOL_F_ADDR | MPOL_F_MEMS_ALLOWED}) != 0) {
     return Errno(EINVAL);
   }
-  MemoryPolicy policy = task.memory_policy;
+  MemoryPolicy policy = task.memory_policy();
   int told = 0;
   if ((flags & MPOL_F_MEMS_ALLOWED) != 0) {
     if ((flags & (MPOL_F_NODE | MPOL_F_ADDR)) != 0) return Errno(EINVAL);

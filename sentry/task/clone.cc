@@ -258,7 +258,7 @@ Result<Ref<Task>> TaskBuilder::NewTask(Task& parent, const CloneArgs& args,
   child->ioprio = parent.ioprio.load();
   child->timer_slack_ns = parent.timer_slack_ns.load();
   child->io_flusher = parent.io_flusher;
-  child->memory_policy = parent.memory_policy;
+  child->set_memory_policy(parent.memory_policy());
   child->affinity = parent.affinity;
   // The alternate stack stays with a copy of the memory, and with vfork (sigaltstack(2)).
   const uint64_t sharing = args.flags & (CLONE_VM | CLONE_VFORK);

@@ -164,7 +164,15 @@ class Task final : public RefCounted, public platform::Guest {
   std::atomic<int> ioprio{0};
   std::atomic<uint64_t> timer_slack_ns{50000};
   bool io_flusher = false;  // Own: PR_SET_IO_FLUSHER. Told only.
-  MemoryPolicy memory_policy;        // Own: set_mempolicy(2). Told only.
+  // set_mempolicy(2). Told only. Written by the task itself.
+  MemoryPolicy memory_policy() const {
+    const uint32_t mode = memory_policy_.load(std::memory_order_relaxed);
+    return {.mode = mode & ~kNodeInPolicy, .nodes = (mode & kNodeInPolicy) != 0 ? uint64_t{1} : 0};
+  }
+  void set_memory_policy(MemoryPolicy policy) {
+    memory_policy_.store(policy.mode | (policy.nodes != 0 ? kNodeInPolicy : 0),
+                         std::memory_order_relaxed);
+  }
   // Own: what semop(2) with SEM_UNDO takes back; shared with CLONE_SYSVSEM, empty until used.
   Ref<SemUndoList> sem_undo;
   // Own: what the present call is to map, where the file has no such descriptor itself.
@@ -255,6 +263,9 @@ class Task final : public RefCounted, public platform::Guest {
 
   std::atomic<uint64_t> mask_{0};  // While it is not in local_signals_.
   std::atomic<uint64_t> robust_list_{0};  // While it is not there, either.
+  // memory_policy() in one word: /proc shows others' as well.
+  static constexpr uint32_t kNodeInPolicy = uint32_t{1} << 31;
+  std::atomic<uint32_t> memory_policy_{0};
   std::atomic<platform::LocalSignals*> local_signals_{nullptr};  // Written under Kernel::mu().
   std::optional<SignalSet> saved_mask_;  // Own: the mask under a temporary one.
   SignalQueue pending_;                  // Signals to this task; guarded by Kernel::mu().

@@ -82,7 +82,9 @@ struct FileMapping {
   std::string name;  // As maps shows it.
   Ref<File> file;    // Empty where only the name is known.
 };
-Result<std::vector<FileMapping>> FileMappings(const Subject& subject);
+// With `wanted`, the one with these addresses only.
+Result<std::vector<FileMapping>> FileMappings(const Subject& subject,
+                                              const FileMapping* wanted = nullptr);
 // task_mounts.cc
 Result<std::string> MountsText(const Subject& subject);
 Result<std::string> MountInfoText(const Subject& subject);

@@ -15,10 +15,15 @@ std::string NameOf(const FileMapping& mapping) {
 }
 
 Result<FileMapping> Named(const Subject& subject, std::string_view name) {
-  for (FileMapping& mapping : TRY(FileMappings(subject))) {
-    if (NameOf(mapping) == name) return std::move(mapping);
-  }
-  return Errno(ENOENT);
+  FileMapping wanted;
+  const char* const last = name.data() + name.size();
+  const auto begin = std::from_chars(name.data(), last, wanted.begin, 16);
+  if (begin.ec != std::errc() || begin.ptr == last || *begin.ptr != '-') return Errno(ENOENT);
+  const auto end = std::from_chars(begin.ptr + 1, last, wanted.end, 16);
+  if (end.ec != std::errc() || NameOf(wanted) != name) return Errno(ENOENT);
+  std::vector<FileMapping> found = TRY(FileMappings(subject, &wanted));
+  if (found.empty()) return Errno(ENOENT);
+  return std::move(found.front());
 }
 
 // Looks for its mapping each time, which may have gone.

@@ -311,13 +311,14 @@ Result<std::string> SmapsRollupText(const Subject& subject) {
   return text;
 }
 
-Result<std::vector<FileMapping>> FileMappings(const Subject& subject) {
+Result<std::vector<FileMapping>> FileMappings(const Subject& subject, const FileMapping* wanted) {
   std::vector<FileMapping> all;
   const auto mm = TRY(subject.Memory());
   if (!mm) return all;
   const std::string host = TRY((*mm)->memory().space().HostMaps());
   const Annotator annotator = AnnotatorFor(subject, **mm);
   ForEachLine(host, [&](const HostLine& line) {
+    if (wanted != nullptr && (line.begin != wanted->begin || line.end != wanted->end)) return;
     Annotation a = annotator.Describe(line);
     if (a.ino == 0) return;
     all.push_back({.begin = line.begin,
@@ -350,7 +351,8 @@ Result<std::string> NumaMapsText(const Subject& subject) {
     uint64_t kib = 0;
     if (ParseHostLine(line, mapping)) {
       finish();
-      const MemoryPolicy policy = (*mm)->policies().At(mapping.begin).value_or(task->memory_policy);
+      const MemoryPolicy policy =
+          (*mm)->policies().At(mapping.begin).value_or(task->memory_policy());
       absl::StrAppendFormat(&text, "%08x %s", mapping.begin, PolicyName(policy));
       const Annotation a = annotator.Describe(mapping);
       if (a.ino != 0) absl::StrAppend(&text, " file=", Escaped(a.name));
