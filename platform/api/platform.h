@@ -62,7 +62,10 @@ class AddressSpace : public RefCounted {
   // asked when an inaccessible page was met.
   virtual size_t Read(uint64_t addr, std::span<std::byte> dst) = 0;
   virtual size_t Write(uint64_t addr, std::span<const std::byte> src) = 0;
-  // The same for many places at once: how many of them were read whole, before the first that was
+  // Write, from memory that may go while it is read: a mapping of a file that shrinks ends the
+  // copy. The host does the copying; nobody touches `src` otherwise.
+  virtual size_t WriteMapped(uint64_t addr, std::span<const std::byte> src) { return 0; }
+  // Read for many places at once: how many of them were read whole, before the first that was
   // not.
   struct Piece {
     uint64_t addr = 0;

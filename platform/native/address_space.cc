@@ -125,6 +125,11 @@ size_t NativeAddressSpace::Write(uint64_t addr, std::span<const std::byte> src) 
   return WriteMemory(addr, src);
 }
 
+size_t NativeAddressSpace::WriteMapped(uint64_t addr, std::span<const std::byte> src) {
+  if (carried_ != nullptr && &carried_->space_ == this) carried_->Flush(addr, src.size());
+  return WriteMemory(addr, src);
+}
+
 size_t NativeAddressSpace::WriteMemory(uint64_t addr, std::span<const std::byte> src) {
   const pid_t tid = Target();
   if (tid == 0 || src.empty()) return 0;

@@ -71,6 +71,7 @@ class NativeAddressSpace final : public AddressSpace {
 
   size_t Read(uint64_t addr, std::span<std::byte> dst) override;
   size_t Write(uint64_t addr, std::span<const std::byte> src) override;
+  size_t WriteMapped(uint64_t addr, std::span<const std::byte> src) override;
   size_t ReadPieces(std::span<const Piece> pieces) override;
   uint64_t user_end() const override { return STUB_REGION_START; }
   uint64_t vdso() const override { return vdso_; }

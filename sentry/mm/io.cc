@@ -52,6 +52,22 @@ Result<size_t> IoDst::CopyOut(std::span<const std::byte> src) {
   return done;
 }
 
+size_t IoDst::CopyOutMapped(std::span<const std::byte> src) {
+  size_t done = 0;
+  while (done < src.size() && WantsMapped()) {
+    UserSpan& span = spans_[index_];
+    const size_t want = std::min<size_t>(span.size, src.size() - done);
+    const size_t copied = mem_->WriteMapped(span.addr, src.subspan(done, want));
+    span.addr = span.addr + copied;
+    span.size -= copied;
+    remaining_ -= copied;
+    done += copied;
+    if (copied < want) break;
+    if (span.size == 0) ++index_;
+  }
+  return done;
+}
+
 Result<size_t> IoDst::ZeroOut(size_t count) {
   count = std::min(count, remaining_);
   size_t done = 0;

@@ -22,10 +22,18 @@ class IoDst {
   Result<size_t> CopyOut(std::span<const std::byte> src);
   // Zeroes `count` bytes, likewise.
   Result<size_t> ZeroOut(size_t count);
+  // CopyOut from a mapping of a file, without touching it here: what is gone of the file by then
+  // ends the copy and does no harm. The bytes copied; 0 when it cannot be done this way.
+  size_t CopyOutMapped(std::span<const std::byte> src);
+  // Whether CopyOutMapped is worth its host calls for the first piece.
+  bool WantsMapped() const {
+    return mem_ != nullptr && index_ < spans_.size() && spans_[index_].size >= kMappedPiece;
+  }
 
  private:
   UserMemory* mem_ = nullptr;
   std::vector<UserSpan> spans_;
+  static constexpr size_t kMappedPiece = 32 * 1024;
   size_t index_ = 0;  // First span not used up.
   std::span<std::byte> kernel_;
   size_t remaining_ = 0;

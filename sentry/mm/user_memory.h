@@ -53,6 +53,10 @@ class UserMemory {
   size_t WriteSome(UserAddr addr, std::span<const std::byte> src) {
     return space_->Write(addr.raw, src);
   }
+  // From a mapping of a file, which may shrink meanwhile.
+  size_t WriteMapped(UserAddr addr, std::span<const std::byte> src) {
+    return space_->WriteMapped(addr.raw, src);
+  }
   platform::AddressSpace& space() { return *space_; }
 
  private:

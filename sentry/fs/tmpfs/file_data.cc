@@ -42,11 +42,15 @@ Result<size_t> FileData::Read(IoDst& dst, int64_t offset) {
   if (offset < 0) return Errno(EINVAL);
   size_t done = 0;
   while (dst.remaining() != 0) {
+    const uint64_t at = static_cast<uint64_t>(offset) + done;
+    if (at > kMaxSize) break;
+    if (const size_t copied = ReadDirectly(dst, at); copied != 0) {
+      done += copied;
+      continue;
+    }
     IoBuffer buffer(dst.remaining());
     size_t got = 0;
     const int fd = host_fd_.load(std::memory_order_acquire);
-    const uint64_t at = static_cast<uint64_t>(offset) + done;
-    if (at > kMaxSize) break;
     if (fd >= 0) {
       got = ReadWindow(buffer.bytes(), at);
       if (got == 0) {
@@ -184,8 +188,14 @@ void FileData::MapWindowLocked() {
     window_ = FileWindow::Map(memfd_.get(), dense_);
     if (window_ == nullptr) return NeverMapLocked();
     windowed_.store(Windowed::kMapped, std::memory_order_release);
-  } else if (window_->bytes().size() < dense_ && !window_->Grow(dense_)) {
-    NeverMapLocked();
+  } else if (window_->bytes().size() < dense_) {
+    // What somebody is copying from must stay where it is: other memory could take its place.
+    if (window_.use_count() != 1) {
+      window_ = FileWindow::Map(memfd_.get(), dense_);
+      if (window_ == nullptr) NeverMapLocked();
+    } else if (!window_->Grow(dense_)) {
+      NeverMapLocked();
+    }
   }
 }
 
@@ -209,6 +219,19 @@ size_t FileData::ReadWindow(std::span<std::byte> into, uint64_t at) {
   absl::MutexLock lock(&mu_);
   MapWindowLocked();
   return copy(WindowLocked(at, into.size()));
+}
+
+size_t FileData::ReadDirectly(IoDst& dst, uint64_t at) {
+  if (windowed_.load(std::memory_order_acquire) != Windowed::kMapped || !dst.WantsMapped())
+    return 0;
+  std::shared_ptr<FileWindow> window;
+  std::span<const std::byte> bytes;
+  {
+    absl::ReaderMutexLock lock(&mu_);
+    bytes = WindowLocked(at, dst.remaining());
+    if (!bytes.empty()) window = window_;
+  }
+  return bytes.empty() ? 0 : dst.CopyOutMapped(bytes);
 }
 
 Status FileData::MoveToMemfdLocked() {

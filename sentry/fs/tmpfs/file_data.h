@@ -57,6 +57,8 @@ class FileData {
   void RechargeLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Bytes that were read through the window: all of `into` or up to the end. 0: ask the host.
   size_t ReadWindow(std::span<std::byte> into, uint64_t at) ABSL_LOCKS_EXCLUDED(mu_);
+  // Bytes that went from the window to the application at once; 0: take the other way.
+  size_t ReadDirectly(IoDst& dst, uint64_t at) ABSL_LOCKS_EXCLUDED(mu_);
   // Whether the file is used often enough; counts `bytes` more.
   bool IsWarm(size_t bytes);
   // The bytes from `at` on, at most `size` of them, if they are mapped and may be touched.
@@ -80,7 +82,8 @@ class FileData {
   // Every page in front of this byte is there, and it is not behind the end: touching them through
   // the window changes nothing.
   uint64_t dense_ ABSL_GUARDED_BY(mu_) = 0;
-  std::unique_ptr<FileWindow> window_ ABSL_GUARDED_BY(mu_);
+  // Shared with who copies from it without mu_.
+  std::shared_ptr<FileWindow> window_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace sentry
