@@ -65,7 +65,8 @@ struct BatchCall {
 };
 struct BatchHeader {
   uint64_t count = 0;
-  uint64_t unused[7] = {};
+  uint64_t mark = 0;  // Of this batch and no other, not 0: by it a child of clone is known.
+  uint64_t unused[6] = {};
 };
 static_assert(sizeof(BatchCall) == 64 && sizeof(BatchHeader) == 64);
 // The last 128 bytes of the page carry a struct argument (prctl_mm_map).

@@ -25,6 +25,7 @@ struct Channel {
   bool broken = false;  // The zygote is gone.
   // A thread of the sentry receives, or is about to. Only that one may call Receive.
   bool led = false;
+  const void* borrowed_by = nullptr;  // The thread whose worker does, while it is awaited.
   bool wanted = false;  // There are stubs that call: it is to be led at all times.
   int awaiting = 0;     // Workers in Systrap::Await for a stub of this channel.
   // Received while waiting for another one.

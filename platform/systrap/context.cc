@@ -172,9 +172,10 @@ Result<uint64_t> StubContext::RunCall(uint64_t nr, std::span<const uint64_t, 6> 
                                       uint64_t mailbox,
                                       const native::NativeAddressSpace::WritePiece& told) {
   struct {
-    BatchHeader header{.count = 1};
+    BatchHeader header;
     BatchCall call;
   } batch;
+  batch.header = {.count = 1, .mark = platform_.NewMark()};
   batch.call.nr = nr;
   const bool leaves = (mailbox & ~uint64_t{STUB_CHILD_RUNS}) == 0 && thread_.mailbox != nullptr;
   batch.call.mailbox = mailbox | (leaves ? STUB_MAILBOX_OF_PARENT : 0);
@@ -183,10 +184,13 @@ Result<uint64_t> StubContext::RunCall(uint64_t nr, std::span<const uint64_t, 6> 
   const native::NativeAddressSpace::WritePiece pieces[] = {
       {.addr = SlotAddress(thread_.slot), .bytes = std::as_bytes(std::span(&batch, 1))}, told};
   if (!space().WriteAll(std::span(pieces).first(told.bytes.empty() ? 1 : 2))) return Errno(EIO);
+  const bool forks = nr == SYS_clone && (args[0] & CLONE_THREAD) == 0;
+  if (forks) platform_.BeginFork(thread_);
   SetAwaited(true);
   listener().Reply(notification_, STUB_COMMAND_BATCH);
-  const Result<uint64_t> result = FollowCall(nr, args);
+  const Result<uint64_t> result = FollowCall(nr, args, batch.header.mark);
   SetAwaited(false);
+  if (forks) platform_.EndFork(thread_);
   return result;
 }
 
@@ -195,21 +199,26 @@ void StubContext::SetAwaited(bool awaited) {
   thread_.awaited = awaited;
 }
 
-Result<uint64_t> StubContext::FollowCall(uint64_t nr, std::span<const uint64_t, 6> args) {
+// Nothing that the stub says is believed: the call has to be seen, once (what is only told to have
+// been made may be what keeps others apart), and the child of a clone has to be one.
+Result<uint64_t> StubContext::FollowCall(uint64_t nr, std::span<const uint64_t, 6> args,
+                                         uint64_t mark) {
+  bool made = nr == STUB_STORE_CALL;  // Which the host does not see.
   for (;;) {
     const seccomp_notif next = TRY(platform_.Await(thread_));
     const seccomp_data& data = next.data;
     notification_ = next.id;
     if (!native::InStub(data.instruction_pointer, STUB_CODE)) break;
     if (data.nr == STUB_NOTIFY_CALL) {
-      if (data.args[0] != STUB_EVENT_BATCH_DONE) break;
+      if (data.args[0] != STUB_EVENT_BATCH_DONE || !made) break;
       const int64_t result = static_cast<int64_t>(data.args[1]);
       if (result < 0 && result >= -4095) return Errno(static_cast<int>(-result));
+      if (nr == SYS_clone && !platform_.IsNewborn(thread_, data.args[1], mark)) break;
       return static_cast<uint64_t>(result);
     }
-    if (static_cast<uint64_t>(data.nr) != nr || !std::equal(args.begin(), args.end(), data.args)) {
-      break;
-    }
+    const bool same =
+        static_cast<uint64_t>(data.nr) == nr && std::equal(args.begin(), args.end(), data.args);
+    if (!same || std::exchange(made, true)) break;
     listener().Continue(next.id);
   }
   // The application has tampered with its stub. Its death tells the guests of all its threads.

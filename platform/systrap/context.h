@@ -49,7 +49,8 @@ class StubContext final : public Context {
   void Answer(int command);
   // From here on the stub waits in a notification.
   Status EnsureNotification();
-  Result<uint64_t> FollowCall(uint64_t nr, std::span<const uint64_t, 6> args);
+  // `mark` is the batch's.
+  Result<uint64_t> FollowCall(uint64_t nr, std::span<const uint64_t, 6> args, uint64_t mark);
   Status PrepareSlot(native::Slot slot);
   // Threads of a busy process that follow each other come with a mailbox; nullptr for others.
   native::MailboxPage* PrepareMailbox(native::Slot slot);

@@ -45,6 +45,7 @@ struct HostProcess : RefCounted {
   bool born_patched = false;
   bool killed = false;  // By us: its threads get no call-backs any more.
   bool reaped = false;
+  bool gone() const { return killed || reaped; }
   // Injected and not closed yet, and what they are, as long as that is certain.
   std::map<int, std::optional<native::HostFileId>> descriptors;
   std::set<int> released;  // Those of them that were closed by other means than close(2).
@@ -66,6 +67,7 @@ struct HostThread : RefCounted {
   pthread_t death_caller{};  // Valid while in_death_callback.
   bool in_death_callback = false;
   bool interrupt_pending = false;
+  bool alive() const { return !ended && !process->gone(); }
 
   // Before Start: the notification by which it waits, and whether Start has been called.
   bool started = false;
@@ -225,6 +227,19 @@ class Systrap final : public Platform {
   uint64_t NewFamilyLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return ++last_family_; }
   // The next notification of a registered thread that is awaited; EIO when it died instead.
   Result<seccomp_notif> Await(HostThread& thread) ABSL_LOCKS_EXCLUDED(mu_);
+  // Whether a thread or process of this number is what a stub's clone has just made: the stub says
+  // so, which anybody could. It is nobody known, and its memory has the batch marked so.
+  bool IsNewborn(const HostThread& parent, uint64_t tid, uint64_t mark) ABSL_LOCKS_EXCLUDED(mu_);
+  uint64_t NewMark() { return marks_.fetch_add(1, std::memory_order_relaxed) + 1; }
+  // See Sites::PoolUse. A fork waits until nothing is being mapped, and so does who maps a file by
+  // the same number.
+  void BeginFork(HostThread& thread) ABSL_LOCKS_EXCLUDED(mu_);
+  void EndFork(HostThread& thread) ABSL_LOCKS_EXCLUDED(mu_);
+  void BeginMappingByPoolFd(HostThread& thread) ABSL_LOCKS_EXCLUDED(mu_);
+  // False when it cannot be now.
+  bool OpenPool(HostThread& thread) ABSL_LOCKS_EXCLUDED(mu_);
+  void ClosePool(Sites& sites) ABSL_LOCKS_EXCLUDED(mu_);
+
   // Has the thread map the mailbox of a slot of its process, unless it is there, and empties it.
   Result<native::MailboxPage*> MapMailbox(class StubContext& context, HostThread& thread,
                                           size_t slot) ABSL_LOCKS_EXCLUDED(mu_);
@@ -294,8 +309,12 @@ class Systrap final : public Platform {
   std::optional<seccomp_notif> TakeDeferred(Channel& channel) ABSL_LOCKS_EXCLUDED(mu_);
   // For a new program: with as few others as possible that are not waiting for it.
   Channel& ChooseChannel() ABSL_LOCKS_EXCLUDED(mu_);
-  Result<seccomp_notif> AwaitLocked(HostThread& thread, Channel& channel)
+  void AwaitPoolLocked(HostThread& thread) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  Result<seccomp_notif> AwaitLocked(HostThread& thread, Channel& channel, bool leads)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // By who leads a channel: takes what comes next, for whomever. False when nothing comes, and
+  // others are waiting.
+  bool ReceiveLocked(Channel& channel) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   // serve.cc
   void Serve(Channel& channel, const seccomp_notif& notification) ABSL_LOCKS_EXCLUDED(mu_);
@@ -407,6 +426,8 @@ class Systrap final : public Platform {
   // Processes that were gone before they were known.
   std::set<pid_t> early_deaths_ ABSL_GUARDED_BY(mu_);
   uint64_t last_family_ ABSL_GUARDED_BY(mu_) = 0;
+  std::atomic<uint64_t> marks_{0};
+  absl::CondVar pool_closed_;
   bool running_ ABSL_GUARDED_BY(mu_) = false;  // There may be workers.
   int idle_followers_ ABSL_GUARDED_BY(mu_) = 0;
   int called_followers_ ABSL_GUARDED_BY(mu_) = 0;  // Of those, who are to look for a channel.

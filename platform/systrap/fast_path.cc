@@ -51,6 +51,12 @@ Result<std::unique_ptr<MailboxPool>> MailboxPool::Create() {
       new MailboxPool(TRY(SharedPool::Create("mailboxes", STUB_MAILBOX_SIZE, kMaxMailboxes))));
 }
 
+// What it has carried, registers among it, is nobody else's: who maps it next may look before Clear.
+void MailboxPool::Free(size_t index) {
+  std::memset(static_cast<void*>(&at(index)), 0, sizeof(native::MailboxPage));
+  pool_->Free(index);
+}
+
 native::MailboxPage& MailboxPool::Clear(size_t index) {
   native::MailboxPage& page = at(index);
   std::memset(static_cast<void*>(&page), 0, offsetof(native::MailboxPage, data));
@@ -74,6 +80,7 @@ uint64_t MailboxPool::Patience() {
 
 Sites::~Sites() {
   for (const auto& [slot, index] : mailboxes_) pool_->Free(index);
+  for (const size_t index : retired_) pool_->Free(index);
 }
 
 Ref<Sites> Sites::Fork() const {
@@ -353,9 +360,11 @@ CarriedBack UnwindFastPath(Registers& regs, const Sites& sites, native::MailboxP
   regs.rsi = box.args[1];
   regs.rdx = box.args[2];
   regs.r10 = box.args[3];
-  MailAnswer result{.value = static_cast<int64_t>(box.value),
+  // Read once: others may write to it between the look at a size and its use.
+  const volatile Mailbox& shared = box;
+  MailAnswer result{.value = static_cast<int64_t>(shared.value),
                     .refused = (state & MAILBOX_REFUSED) != 0,
-                    .carried = {box.to, box.carried}};
+                    .carried = {shared.to, shared.carried}};
   if (answer.has_value()) result = *answer;
   if ((!answer.has_value() && (state & MAILBOX_DONE) == 0) || result.refused) {
     BeforeCall(regs, after, nr);

@@ -7,6 +7,7 @@
 #include <array>
 #include <memory>
 #include <optional>
+#include <set>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -28,6 +29,11 @@
 
 namespace platform::systrap {
 
+// The number in a stub of the descriptor by which a mailbox, or a table of sites, is mapped: for that
+// time the memory of all of them is open there (PoolUse). Not one that the application is likely to
+// map a file by.
+inline constexpr int kPoolFd = 1021;
+
 // The memory of all mailboxes. Thread-safe.
 class MailboxPool {
  public:
@@ -35,7 +41,8 @@ class MailboxPool {
   static Result<std::unique_ptr<MailboxPool>> Create();
 
   Result<size_t> Allocate() { return pool_->Allocate(); }
-  void Free(size_t index) { pool_->Free(index); }
+  // No process has it any more.
+  void Free(size_t index);
   native::MailboxPage& at(size_t index) const {
     return *reinterpret_cast<native::MailboxPage*>(pool_->at(index));
   }
@@ -119,6 +126,17 @@ class Sites : public RefCounted {
     return mailboxes_.size() < kMostMailboxes || mailboxes_.contains(slot);
   }
   void SetMailbox(size_t slot, size_t index) { mailboxes_[slot] = index; }
+  // Mapped or not, nobody can say: it is another process's when this memory is gone.
+  void Retire(size_t index) { retired_.push_back(index); }
+
+  // A piece of the memory of mailboxes and tables is mapped in one thread while no other one forks
+  // or maps anything by the same descriptor: either would have that memory to itself afterwards.
+  struct PoolUse {
+    bool open = false;  // From when the descriptor is there until no child can inherit.
+    int forks = 0;      // Under way.
+    std::set<pid_t> same_number;  // May still map a file by kPoolFd, as they have been told to.
+  };
+  PoolUse pool_use;
 
  private:
   MailboxPool* const pool_;
@@ -129,6 +147,7 @@ class Sites : public RefCounted {
   std::vector<MappedImage> images_;
   absl::flat_hash_set<uint64_t> noted_;            // Calls that have been seen in them.
   absl::flat_hash_map<size_t, size_t> mailboxes_;  // By slot.
+  std::vector<size_t> retired_;
 };
 
 // The extended state that a thread has stored in its mailbox, as it stands in a signal frame.

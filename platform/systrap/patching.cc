@@ -25,9 +25,6 @@ constexpr int64_t kBusyNs = 1'300'000;
 constexpr uint32_t kHotSite = 24;
 // A site of a thread that is not busy, but whose calls the thread can answer itself at any time.
 constexpr uint32_t kOftenSite = 128;
-// The number of the mailboxes' memfd in a stub, for the time of one mmap: not one by which the
-// application is likely to map a file in another thread at the same time.
-constexpr int kMailboxFd = 1021;
 constexpr uint64_t kPage = 4096;
 // Calls that came the slow way although somebody should have been looking at the mailbox.
 constexpr int kMostMissed = 16;
@@ -147,6 +144,22 @@ Status StoreWhileOthersRun(StubContext& context, uint64_t site, std::span<const 
   return SerializeOthers(context);
 }
 
+// Sites::PoolUse::open, as long as it stands.
+class OpenedPool {
+ public:
+  OpenedPool(Systrap& platform, HostThread& thread)
+      : platform_(platform), sites_(thread.process->sites), ok_(platform.OpenPool(thread)) {}
+  ~OpenedPool() {
+    if (ok_) platform_.ClosePool(*sites_);
+  }
+  bool ok() const { return ok_; }
+
+ private:
+  Systrap& platform_;
+  const Ref<Sites> sites_;
+  const bool ok_;
+};
+
 // The text around a call site.
 struct SiteText {
   std::vector<uint8_t> bytes;
@@ -262,8 +275,9 @@ void Systrap::Patch(StubContext& context, HostThread& thread, const Sites::Recor
   Sites::Site* known = sites->Find(site.after);
   if (known == nullptr) return;
   known->calls = 0;
-  // Others have taken the last mailboxes: that is not the site's fault.
-  const bool crowded = thread.mailbox == nullptr && !sites->MayHaveMailbox(thread.slot);
+  // Others have taken the last mailboxes, or are in the way: that is not the site's fault.
+  const bool crowded = done.error() == Errno(EAGAIN) ||
+                       (thread.mailbox == nullptr && !sites->MayHaveMailbox(thread.slot));
   if (!patched && !crowded) {
     known->state = done.ok() ? Sites::State::kPatched : Sites::State::kHopeless;
   }
@@ -295,17 +309,27 @@ Result<native::MailboxPage*> Systrap::MapMailbox(StubContext& context, HostThrea
   }
   if (!index.has_value()) {
     const uint64_t address = SlotAddress(slot) + STUB_SLOT_MAILBOX;
-    index = TRY(pool()->Allocate());
-    // What could be mapped all the same is not given to another process.
-    TRY(context.HostCall(
+    const OpenedPool open(*this, thread);
+    if (!open.ok()) return Errno(EAGAIN);
+    const Result<size_t> unused = pool()->Allocate();
+    if (!unused.ok()) return Errno(ENOSPC);
+    index = *unused;
+    Result<uint64_t> mapped = context.HostCall(
         {.nr = SYS_mmap,
          .args = {address, STUB_MAILBOX_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
-                  uint64_t{kMailboxFd}, pool()->offset(*index)},
+                  uint64_t{kPoolFd}, pool()->offset(*index)},
          .host_fd = pool()->fd(),
-         .guest_fd = kMailboxFd}));
+         .guest_fd = kPoolFd});
     // A forked child must not share it.
-    TRY(context.HostCall({.nr = SYS_madvise, .args = {address, STUB_MAILBOX_SIZE, MADV_DONTFORK}}));
+    if (mapped.ok()) {
+      mapped = context.HostCall(
+          {.nr = SYS_madvise, .args = {address, STUB_MAILBOX_SIZE, MADV_DONTFORK}});
+    }
     absl::MutexLock lock(&mu_);
+    if (!mapped.ok()) {
+      thread.process->sites->Retire(*index);
+      return mapped.error();
+    }
     thread.process->sites->SetMailbox(slot, *index);
   }
   warm_.store(true, std::memory_order_relaxed);
@@ -382,13 +406,15 @@ Status Systrap::EnsureTable(StubContext& context, HostThread& thread) {
     absl::MutexLock lock(&mu_);
     if (sites.table) return kOk;
   }
+  const OpenedPool open(*this, thread);
+  if (!open.ok()) return Errno(EAGAIN);
   Ref<SiteTable> table = TRY(tables().Make());
   const auto mapped = context.HostCall(
       {.nr = SYS_mmap,
        .args = {SITE_TABLE, SITE_TABLE_SIZE, PROT_READ | PROT_EXEC,
-                MAP_SHARED | MAP_FIXED_NOREPLACE, uint64_t{kMailboxFd}, table->offset()},
+                MAP_SHARED | MAP_FIXED_NOREPLACE, uint64_t{kPoolFd}, table->offset()},
        .host_fd = tables().fd(),
-       .guest_fd = kMailboxFd});
+       .guest_fd = kPoolFd});
   absl::MutexLock lock(&mu_);
   if (!mapped.ok()) {
     sites.hopeless = true;

@@ -57,10 +57,6 @@ bool IsInterruptedWait(native::NativeAddressSpace& space, const Answer& last, Re
 // Of the stub in which the thread is now.
 const Listener& ListenerOf(const HostThread& thread) { return thread.process->channel.listener; }
 
-bool IsAlive(const HostThread& thread) {
-  return !thread.ended && !thread.process->killed && !thread.process->reaped;
-}
-
 // What a signal leaves behind of an interrupted call with the number -1, which the host takes for
 // no call at all: a code that is meant for itself (ERESTARTSYS to ERESTART_RESTARTBLOCK).
 bool IsRestartCode(native::NativeAddressSpace& space, const Registers& regs) {
@@ -108,6 +104,8 @@ Ref<HostThread> Systrap::Route(Channel& channel, const seccomp_notif& notificati
     return nullptr;
   }
   HostThread& thread = *it->second;
+  auto& same_number = thread.process->sites->pool_use.same_number;
+  if (!same_number.empty()) same_number.erase(thread.tid);
   if (thread.in_callback && !thread.awaited) {
     // It has given up waiting for the answer in its mailbox, or a signal has interrupted that; or
     // the answer to its last notification was quicker than the end of the call-back.
@@ -247,6 +245,7 @@ Status Systrap::InjectFor(HostThread& thread, const seccomp_notif& notification,
   const auto* args = notification.data.args;
   Ref<const ImageCache::Copy> copy;
   int host_fd = verdict.host_fd;
+  if (verdict.guest_fd == kPoolFd) BeginMappingByPoolFd(thread);
   // Elsewhere the address is not known yet.
   const bool code = notification.data.nr == SYS_mmap && (args[2] & PROT_EXEC) != 0 &&
                     (args[3] & (MAP_TYPE | MAP_FIXED)) == (MAP_PRIVATE | MAP_FIXED);
@@ -463,68 +462,6 @@ void Systrap::FinishContext(HostThread& thread, StubContext& context, const Verd
     }
     case Verdict::Kind::kGone:
       return;
-  }
-}
-
-Result<seccomp_notif> Systrap::Await(HostThread& thread) {
-  bool spawn = false;
-  Result<seccomp_notif> result = Errno(EIO);
-  {
-    absl::MutexLock lock(&mu_);
-    Channel& channel = thread.process->channel;
-    const bool leads = current_ != nullptr && current_->leads == &channel;
-    // It may have come while somebody else received for himself, and this thread was not awaited
-    // yet.
-    const auto deferred = std::find_if(channel.deferred.begin(), channel.deferred.end(),
-                                       [&](const seccomp_notif& notification) {
-                                         return static_cast<pid_t>(notification.pid) == thread.tid;
-                                       });
-    if (deferred != channel.deferred.end()) {
-      thread.inbox = *deferred;
-      channel.deferred.erase(deferred);
-    }
-    ++channel.awaiting;
-    // Who has no leader is led by this thread meanwhile.
-    while (!leads && channel.led && !thread.inbox.has_value() && IsAlive(thread)) {
-      const bool spins = current_ != nullptr && current_->spins;
-      if (!thread.arrived.WaitWithTimeout(&mu_, absl::Milliseconds(spins ? 10 : 100))) continue;
-      mu_.Unlock();
-      StopSpinning();
-      mu_.Lock();
-    }
-    const bool borrows = !leads && !channel.led;
-    if (borrows) channel.led = true;
-    result = AwaitLocked(thread, channel);
-    --channel.awaiting;
-    if (borrows) spawn = LeaveLocked(channel);
-  }
-  if (spawn) SpawnWorker();
-  return result;
-}
-
-Result<seccomp_notif> Systrap::AwaitLocked(HostThread& thread, Channel& channel) {
-  for (;;) {
-    if (thread.inbox.has_value()) return *std::exchange(thread.inbox, std::nullopt);
-    if (!IsAlive(thread)) return Errno(EIO);
-    mu_.Unlock();
-    // Its death would not end a blocking receive: look up now and then.
-    Result<seccomp_notif> received = Errno(EAGAIN);
-    if (channel.listener.Wait(10)) {
-      received = channel.listener.Receive();
-    } else {
-      StopSpinning();  // It takes its time, and may for ever: calls that wait are somebody else's.
-    }
-    mu_.Lock();
-    if (!received.ok()) continue;
-    const auto it = threads_.find(static_cast<pid_t>(received->pid));
-    if (it == threads_.end()) {
-      unclaimed_[static_cast<pid_t>(received->pid)] = {&channel, *received};
-    } else if (it->second->awaited) {
-      it->second->inbox = *received;
-      it->second->arrived.Signal();
-    } else {
-      channel.deferred.push_back(*received);
-    }
   }
 }
 
