@@ -48,8 +48,15 @@ bool IsWritable(int fd) {
   return flags >= 0 && (flags & O_ACCMODE) != O_RDONLY;
 }
 
+bool HasOtherThreads(Task& task) {
+  absl::MutexLock lock(&task.kernel().mu());
+  return task.group().tasks.size() > 1;
+}
+
 // The host's descriptor to map. A shared mapping of a file that may not be written has to be made
-// of one that is read-only as well: the host allows mprotect(2) what its own descriptor allows.
+// of one that is read-only as well: the host allows mprotect(2) what its own descriptor allows. So has any
+// mapping beside other threads: one of them may just have been allowed to map another file, shared
+// and to be written, by the same number, and get this one.
 Result<int> DescriptorToMap(Task& task, File& file, bool shared) {
   const bool writable = file.flags().writable();
   Result<UniqueFd> fresh = file.FreshHostFd();
@@ -58,7 +65,7 @@ Result<int> DescriptorToMap(Task& task, File& file, bool shared) {
     return task.mapping_fd.get();
   }
   const int host_fd = TRY(file.HostFdForMapping(shared && writable));
-  if (!shared || writable || !IsWritable(host_fd)) return host_fd;
+  if (writable || !IsWritable(host_fd) || (!shared && !HasOtherThreads(task))) return host_fd;
   task.mapping_fd = TRY(task.kernel().platform().ReopenReadOnly(host_fd));
   return task.mapping_fd.get();
 }
