@@ -318,4 +318,14 @@ TEST(Systrap, SurvivesApplicationsThatTurnAgainstTheirStub) {
   }
 }
 
+// One that plays with what the sentry has its stub do hangs, kills and reads nobody else.
+TEST(Systrap, BelievesNothingThatAStubSays) {
+  for (const char* flag : {"", " --patch-eagerly"}) {
+    EXPECT_EQ(OutputOf(std::string("timeout 120 ") + SANDBOX_BINARY + flag + " do " +
+                       HOSTILE_CALLS_BINARY + " 2>&1; echo status $?"),
+              "done\nstatus 0\n")
+        << flag;
+  }
+}
+
 }  // namespace
