@@ -51,6 +51,9 @@ if(SANDBOX_SANITIZE)
   target_compile_options(sandbox_flags INTERFACE
     -fsanitize=${SANDBOX_SANITIZE} -fno-omit-frame-pointer)
   target_link_options(sandbox_flags INTERFACE -fsanitize=${SANDBOX_SANITIZE})
+  if(SANDBOX_SANITIZE MATCHES "thread")
+    include(tsan)
+  endif()
 endif()
 
 # The release binary is static, position independent, with read-only relocations.

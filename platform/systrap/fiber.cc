@@ -9,6 +9,8 @@
 #if defined(__SANITIZE_ADDRESS__)
 #include <pthread.h>
 #include <sanitizer/common_interface_defs.h>
+#elif defined(__SANITIZE_THREAD__)
+#include <sanitizer/tsan_interface.h>
 #endif
 
 namespace platform::systrap {
@@ -66,6 +68,8 @@ std::unique_ptr<Fiber> Fiber::Create(void (*main)(void*), void* argument) {
 #if defined(__SANITIZE_ADDRESS__)
   fiber->bottom_ = fiber->memory_ + kGuardSize;
   fiber->size_ = kStackSize;
+#elif defined(__SANITIZE_THREAD__)
+  fiber->sanitizer_ = __tsan_create_fiber(0);
 #endif
   // As sandbox_fiber_switch leaves it: r15, r14, r13, r12, rbx, rbp and where to go on. The ABI
   // wants the stack aligned to 16 bytes at a call.
@@ -82,6 +86,9 @@ std::unique_ptr<Fiber> Fiber::Create(void (*main)(void*), void* argument) {
 }
 
 Fiber::~Fiber() {
+#if defined(__SANITIZE_THREAD__)
+  if (memory_ != nullptr) __tsan_destroy_fiber(sanitizer_);
+#endif
   if (memory_ != nullptr) munmap(memory_, kGuardSize + kStackSize);
 }
 
@@ -104,6 +111,9 @@ void Fiber::Switch(Fiber& from, Fiber& to) {
     }
   }
   __sanitizer_start_switch_fiber(&from.fake_stack_, to.bottom_, to.size_);
+#elif defined(__SANITIZE_THREAD__)
+  if (from.memory_ == nullptr) from.sanitizer_ = __tsan_get_current_fiber();
+  __tsan_switch_to_fiber(to.sanitizer_, 0);
 #endif
   sandbox_fiber_switch(&from.stack_pointer_, to.stack_pointer_);
 #if defined(__SANITIZE_ADDRESS__)

@@ -32,6 +32,8 @@ class Fiber {
   const void* bottom_ = nullptr;
   size_t size_ = 0;
   void* fake_stack_ = nullptr;
+#elif defined(__SANITIZE_THREAD__)
+  void* sanitizer_ = nullptr;  // What ThreadSanitizer knows of it.
 #endif
 };
 
