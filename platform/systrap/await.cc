@@ -104,8 +104,10 @@ bool Systrap::ReceiveLocked(Channel& channel) {
 bool Systrap::IsNewborn(const HostThread& parent, uint64_t tid, uint64_t mark) {
   if (tid == 0 || tid > INT_MAX) return false;
   const auto number = static_cast<pid_t>(tid);
-  absl::MutexLock lock(&mu_);
-  if (threads_.contains(number) || processes_.contains(number)) return false;
+  {
+    absl::MutexLock lock(&mu_);
+    if (threads_.contains(number) || processes_.contains(number)) return false;
+  }
   uint64_t found = 0;
   const uint64_t at = native::SlotAddress(parent.slot) + offsetof(native::BatchHeader, mark);
   const iovec local{&found, sizeof(found)};

@@ -10,6 +10,8 @@
 
 namespace platform::systrap {
 
+struct HostThread;
+
 // Stubs have the filter of their zygote, and so its listener, for life. The host hands a
 // notification over on the core of its thread, and whoever received it goes on there: with one
 // channel everything that happens is drawn to one core. Programs that run at the same time are
@@ -25,7 +27,7 @@ struct Channel {
   bool broken = false;  // The zygote is gone.
   // A thread of the sentry receives, or is about to. Only that one may call Receive.
   bool led = false;
-  const void* borrowed_by = nullptr;  // The thread whose worker does, while it is awaited.
+  const HostThread* borrowed_by = nullptr;  // Whose worker does, while that thread is awaited.
   bool wanted = false;  // There are stubs that call: it is to be led at all times.
   int awaiting = 0;     // Workers in Systrap::Await for a stub of this channel.
   // Received while waiting for another one.

@@ -44,6 +44,8 @@ void Systrap::Unregister(HostThread& thread) {
     threads_.erase(it);
   }
   StopPollingLocked(thread);
+  // What it has been told to map it has mapped, or never will.
+  thread.process->sites->pool_use.same_number.erase(thread.tid);
 }
 
 void Systrap::AddProcess(Ref<HostProcess> process) {

@@ -312,7 +312,7 @@ Result<native::MailboxPage*> Systrap::MapMailbox(StubContext& context, HostThrea
     const OpenedPool open(*this, thread);
     if (!open.ok()) return Errno(EAGAIN);
     const Result<size_t> unused = pool()->Allocate();
-    if (!unused.ok()) return Errno(ENOSPC);
+    if (!unused.ok()) return Errno(ENOSPC);  // For good, unlike EAGAIN.
     index = *unused;
     Result<uint64_t> mapped = context.HostCall(
         {.nr = SYS_mmap,

@@ -132,10 +132,11 @@ TEST_F(Overlays, ProcIsNoLayer) {
 
 TEST_F(Overlays, AnOldWorkDirectoryIsReplaced) {
   Inside([&] {
-    MakeDir("c/work");
-    MakeDir("c/work/left");
-    Put("c/work/f", "1");
-    const UniqueFd old(open(At("c/work").c_str(), O_RDONLY | O_DIRECTORY));
+    const std::string work = "c/work";
+    MakeDir(work);
+    MakeDir(work + "/left");
+    Put(work + "/f", "1");
+    const UniqueFd old(open(At(work).c_str(), O_RDONLY | O_DIRECTORY));
     ASSERT_TRUE(old.valid());
     ASSERT_THAT(MountOverlay(), Returns(0));
     EXPECT_THAT(openat(old.get(), "x", O_WRONLY | O_CREAT, 0600), FailsWith(ENOENT));
@@ -390,7 +391,6 @@ TEST_F(Overlays, WhatIsMountedOnASharedLayerIsNotSeen) {
     ASSERT_THAT(mount(At("d").c_str(), At("a/x").c_str(), nullptr, MS_BIND, nullptr), Returns(0));
     EXPECT_EQ(List("a/x"), "x");
     EXPECT_EQ(List("d"), "x");
-    EXPECT_EQ(List("d/x"), "");
     EXPECT_EQ(List("d/x"), "");
   });
 }

@@ -179,9 +179,12 @@ Status OverlayfsDirectory::Link(std::string_view name, Inode& target) {
                 : tree().Link(inode.upper(), directory, name);
 }
 
-void OverlayfsDirectory::ForgetIfGone(const Path& upper, bool directory) {
+bool OverlayfsDirectory::ForgetUnlessNamed(const Path& upper, bool directory) {
   const Result<Attributes> left = upper.dentry->inode().GetAttributes();
-  if (left.ok() && (directory || left->nlink == 0)) tree().ForgetIdentity(left->ino);
+  if (!left.ok()) return false;
+  const bool named = !directory && left->nlink != 0;
+  if (!named) tree().ForgetIdentity(left->ino);
+  return named;
 }
 
 // The VFS has found `child` here, and forgets its name afterwards.
@@ -208,10 +211,7 @@ Status OverlayfsDirectory::Remove(std::string_view name, OverlayfsInode& child) 
   }
   DropChild(name, &child);
   if (!up.dentry) return kOk;
-  ForgetIfGone(up, directory);
-  const Result<Attributes> left = up.dentry->inode().GetAttributes();
-  // Other names of it are still there.
-  if (!directory && left.ok() && left->nlink != 0) child.SetRemoved(false);
+  if (ForgetUnlessNamed(up, directory)) child.SetRemoved(false);
   return kOk;
 }
 
@@ -277,7 +277,7 @@ Status OverlayfsDirectory::Rename(std::string_view name, Inode& new_parent,
   DropChild(name, source.get());
   if (target.ok()) to.DropChild(new_name, target->get());
   if (const Path gone = target.ok() ? (*target)->upper() : Path{}; !exchange && gone.dentry) {
-    ForgetIfGone(gone, /*directory=*/false);
+    (void)ForgetUnlessNamed(gone, /*directory=*/false);
   }
   if (hides && !whiteout_left) return tree().MakeWhiteout(from_dir, name);
   if (!hides && whiteout_left) (void)tree().Unlink(from_dir, name);

@@ -119,8 +119,9 @@ class OverlayfsDirectory final : public OverlayfsInode {
   bool merged() const { return !lower().empty(); }
   Result<Ref<Inode>> Add(std::string_view name, const NewNode& node, std::string_view target);
   Status Remove(std::string_view name, OverlayfsInode& child);
-  // The number of a file of the upper layer that has lost its name may come again.
-  void ForgetIfGone(const Path& upper, bool directory);
+  // Of a file of the upper layer that has lost a name: whether it has others. If not, its number may
+  // come again.
+  bool ForgetUnlessNamed(const Path& upper, bool directory);
   Status CheckRenamed(const OverlayfsInode& inode) const;
   static void MovedTo(const OverlayfsDirectory& to, OverlayfsInode& inode);
 
