@@ -1,6 +1,7 @@
 // How TCP connections come about: connect(2), listen(2), accept(2), tcp(7).
 #include <sys/epoll.h>
 
+#include <atomic>
 #include <thread>
 
 #include "tests/conformance/inet_support.h"
@@ -321,6 +322,29 @@ TEST_P(TcpListen, ShutdownWakesAccept) {
   EXPECT_TRUE(WaitForState(child, 'S'));
   EXPECT_THAT(shutdown(listener.get(), SHUT_RDWR), Returns(0));
   EXPECT_THAT(Wait(child), Exited(0));
+}
+
+// Who finds nobody there takes no port from who is about to listen.
+TEST_P(TcpListen, BesideThoseWhoAreRefused) {
+  const UniqueFd listener = NewSocket(GetParam(), SOCK_STREAM);
+  ASSERT_THAT(SetInt(listener, SOL_SOCKET, SO_REUSEADDR, 1), Returns(0));
+  ASSERT_THAT(Bind(listener, Loopback(GetParam())), Returns(0));
+  const InetAddress address = NameOf(listener.get());
+  std::atomic<bool> done = false;
+  std::thread clients([&] {
+    while (!done) {
+      const UniqueFd client = NewSocket(GetParam(), SOCK_STREAM);
+      if (Connect(client, address) != 0) {
+        EXPECT_EQ(errno, ECONNREFUSED);
+      }
+    }
+  });
+  for (int i = 0; i < 3000; i++) {
+    EXPECT_THAT(listen(listener.get(), 1), Returns(0));
+    EXPECT_THAT(shutdown(listener.get(), SHUT_RD), Returns(0));
+  }
+  done = true;
+  clients.join();
 }
 
 TEST_P(TcpListen, ReusePortSpreadsConnections) {

@@ -216,8 +216,10 @@ Result<Ref<TcpConnection>> TcpSocket::ClaimConnection(const Endpoint& to,
       server->reuse_port = listener->options().has(SocketOptions::kReusePort);
       server->v6_only = listener->ip().has(IpOptions::kV6Only);
       server->uid = listener->uid();
+      stack_.AddConnection(*server, to);
+    } else {
+      server->local = to;  // Nobody is there: whoever comes meanwhile finds the port free.
     }
-    stack_.AddConnection(*server, to);
     connection = MakeRef<TcpConnection>(std::move(self),
                                         TcpEnd{to, MakeRef<WaitPoint>(), std::move(server)});
   }
