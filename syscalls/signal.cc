@@ -129,7 +129,7 @@ Result<Unit> RtSigsuspend(Task& task, UserPtr<const uint64_t> set, size_t size) 
 
 Result<Unit> Pause(Task& task) {
   for (;;) {
-    const Status slept = task.sleeper().Sleep(task, Deadline::Never());
+    const Status slept = task.sleeper().Sleep(Deadline::Never());
     if (!slept.ok()) return sentry::kRestartNoHand;
   }
 }

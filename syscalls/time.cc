@@ -28,7 +28,7 @@ constexpr int64_t kNsPerTick = 10'000'000;  // USER_HZ is 100.
 // Sleeps until `deadline`; an interruption tells what remains and goes on after a stop or so.
 Result<int64_t> SleepUntil(Task& task, Deadline deadline, UserPtr<abi::Timespec> remaining) {
   for (;;) {
-    const Status slept = task.sleeper().Sleep(task, deadline);
+    const Status slept = task.sleeper().Sleep(deadline);
     if (slept.ok()) continue;  // A wake-up that was meant for an earlier wait.
     if (slept.error() == Errno(ETIMEDOUT)) return 0;
     if (remaining) {
@@ -65,7 +65,7 @@ Result<int64_t> SleepUntilAbsolute(Task& task, ClockId clock, int64_t until) {
     const timespec now = TRY(sentry::ClockNow(task, clock));
     const int64_t left = until - sentry::ToNs(now);
     if (left <= 0) return 0;
-    const Status slept = task.sleeper().Sleep(task, Deadline::After(left));
+    const Status slept = task.sleeper().Sleep(Deadline::After(left));
     // CPU clocks may lag behind: look again.
     if (slept.ok() || slept.error() == Errno(ETIMEDOUT)) continue;
     return sentry::kRestartNoHand;

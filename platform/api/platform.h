@@ -253,8 +253,12 @@ class BlockingHooks {
   virtual void LeaveBlocking() = 0;
   // In front of them, for a wait on a word: lets the platform use the thread otherwise until
   // `*word` is not `value` any more or CLOCK_MONOTONIC reaches `deadline_ns` (INT64_MAX: never). May
-  // return at any time, on another thread; no lock may be held.
-  virtual void Park(const std::atomic<uint32_t>& word, uint32_t value, int64_t deadline_ns) {}
+  // return at any time, on another thread; no lock may be held. The platform may set kParked in the
+  // word meanwhile, and takes it back: who changes a word with that bit calls Unpark.
+  virtual void Park(std::atomic<uint32_t>& word, uint32_t value, int64_t deadline_ns) {}
+  // From any thread. Of the word, which may be gone by then, only the address is used.
+  virtual void Unpark(const std::atomic<uint32_t>& word) {}
+  static constexpr uint32_t kParked = uint32_t{1} << 31;
 };
 
 class Platform : public BlockingHooks {

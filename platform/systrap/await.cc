@@ -11,6 +11,7 @@
 namespace platform::systrap {
 
 Result<seccomp_notif> Systrap::Await(HostThread& thread) {
+  HandReadyOn();  // The stub may take its time.
   bool spawn = false;
   Result<seccomp_notif> result = Errno(EIO);
   {

@@ -136,14 +136,15 @@ struct Polled {
   bool waits = false;  // Its call does.
 };
 
-// A stack on which calls by mailbox are answered, one of which may be waiting.
+// A stack on which calls are answered, one of which may be waiting.
 struct Strand {
   std::unique_ptr<Fiber> fiber;
-  // While it waits: for this word to have another value, or until then.
-  const std::atomic<uint32_t>* word = nullptr;
+  // While it waits: for this word to have another value, or until then (CLOCK_MONOTONIC).
+  std::atomic<uint32_t>* word = nullptr;
   uint32_t value = 0;
   int64_t deadline_ns = INT64_MAX;
 };
+using Strands = std::vector<std::unique_ptr<Strand>>;
 
 // What patched calls need, made before there are stubs.
 struct FastPathMemory {
@@ -167,9 +168,10 @@ class Systrap final : public Platform {
   void Run() override ABSL_LOCKS_EXCLUDED(mu_);
   void Stop() override ABSL_LOCKS_EXCLUDED(mu_);
   void EnterBlocking() override ABSL_LOCKS_EXCLUDED(mu_);
-  void LeaveBlocking() override {}
-  void Park(const std::atomic<uint32_t>& word, uint32_t value, int64_t deadline_ns) override
+  void LeaveBlocking() override;
+  void Park(std::atomic<uint32_t>& word, uint32_t value, int64_t deadline_ns) override
       ABSL_LOCKS_EXCLUDED(mu_);
+  void Unpark(const std::atomic<uint32_t>& word) override ABSL_LOCKS_EXCLUDED(mu_);
 
   absl::Mutex& mu() ABSL_LOCK_RETURNED(mu_) { return mu_; }
   // The one that answers questions about the host.
@@ -239,6 +241,8 @@ class Systrap final : public Platform {
   // False when it cannot be now.
   bool OpenPool(HostThread& thread) ABSL_LOCKS_EXCLUDED(mu_);
   void ClosePool(Sites& sites) ABSL_LOCKS_EXCLUDED(mu_);
+  // This thread is about to wait for others: what it has woken is for them.
+  void HandReadyOn() ABSL_LOCKS_EXCLUDED(mu_);
 
   // Has the thread map the mailbox of a slot of its process, unless it is there, and empties it.
   Result<native::MailboxPage*> MapMailbox(class StubContext& context, HostThread& thread,
@@ -255,6 +259,10 @@ class Systrap final : public Platform {
     bool spins = false;                    // The spinner, while it looks at mailboxes.
     Fiber home;                            // The thread's own stack.
     std::unique_ptr<Strand> strand;        // On which it runs, unless that is its own.
+    bool parks = false;                    // That strand is left, as its call waits.
+    int blocks = 0;                        // Between EnterBlocking and LeaveBlocking.
+    Strands ready;                         // Whose waits this thread has ended.
+    Strands spare;
     std::vector<Ref<HostProcess>> doomed;  // To be killed when the call-back is over.
     std::optional<Received> handed;
   };
@@ -265,7 +273,7 @@ class Systrap final : public Platform {
   // What the spinner does from when it is wanted until it is not. Times are CLOCK_MONOTONIC, in ns.
   struct Spell {
     std::vector<Polled> set;                       // Whom it looks at.
-    std::vector<std::unique_ptr<Strand>> waiting;  // Their calls that wait.
+    Strands waiting;                               // Their calls that wait.
     cpu_set_t allowed;
     int cpu = -1;  // Which it keeps for itself; -1: as long as it looks at one thread only, none.
     uint32_t turns = 0;
@@ -295,6 +303,26 @@ class Systrap final : public Platform {
 
   static void* WorkerMain(void* self);
   void WorkerLoop() ABSL_LOCKS_EXCLUDED(mu_);
+  // What comes next for a worker; false when nothing does before others have run.
+  bool ServeNext() ABSL_LOCKS_EXCLUDED(mu_);
+  void ReceiveAndServe(Channel& channel) ABSL_LOCKS_EXCLUDED(mu_);
+
+  // parking.cc
+  // Chooses what a worker goes on with; false when it is to end.
+  bool ChooseStrand(Worker& worker) ABSL_LOCKS_EXCLUDED(mu_);
+  // The worker has left its strand, which waits from now on, or is free.
+  void LeaveStrand(Worker& worker) ABSL_LOCKS_EXCLUDED(mu_);
+  // Keeps a strand until its word changes; gives it back when it has changed already.
+  std::unique_ptr<Strand> ParkLocked(std::unique_ptr<Strand> strand)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  std::unique_ptr<Strand> UnparkLocked(const std::atomic<uint32_t>& word)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // For any follower. True when another thread is needed.
+  bool QueueLocked(std::unique_ptr<Strand> strand) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  static void* TimekeeperMain(void* self);
+  void KeepTime() ABSL_LOCKS_EXCLUDED(mu_);
+  // A thread of the sentry, which begins with `main(this)`; false without one.
+  bool Spawn(void* (*main)(void*));
   void SpawnWorker();
   // Whether this was a zygote, whose death has just been noticed.
   bool LoseZygote(pid_t pid) ABSL_LOCKS_EXCLUDED(mu_);
@@ -389,7 +417,7 @@ class Systrap final : public Platform {
   void TidyUp(int64_t now) ABSL_LOCKS_EXCLUDED(mu_);
   // Goes on with a call whose wait is over, on this thread.
   bool ResumeWaiting();
-  std::unique_ptr<Strand> NewStrand();
+  std::unique_ptr<Strand> NewStrand(Strands& spare);
   // Ends a spell as far as others are concerned: nobody is looked at any more, and each call that
   // waits gets a worker to wait on.
   void HandOn() ABSL_LOCKS_EXCLUDED(mu_);
@@ -434,6 +462,12 @@ class Systrap final : public Platform {
   // For a follower to serve: who has them does not lead their channel, and has a call to finish.
   std::deque<Received> handed_on_ ABSL_GUARDED_BY(mu_);
   std::deque<std::unique_ptr<Strand>> strands_ ABSL_GUARDED_BY(mu_);  // For a follower, as well.
+  // Those that wait, and when they are to go on at the latest.
+  absl::flat_hash_map<const std::atomic<uint32_t>*, std::unique_ptr<Strand>> parked_
+      ABSL_GUARDED_BY(mu_);
+  std::set<std::pair<int64_t, const std::atomic<uint32_t>*>> deadlines_ ABSL_GUARDED_BY(mu_);
+  bool timekeeper_exists_ ABSL_GUARDED_BY(mu_) = false;
+  absl::CondVar deadline_wake_;
   absl::CondVar follower_wake_;
   absl::CondVar stop_wake_;  // For Run, when there is no zygote whose death wakes it.
   bool stopped_ ABSL_GUARDED_BY(mu_) = false;
@@ -449,8 +483,8 @@ class Systrap final : public Platform {
   // From which CPU threads are displaced, and where they may run otherwise.
   int spinner_cpu_ ABSL_GUARDED_BY(mu_) = -1;
   cpu_set_t spell_cpus_ ABSL_GUARDED_BY(mu_);
-  std::vector<std::unique_ptr<Strand>> idle_strands_;  // The spinner's own.
-  std::atomic<bool> spin_no_more_{false};              // The stubs do better without.
+  Strands idle_strands_;                   // The spinner's own.
+  std::atomic<bool> spin_no_more_{false};  // The stubs do better without.
   // After a spell that did not pay: not before this time (CLOCK_MONOTONIC), and how long the next
   // pause is.
   int64_t spin_not_before_ ABSL_GUARDED_BY(mu_) = 0;

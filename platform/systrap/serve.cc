@@ -147,8 +147,9 @@ void Systrap::Serve(Channel& channel, const seccomp_notif& notification) {
   current_->serves = thread.get();
   ServeOne(*thread, notification);
   while (const auto next = LeaveCallback(*thread)) ServeOne(*thread, *next);
-  current_->serves = nullptr;
-  KillDoomed(*current_);
+  // If it has waited, perhaps on another thread.
+  Here().serves = nullptr;
+  KillDoomed(Here());
 }
 
 void Systrap::ServeOne(HostThread& thread, const seccomp_notif& notification) {

@@ -75,13 +75,7 @@ void Systrap::RequestPollingLocked(HostThread& thread) {
         spin_not_before_ = INT64_MAX;
         return;
       }
-      pthread_attr_t attributes;
-      pthread_attr_init(&attributes);
-      pthread_attr_setstacksize(&attributes, 256 * 1024);
-      pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-      pthread_t spinner;
-      spinner_exists_ = pthread_create(&spinner, &attributes, &Systrap::SpinnerMain, this) == 0;
-      pthread_attr_destroy(&attributes);
+      spinner_exists_ = Spawn(&Systrap::SpinnerMain);
       if (!spinner_exists_) {
         spin_not_before_ = INT64_MAX;
         return;
@@ -159,7 +153,7 @@ void Systrap::Spin(Worker& worker) {
   spell_.start = spell_.last_look = spell_.last_call = spell_.next_disturbance = MonotonicNs();
   spell_.next_tidying = spell_.start + kTidyingNs;
   spell_.patience = eager_ ? kEagerIdleNs : kFirstIdleNs;
-  worker.strand = NewStrand();
+  worker.strand = NewStrand(idle_strands_);
   if (worker.strand != nullptr) {
     worker.spins = true;
     Fiber::Switch(worker.home, *worker.strand->fiber);
@@ -316,9 +310,9 @@ void Systrap::HandOn() {
     for (const Polled& polled : spell_.set) {
       if (polled.thread->mailbox == polled.page) StopPollingLocked(*polled.thread);
     }
-    for (std::unique_ptr<Strand>& strand : spell_.waiting) {
-      strands_.push_back(std::move(strand));
-      missing += CallFollowerLocked() ? 1 : 0;
+    for (std::unique_ptr<Strand>& waiting : spell_.waiting) {
+      std::unique_ptr<Strand> ready = ParkLocked(std::move(waiting));
+      if (ready != nullptr) missing += QueueLocked(std::move(ready)) ? 1 : 0;
     }
   }
   spell_.waiting.clear();

@@ -1,18 +1,24 @@
-// Calls by mailbox that have to wait leave the spinner its thread: each is answered on a stack of
-// its own (a strand), and while it waits another strand goes on looking at mailboxes. What it waits
-// for is a word, so that looking whether the wait is over costs no more than looking at a mailbox,
-// and who ends it wakes nobody. A strand whose spinner stops is given to a worker, on whose thread
-// it waits in the host.
+// Calls that have to wait leave their thread: each is answered on a stack of its own (a strand), and
+// while it waits another strand goes on, looking at mailboxes or receiving notifications. What it
+// waits for is a word, so that for the spinner looking whether the wait is over costs no more than
+// looking at a mailbox; of waits that workers have left parking.cc knows, and of the spinner's when
+// it stops.
 #include <pthread.h>
 
 #include "platform/systrap/core.h"
 
 namespace platform::systrap {
+namespace {
 
-std::unique_ptr<Strand> Systrap::NewStrand() {
-  if (!idle_strands_.empty()) {
-    auto strand = std::move(idle_strands_.back());
-    idle_strands_.pop_back();
+// A shorter wait ends by its time more often than not, and then its own thread is soonest.
+constexpr int64_t kLongNs = 2'000'000;
+
+}  // namespace
+
+std::unique_ptr<Strand> Systrap::NewStrand(Strands& spare) {
+  if (!spare.empty()) {
+    auto strand = std::move(spare.back());
+    spare.pop_back();
     return strand;
   }
   auto strand = std::make_unique<Strand>();
@@ -27,6 +33,10 @@ void Systrap::StrandMain(void* self) {
 // A call that has waited may have been taken to another thread, which does not spin.
 void Systrap::RunStrand() {
   while (Here().spins && !spell_.over()) LookAround();
+  if (!Here().spins) {
+    while (ServeNext()) {
+    }
+  }
   Worker& worker = Here();
   Fiber::Switch(*worker.strand->fiber, worker.home);
 }
@@ -50,35 +60,44 @@ bool Systrap::ResumeWaiting() {
   return false;
 }
 
-void Systrap::Park(const std::atomic<uint32_t>& word, uint32_t value, int64_t deadline_ns) {
+// The thread goes on with another strand, and comes back, or another thread does.
+void Systrap::Park(std::atomic<uint32_t>& word, uint32_t value, int64_t deadline_ns) {
   Worker* worker = current_;
-  if (worker == nullptr || !worker->spins || spell_.over()) return;
-  std::unique_ptr<Strand> next = NewStrand();
-  if (next == nullptr) return;
+  if (worker == nullptr || worker->strand == nullptr) return;
+  const bool spins = worker->spins;
+  if (spins ? spell_.over() : deadline_ns < MonotonicNs() + kLongNs) return;
+  std::unique_ptr<Strand> next;
+  if (spins && (next = NewStrand(idle_strands_)) == nullptr) return;
   KillDoomed(*worker);
-  HostThread* const serves = worker->serves;
+  HostThread* const serves = std::exchange(worker->serves, nullptr);
   {
     absl::MutexLock lock(&mu_);
-    if (serves->in_mail && serves->mailbox != nullptr) {
+    if (serves->in_mail && serves->mailbox != nullptr && !serves->dozes) {
       serves->dozes = true;
       serves->mailbox->call.state.fetch_or(MAILBOX_ASLEEP, std::memory_order_release);
     }
   }
-  Strand& self = *worker->strand;
-  self.word = &word;
-  self.value = value;
-  self.deadline_ns = deadline_ns;
-  spell_.waiting.push_back(std::exchange(worker->strand, std::move(next)));
   const auto mark = [this, serves](bool waits) {
     for (Polled& polled : spell_.set) {
       if (polled.thread.get() == serves) polled.waits = waits;
     }
   };
-  mark(true);
   native::CarriedBuffer* const carried = native::CarriedBuffer::Exchange(nullptr);
   // What was there when the call was made may be gone by then, and what it takes must not be lost.
   if (carried != nullptr) carried->BringNothingBack();
-  Fiber::Switch(*self.fiber, *worker->strand->fiber);
+  Strand& self = *worker->strand;
+  self.word = &word;
+  self.value = value;
+  self.deadline_ns = deadline_ns;
+  if (spins) {
+    mark(true);
+    spell_.waiting.push_back(std::exchange(worker->strand, std::move(next)));
+    Fiber::Switch(*self.fiber, *worker->strand->fiber);
+  } else {
+    worker->parks = true;
+    Fiber::Switch(*self.fiber, worker->home);
+  }
+  word.fetch_and(~kParked);
   native::CarriedBuffer::Exchange(carried);
   Here().serves = serves;
   if (Here().spins) mark(false);

@@ -19,6 +19,12 @@ StubThread::~StubThread() {
     return (host.in_callback && !pthread_equal(host.caller, self)) ||
            (host.in_death_callback && !pthread_equal(host.death_caller, self));
   };
+  if (busy()) {
+    // They may have been woken by this very thread.
+    platform_.mu().Unlock();
+    platform_.HandReadyOn();
+    platform_.mu().Lock();
+  }
   while (busy()) host.idle.Wait(&platform_.mu());
   host.guest = nullptr;
   platform_.Unregister(host);

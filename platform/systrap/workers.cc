@@ -16,7 +16,7 @@ namespace platform::systrap {
 namespace {
 
 // Handlers are ordinary functions with bounded frames.
-constexpr size_t kWorkerStack = 256 * 1024;
+constexpr size_t kThreadStack = 256 * 1024;
 // Followers beyond these end instead of waiting for work.
 constexpr int kMaxIdleFollowers = 8;
 // Sleeping in the host until a notification comes takes longer.
@@ -50,21 +50,24 @@ void* Systrap::WorkerMain(void* self) {
   return nullptr;
 }
 
-void Systrap::SpawnWorker() {
+bool Systrap::Spawn(void* (*main)(void*)) {
   pthread_attr_t attributes;
   pthread_attr_init(&attributes);
-  pthread_attr_setstacksize(&attributes, kWorkerStack);
+  pthread_attr_setstacksize(&attributes, kThreadStack);
   pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
   // The spinner's own CPU is not for those that it leaves work to.
   if (current_ != nullptr && current_->spins) {
     pthread_attr_setaffinity_np(&attributes, sizeof(cpu_set_t), &HostCpus());
   }
   pthread_t thread;
-  const int error = pthread_create(&thread, &attributes, &Systrap::WorkerMain, this);
+  const int error = pthread_create(&thread, &attributes, main, this);
   pthread_attr_destroy(&attributes);
-  // Calls wait until a worker is free again: slow, not wrong.
-  if (error != 0) LOG_WARNING("cannot start a worker thread: errno %d", error);
+  if (error != 0) LOG_WARNING("cannot start a thread: errno %d", error);
+  return error == 0;
 }
+
+// Without one calls wait until a worker is free again: slow, not wrong.
+void Systrap::SpawnWorker() { (void)Spawn(&Systrap::WorkerMain); }
 
 Channel* Systrap::LeaderlessLocked() {
   for (const auto& channel : channels_) {
@@ -162,38 +165,50 @@ std::optional<seccomp_notif> Systrap::TakeDeferred(Channel& channel) {
 void Systrap::WorkerLoop() {
   Worker worker;
   current_ = &worker;
-  while (TakeLead(worker)) {
-    if (worker.strand != nullptr) {
-      Fiber::Switch(worker.home, *worker.strand->fiber);
-      worker.strand.reset();
-      worker.serves = nullptr;
-    }
-    if (const auto handed = std::exchange(worker.handed, std::nullopt)) {
-      Serve(*handed->channel, handed->notification);
-    }
-    while (worker.leads != nullptr) {
-      Channel& channel = *worker.leads;
-      if (const auto deferred = TakeDeferred(channel)) {
-        Serve(channel, *deferred);
-        continue;
+  while (ChooseStrand(worker)) {
+    if (worker.strand == nullptr) {  // Without memory for one calls wait on the thread.
+      while (ServeNext()) {
       }
-      const int64_t before = MonotonicNs();
-      const Result<seccomp_notif> received = channel.listener.Receive();
-      if (received.ok()) {
-        // Who has called while another call was being handled waits on another core, and goes on
-        // there: two threads that compute would come together on this one for good.
-        const bool queued = MonotonicNs() - before < kQueuedNs;
-        if (queued) channel.listener.AnswerHere(false);
-        Serve(channel, *received);
-        if (queued) channel.listener.AnswerHere(true);
-      } else if (received.error() != Errno(ENOENT) && received.error() != Errno(EINTR)) {
-        LOG_ERROR("receiving seccomp notifications: errno %d", received.error().code());
-        Stop();
-        return;
-      }
+      continue;
     }
+    Fiber::Switch(worker.home, *worker.strand->fiber);
+    LeaveStrand(worker);
   }
   current_ = nullptr;
+}
+
+// What a call-back returns to may be another worker.
+bool Systrap::ServeNext() {
+  Worker& worker = Here();
+  if (const auto handed = std::exchange(worker.handed, std::nullopt)) {
+    Serve(*handed->channel, handed->notification);
+    return true;
+  }
+  if (worker.leads == nullptr || !worker.ready.empty()) return false;
+  Channel& channel = *worker.leads;
+  if (const auto deferred = TakeDeferred(channel)) {
+    Serve(channel, *deferred);
+  } else {
+    ReceiveAndServe(channel);
+  }
+  return true;
+}
+
+void Systrap::ReceiveAndServe(Channel& channel) {
+  const int64_t before = MonotonicNs();
+  const Result<seccomp_notif> received = channel.listener.Receive();
+  if (received.ok()) {
+    // Who has called while another call was being handled waits on another core, and goes on
+    // there: two threads that compute would come together on this one for good.
+    const bool queued = MonotonicNs() - before < kQueuedNs;
+    if (queued) channel.listener.AnswerHere(false);
+    Serve(channel, *received);
+    if (queued) channel.listener.AnswerHere(true);
+  } else if (received.error() != Errno(ENOENT) && received.error() != Errno(EINTR)) {
+    LOG_ERROR("receiving seccomp notifications: errno %d", received.error().code());
+    Here().leads = nullptr;
+    Stop();
+  }
 }
 
 void Systrap::StopSpinning() {
@@ -205,8 +220,11 @@ void Systrap::StopSpinning() {
 void Systrap::EnterBlocking() {
   Worker* worker = current_;
   StopSpinning();
-  if (worker != nullptr) KillDoomed(*worker);
-  if (worker == nullptr || worker->leads == nullptr) return;
+  if (worker == nullptr) return;
+  KillDoomed(*worker);
+  ++worker->blocks;
+  HandReadyOn();
+  if (worker->leads == nullptr) return;
   // The next leader's callers have not waited for their turn, and this call may take for ever.
   worker->leads->listener.AnswerHere(true);
   bool spawn = false;
@@ -215,6 +233,10 @@ void Systrap::EnterBlocking() {
     spawn = LeaveLocked(*std::exchange(worker->leads, nullptr));
   }
   if (spawn) SpawnWorker();
+}
+
+void Systrap::LeaveBlocking() {
+  if (current_ != nullptr) --current_->blocks;
 }
 
 Channel& Systrap::ChooseChannel() {

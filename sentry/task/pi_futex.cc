@@ -238,7 +238,7 @@ Status PiFutexes::AwaitGrant(Task& task, Waiter& waiter, Word lock, Deadline dea
       absl::MutexLock guard(&mu_);
       if (waiter.granted) break;
     }
-    const Status slept = task.sleeper().Sleep(task, deadline);
+    const Status slept = task.sleeper().Sleep(deadline);
     if (slept.ok()) continue;
     absl::MutexLock guard(&mu_);
     if (waiter.granted) break;

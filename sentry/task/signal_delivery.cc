@@ -262,7 +262,7 @@ Result<SignalInfo> Kernel::WaitForSignal(Task& task, SignalSet set, Deadline dea
       result = *info;
       break;
     }
-    const Status slept = task.sleeper_.Sleep(task, deadline);
+    const Status slept = task.sleeper_.Sleep(deadline);
     if (slept.ok()) continue;
     const std::optional<SignalInfo> last = TakeSignal(task, set);
     if (last.has_value()) {

@@ -78,7 +78,7 @@ void BuryThread(Ref<Task> task, std::unique_ptr<platform::Thread> thread, Kernel
 }
 
 Task::Task(Kernel& kernel, Ref<ThreadGroup> group, Pid tid)
-    : kernel_(kernel), group_(std::move(group)), tid_(tid) {}
+    : kernel_(kernel), group_(std::move(group)), tid_(tid), sleeper_(kernel.platform()) {}
 
 Task::~Task() = default;
 

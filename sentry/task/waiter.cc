@@ -28,7 +28,10 @@ Deadline Deadline::After(int64_t ns_from_now) {
 bool Deadline::expired() const { return ns != INT64_MAX && MonotonicNow() >= ns; }
 
 void Sleeper::Tell(uint32_t what) {
-  if (state_.fetch_or(what) == (kAsleep | kOnThread)) WakeSleeper(state_);
+  platform::Platform& platform = platform_;  // This may be gone once it has been told.
+  const uint32_t before = state_.fetch_or(what);
+  if (before == (kAsleep | kOnThread)) WakeSleeper(state_);
+  if (before == (kAsleep | kParked)) platform.Unpark(state_);
 }
 
 Status Sleeper::End(uint32_t state) {
@@ -39,25 +42,24 @@ Status Sleeper::End(uint32_t state) {
   return (state & kInterrupted) != 0 ? Status(kRestartSys) : Errno(ETIMEDOUT);
 }
 
-Status Sleeper::Sleep(Task& task, Deadline deadline) {
+Status Sleeper::Sleep(Deadline deadline) {
   // Without telling the platform when there is nothing to wait for.
   if (const uint32_t state = state_.load(); state != 0) return End(state);
   if (deadline.expired()) return Errno(ETIMEDOUT);
-  platform::Platform& platform = task.kernel().platform();
   if (state_.fetch_or(kAsleep) == 0 && MayLeaveThread()) {
     Task* const current = Task::Current();
-    platform.Park(state_, kAsleep, deadline.ns);
+    platform_.Park(state_, kAsleep, deadline.ns);
     Task::SetCurrent(current);
   }
   if (state_.load() == kAsleep && !deadline.expired()) {
-    platform.EnterBlocking();
+    platform_.EnterBlocking();
     constexpr uint32_t kWaiting = kAsleep | kOnThread;
     uint32_t state = state_.fetch_or(kOnThread) | kOnThread;
     while (state == kWaiting && !deadline.expired()) {
       SleepOn(state_, kWaiting, deadline.ns);
       state = state_.load();
     }
-    platform.LeaveBlocking();
+    platform_.LeaveBlocking();
   }
   return End(state_.fetch_and(~(kAsleep | kOnThread)));
 }
@@ -79,7 +81,7 @@ void Waiter::Watch(File& file, uint32_t events) {
   file.ArmHostEvents(events);
 }
 
-Status Waiter::Sleep(Deadline deadline) { return task_.sleeper().Sleep(task_, deadline); }
+Status Waiter::Sleep(Deadline deadline) { return task_.sleeper().Sleep(deadline); }
 
 void Waiter::OnReady(uint32_t events) { task_.sleeper().Wake(); }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "platform/api/platform.h"
 #include "sentry/fs/file.h"
 #include "sentry/fs/wait_queue.h"
 #include "sentry/task/restart.h"
@@ -27,6 +28,7 @@ struct Deadline {
 // Where one task sleeps: woken by events, interrupted by signals. One per task, owned by it.
 class Sleeper {
  public:
+  explicit Sleeper(platform::Platform& platform) : platform_(platform) {}
   // From any thread; remembered when nobody sleeps.
   void Wake() { Tell(kWoken); }
   // From any thread: ends every sleep until ClearInterrupt.
@@ -34,18 +36,20 @@ class Sleeper {
   void ClearInterrupt() { state_.fetch_and(~kInterrupted); }
   bool interrupted() const { return (state_.load() & kInterrupted) != 0; }
   // Somebody is in Sleep and has to wait: who has been told to wake up runs already.
-  bool asleep() const { return (state_.load() & ~kOnThread) == kAsleep; }
+  bool asleep() const { return (state_.load() & ~(kOnThread | kParked)) == kAsleep; }
   // Sleeps until woken (consumes the wake-up), interrupted (kRestartSys) or past the deadline
   // (ETIMEDOUT). The platform is told through its BlockingHooks.
-  Status Sleep(Task& task, Deadline deadline);
+  Status Sleep(Deadline deadline);
 
  private:
   // On a thread: one of the host's waits for it, and has to be woken.
   static constexpr uint32_t kWoken = 1, kInterrupted = 2, kAsleep = 4, kOnThread = 8;
+  static constexpr uint32_t kParked = platform::Platform::kParked;
   void Tell(uint32_t what);
   // Takes the wake-up; what Sleep answers for `state` when it is over.
   Status End(uint32_t state);
 
+  platform::Platform& platform_;
   std::atomic<uint32_t> state_ = 0;  // No lock: who is woken would run into it.
 };
 
