@@ -96,6 +96,9 @@ class AddressSpace : public RefCounted {
   // `host_tid` is Thread::host_tid() of one of its threads, 0 for whichever. Asks another process: not
   // with locks held.
   virtual Result<std::string> HostProc(HostFile file, int host_tid = 0) { return Errno(ENOSYS); }
+  // A piece of the host's pagemap (8 bytes for each page), with zeroes where nothing of the
+  // application's is: beyond user_end().
+  virtual Status ReadPagemap(uint64_t offset, std::span<std::byte> dst) { return Errno(ENOSYS); }
 };
 
 class Guest;

@@ -155,6 +155,16 @@ Result<std::string> NativeAddressSpace::HostMaps() {
   return WithoutStub(TRY(zygote_.ReadProc(absl::StrCat(Target(), "/maps"))));
 }
 
+Status NativeAddressSpace::ReadPagemap(uint64_t offset, std::span<std::byte> dst) {
+  std::ranges::fill(dst, std::byte{0});
+  const uint64_t end = user_end() / 4096 * 8;
+  if (offset >= end) return kOk;
+  const UniqueFd file = TRY(zygote_.OpenProc(absl::StrCat(Target(), "/pagemap")));
+  dst = dst.first(std::min<uint64_t>(dst.size(), end - offset));
+  const ssize_t n = pread(file.get(), dst.data(), dst.size(), static_cast<off_t>(offset));
+  return n < 0 ? Status(Errno::Last()) : kOk;
+}
+
 Result<std::string> NativeAddressSpace::HostProc(HostFile file, int host_tid) {
   const std::string of_thread = absl::StrCat(host_tid, "/task/", host_tid);
   const std::string of_process = absl::StrCat(Target());

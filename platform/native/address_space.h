@@ -75,6 +75,7 @@ class NativeAddressSpace final : public AddressSpace {
   uint64_t user_end() const override { return STUB_REGION_START; }
   uint64_t vdso() const override { return vdso_; }
   Result<std::string> HostMaps() override;
+  Status ReadPagemap(uint64_t offset, std::span<std::byte> dst) override;
   Result<std::string> HostProc(HostFile file, int host_tid) override;
 
   template <typename T>

@@ -405,9 +405,13 @@ Result<std::string> Zygote::ReadProc(std::string_view path) {
 }
 
 Result<UniqueFd> Zygote::ReopenReadOnly(int fd) {
+  return OpenProc(absl::StrCat(own_pid_, "/fd/", fd));
+}
+
+Result<UniqueFd> Zygote::OpenProc(std::string_view path) {
   absl::MutexLock lock(&mu_);
   if (!TakeSpare()) return Errno(EIO);
-  if (!Request('o', absl::StrCat(own_pid_, "/fd/", fd))) return Errno(EIO);
+  if (!Request('o', path)) return Errno(EIO);
   int64_t error = 0;
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
   iovec piece{&error, sizeof(error)};

@@ -53,6 +53,8 @@ class Zygote {
   // a mapping is made of that must never become writable. Errors of open(2); EIO when the zygote is
   // gone.
   Result<UniqueFd> ReopenReadOnly(int fd) ABSL_LOCKS_EXCLUDED(mu_);
+  // A file of procfs, for reading. The same errors.
+  Result<UniqueFd> OpenProc(std::string_view path) ABSL_LOCKS_EXCLUDED(mu_);
   UniqueFd TakeListener() { return std::move(listener_); }
   uint64_t vdso() const { return vdso_; }
   pid_t pid() const { return pid_; }

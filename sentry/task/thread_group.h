@@ -40,6 +40,11 @@ struct SignalHandlers : RefCounted {
 // A session. Its terminal is what its processes say (ThreadGroup::terminal).
 struct Session : RefCounted {
   Pid id = 0;
+  // What is scheduled together (CONFIG_SCHED_AUTOGROUP of Linux, sched(7)) is a session: its
+  // number, never that of another one, and the niceness of the whole, which is told only.
+  const uint64_t autogroup = ++last_autogroup;
+  int autogroup_nice = 0;
+  static inline std::atomic<uint64_t> last_autogroup{0};
 };
 
 // The resource limits of a process. Changed under Kernel::mu(); a soft limit may be read without, so

@@ -203,4 +203,84 @@ TEST(ProcNumaMaps, ThePolicyOfTheTask) {
             0);
 }
 
+// The words of pagemap about the pages from `at` on.
+std::vector<uint64_t> Pagemap(const std::string& file, const void* at, size_t pages) {
+  std::vector<uint64_t> words(pages);
+  const UniqueFd fd(open(file.c_str(), O_RDONLY));
+  const auto offset = static_cast<off_t>(reinterpret_cast<uint64_t>(at) / 4096 * 8);
+  EXPECT_THAT(pread(fd.get(), words.data(), pages * 8, offset),
+              Returns(static_cast<int>(pages * 8)));
+  return words;
+}
+constexpr uint64_t kPresent = 1ull << 63, kOfFile = 1ull << 61;
+
+TEST(ProcPagemap, TellsWhichPagesAreThere) {
+  auto* const memory = static_cast<char*>(
+      mmap(nullptr, 4 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  ASSERT_NE(memory, MAP_FAILED);
+  madvise(memory, 4 * 4096, MADV_NOHUGEPAGE);
+  memory[0] = memory[2 * 4096] = 'x';
+  std::vector<uint64_t> words = Pagemap("/proc/self/pagemap", memory, 4);
+  for (size_t i = 0; i < 4; ++i) EXPECT_EQ(words[i] & kPresent, i % 2 == 0 ? kPresent : 0) << i;
+  EXPECT_EQ(words[0] & kOfFile, 0u);
+  // A child's are its own.
+  EXPECT_THAT(InChild([&] {
+                memory[4096] = 'y';
+                const auto own = Pagemap("/proc/self/pagemap", memory, 2);
+                return (own[0] & kPresent) != 0 && (own[1] & kPresent) != 0 ? 0 : 1;
+              }),
+              Exited(0));
+  EXPECT_EQ(Pagemap(ProcPath(getpid(), "pagemap"), memory, 2)[1] & kPresent, 0u);
+  ASSERT_THAT(madvise(memory, 4 * 4096, MADV_DONTNEED), Returns(0));
+  EXPECT_EQ(Pagemap("/proc/thread-self/pagemap", memory, 1)[0] & kPresent, 0u);
+  munmap(memory, 4 * 4096);
+  EXPECT_EQ(Pagemap("/proc/self/pagemap", memory, 1)[0] & kPresent, 0u);
+}
+
+TEST(ProcPagemap, PagesOfFiles) {
+  TempDir dir;
+  WriteFile(dir / "f", "text");
+  const UniqueFd fd(open((dir / "f").c_str(), O_RDONLY));
+  auto* const memory =
+      static_cast<const char*>(mmap(nullptr, 4096, PROT_READ, MAP_SHARED, fd.get(), 0));
+  ASSERT_NE(memory, MAP_FAILED);
+  EXPECT_EQ(memory[0], 't');
+  EXPECT_EQ(Pagemap("/proc/self/pagemap", memory, 1)[0] & (kPresent | kOfFile), kPresent | kOfFile);
+  munmap(const_cast<char*>(memory), 4096);
+}
+
+TEST(ProcPagemap, PositionsAndSizes) {
+  const UniqueFd fd(open("/proc/self/pagemap", O_RDONLY));
+  uint64_t words[3] = {};
+  EXPECT_THAT(pread(fd.get(), words, 4, 0), FailsWith(EINVAL));
+  EXPECT_THAT(pread(fd.get(), words, 8, 4), FailsWith(EINVAL));
+  EXPECT_THAT(pread(fd.get(), words, 0, 0), Returns(0));
+  EXPECT_THAT(pread(fd.get(), words, 8, 0), Returns(8));
+  EXPECT_EQ(words[0], 0u);  // Nothing is mapped there.
+  constexpr off_t kEnd = 0x7ffffffff000 / 4096 * 8;
+  EXPECT_THAT(pread(fd.get(), words, 24, kEnd - 8), Returns(8));
+  EXPECT_THAT(pread(fd.get(), words, 8, kEnd), Returns(0));
+  EXPECT_THAT(pread(fd.get(), words, 8, INT64_MAX - 15), Returns(0));
+  EXPECT_THAT(pread(fd.get(), words, 8, INT64_MAX - 7), FailsWith(EINVAL));
+  EXPECT_EQ(lseek(fd.get(), 16, SEEK_SET), 16);
+  EXPECT_THAT(read(fd.get(), words, 24), Returns(24));
+  EXPECT_EQ(lseek(fd.get(), 0, SEEK_CUR), 40);
+  EXPECT_THAT(lseek(fd.get(), 0, SEEK_END), FailsWith(EINVAL));
+  EXPECT_THAT(pread(fd.get(), reinterpret_cast<void*>(8), 8, 0), FailsWith(EFAULT));
+  struct stat st;
+  ASSERT_THAT(fstat(fd.get(), &st), Returns(0));
+  EXPECT_EQ(st.st_mode, S_IFREG | 0400u);
+  EXPECT_EQ(st.st_size, 0);
+}
+
+TEST(ProcPagemap, AnotherUsersIsClosed) {
+  Sleeper child;
+  EXPECT_THAT(AsNobody([&] {
+                CHILD_CHECK(open(ProcPath(child.pid(), "pagemap").c_str(), O_RDONLY) == -1);
+                CHILD_CHECK(errno == EACCES);
+                return 0;
+              }),
+              Exited(0));
+}
+
 }  // namespace

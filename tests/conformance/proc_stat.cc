@@ -318,4 +318,65 @@ TEST(ProcSched, NamesTheProcess) {
               Exited(0));
 }
 
+// sched(7): the processes of a session share the machine's time as one.
+class ProcAutogroup : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (TryRead("/proc/self/autogroup").empty()) GTEST_SKIP() << "the kernel has none";
+  }
+  static std::string NameOf(const std::string& text) { return text.substr(0, text.find(' ')); }
+};
+
+TEST_F(ProcAutogroup, IsTheSessions) {
+  EXPECT_THAT(InChild([] {
+                CHILD_CHECK(setsid() == getpid());
+                const std::string own = Self("autogroup");
+                CHILD_CHECK(own.starts_with("/autogroup-"));
+                CHILD_CHECK(own.ends_with(" nice 0\n"));
+                CHILD_CHECK(NameOf(own) != NameOf(Proc(getppid(), "autogroup")));
+                CHILD_CHECK(InChild([&] { return Self("autogroup") == own ? 7 : 1; }) == 7 << 8);
+                return 0;
+              }),
+              Exited(0));
+}
+
+TEST_F(ProcAutogroup, NicenessOfAll) {
+  EXPECT_THAT(InChild([] {
+                CHILD_CHECK(setsid() == getpid());
+                CHILD_CHECK(WriteTo("/proc/self/autogroup", "7\n") == 2);
+                CHILD_CHECK(Self("autogroup").ends_with(" nice 7\n"));
+                CHILD_CHECK(InChild([] {
+                              return Self("autogroup").ends_with(" nice 7\n") &&
+                                             WriteTo("/proc/self/autogroup", "-3") == 2
+                                         ? 7
+                                         : 1;
+                            }) == 7 << 8);
+                CHILD_CHECK(Self("autogroup").ends_with(" nice -3\n"));
+                for (const char* bad : {"20", "-21", "x", "1 2", ""}) {
+                  const bool empty = *bad == '\0';
+                  const ssize_t n = WriteTo("/proc/self/autogroup", bad);
+                  CHILD_CHECK(empty || (n == -1 && errno == EINVAL));
+                }
+                CHILD_CHECK(Self("autogroup").ends_with(" nice -3\n"));
+                return 0;
+              }),
+              Exited(0));
+}
+
+TEST_F(ProcAutogroup, OnlyThePrivilegedGoBelowZero) {
+  EXPECT_THAT(AsNobody([] {
+                CHILD_CHECK(setsid() == getpid());
+                prctl(PR_SET_DUMPABLE, 1);
+                CHILD_CHECK(WriteTo("/proc/self/autogroup", "-1") == -1);
+                CHILD_CHECK(errno == EPERM);
+                return 0;
+              }),
+              Exited(0));
+}
+
+TEST_F(ProcAutogroup, IsNotAThreads) {
+  EXPECT_EQ(Names("/proc/thread-self/").count("autogroup"), 0u);
+  EXPECT_EQ(Names("/proc/self/").count("autogroup"), 1u);
+}
+
 }  // namespace

@@ -71,6 +71,7 @@ Result<std::string> CmdlineText(const Subject& subject);
 Result<std::string> EnvironText(const Subject& subject);
 Result<std::string> AuxvText(const Subject& subject);
 Result<Ref<File>> OpenMem(const Subject& subject, Ref<Inode> inode, OpenFlags flags);
+Result<Ref<File>> OpenPagemap(const Subject& subject, Ref<Inode> inode, OpenFlags flags);
 // task_maps.cc
 Result<std::string> MapsText(const Subject& subject);
 Result<std::string> SmapsText(const Subject& subject);
@@ -92,6 +93,8 @@ Result<std::string> MountStatsText(const Subject& subject);
 // task_settings.cc: what a write changes.
 Result<std::string> CommText(const Subject& subject);
 Status StoreComm(const Subject& subject, std::string_view text);
+Result<std::string> AutogroupText(const Subject& subject);
+Status StoreAutogroup(const Subject& subject, std::string_view text);
 Result<std::string> OomScoreAdjText(const Subject& subject);
 Status StoreOomScoreAdj(const Subject& subject, std::string_view text);
 Result<std::string> OomAdjText(const Subject& subject);

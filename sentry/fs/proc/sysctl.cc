@@ -68,6 +68,7 @@ constexpr Sysctl kSysctls[] = {
     {"sys/kernel", "pid_max", "32768"},
     {"sys/kernel", "printk", "7\t4\t1\t7"},
     {"sys/kernel", "randomize_va_space", "2"},
+    {"sys/kernel", "sched_autogroup_enabled", "1"},
     {"sys/kernel", "sched_rr_timeslice_ms", "100"},
     {"sys/kernel", "sched_rt_period_us", "1000000"},
     {"sys/kernel", "sched_rt_runtime_us", "950000"},

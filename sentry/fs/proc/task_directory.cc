@@ -22,6 +22,7 @@ constexpr char kAllow[] = "allow\n", kZero[] = "0", kSlash[] = "/\n", kNobody[] 
 
 constexpr TaskText kTexts[] = {
     {"arch_status", 0444, &ArchStatusText},
+    {"autogroup", 0644, &AutogroupText, &StoreAutogroup, kNone, kProcess},
     {"auxv", 0400, &AuxvText, nullptr, kOpen},
     {"cgroup", 0444, &CgroupText},
     {"children", 0444, &ChildrenText, nullptr, kNone, kThread},
@@ -97,18 +98,26 @@ class TaskTextInode final : public TextInode {
   const TaskText& row_;
 };
 
-// /proc/PID/mem.
-class MemInode final : public PseudoInode {
+// Files that are no texts.
+struct BinaryRow {
+  std::string_view name;
+  uint32_t mode;
+  Result<Ref<File>> (*open)(const Subject& subject, Ref<Inode> inode, OpenFlags flags);
+};
+constexpr BinaryRow kBinaries[] = {{"mem", 0600, &OpenMem}, {"pagemap", 0400, &OpenPagemap}};
+
+class BinaryInode final : public PseudoInode {
  public:
-  MemInode(const PseudoNode& node, const Subject& subject) : PseudoInode(node), subject_(subject) {}
+  BinaryInode(const PseudoNode& node, const Subject& subject, const BinaryRow& row)
+      : PseudoInode(node), subject_(subject), row_(row) {}
   Result<Ref<File>> Open(OpenFlags flags) override {
-    return OpenMem(subject_, Ref<Inode>::Share(*this), flags);
+    return row_.open(subject_, Ref<Inode>::Share(*this), flags);
   }
 
  private:
   const Subject subject_;
+  const BinaryRow& row_;
 };
-constexpr std::string_view kMem = "mem";
 
 Result<Path> ExePath(Task& task) {
   const Ref<Mm> mm = task.mm_ref();
@@ -180,8 +189,11 @@ class TaskDirectory final : public PseudoDirectory {
       ++slot;
       if (row.name == name && Shows(row)) return NewTaskText(subject_, row, slot);
     }
-    if (name == kMem) {
-      return Ref<Inode>(MakeRef<MemInode>(subject_.Node(S_IFREG | 0600, kSlotFiles), subject_));
+    for (const BinaryRow& row : kBinaries) {
+      ++slot;
+      if (row.name != name) continue;
+      const PseudoNode node = subject_.Node(S_IFREG | row.mode, slot);
+      return Ref<Inode>(MakeRef<BinaryInode>(node, subject_, row));
     }
     slot = kSlotLinks;
     for (const LinkRow& row : kLinks) {
@@ -203,7 +215,7 @@ class TaskDirectory final : public PseudoDirectory {
       ++slot;
       if (Shows(row)) Append(entries, row.name, S_IFREG, slot);
     }
-    Append(entries, kMem, S_IFREG, kSlotFiles);
+    for (const BinaryRow& row : kBinaries) Append(entries, row.name, S_IFREG, ++slot);
     slot = kSlotLinks;
     for (const LinkRow& row : kLinks) Append(entries, row.name, S_IFLNK, ++slot);
     for (const DirectoryRow& row : kProcessDirectories) {

@@ -1,7 +1,8 @@
-// What /proc/PID tells of a process's memory: cmdline, environ, auxv, mem.
+// What /proc/PID tells of a process's memory: cmdline, environ, auxv, mem, pagemap.
 #include <algorithm>
 #include <array>
 #include <span>
+#include <vector>
 
 #include "sentry/fs/proc/proc_internal.h"
 #include "sentry/task/task.h"
@@ -88,6 +89,63 @@ class MemFile final : public File {
   int64_t position_ ABSL_GUARDED_BY(position_mu_) = 0;
 };
 
+// What the host says of each page: one word of 8 bytes, at 8 times the page's number. Where in the
+// host's memory it is is nobody's business: 0, as Linux tells who lacks CAP_SYS_ADMIN. Linux:
+// fs/proc/task_mmu.c.
+class PagemapFile final : public File {
+ public:
+  PagemapFile(const Subject& subject, Ref<Inode> inode, Ref<Mm> mm, OpenFlags flags)
+      : File(std::move(inode), flags), subject_(subject), mm_(std::move(mm)) {}
+
+  Result<size_t> ReadAt(IoDst& dst, int64_t offset) override {
+    constexpr uint64_t kEntry = 8, kPages = 0x7ffffffff000 / 4096;
+    const auto now = subject_.Memory();
+    if (!now.ok() || !*now || (*now)->get() != mm_.get()) return size_t{0};
+    const auto begin = static_cast<uint64_t>(offset);
+    if (begin % kEntry != 0 || dst.remaining() % kEntry != 0) return Errno(EINVAL);
+    if (begin >= kPages * kEntry) return size_t{0};
+    const size_t size = std::min<uint64_t>(dst.remaining(), kPages * kEntry - begin);
+    constexpr size_t kMostAtOnce = 8192;
+    constexpr uint64_t kFrame = (uint64_t{1} << 55) - 1;
+    std::vector<uint64_t> entries(std::min(size / kEntry, kMostAtOnce));
+    size_t total = 0;
+    while (total < size) {
+      const auto words = std::span(entries).first(std::min(entries.size(), (size - total) / kEntry));
+      const auto part = std::as_writable_bytes(words);
+      TRY(mm_->memory().space().ReadPagemap(begin + total, part));
+      for (uint64_t& word : words) word &= ~kFrame;
+      const Result<size_t> copied = dst.CopyOut(part);
+      if (!copied.ok() && total == 0) return copied;
+      if (!copied.ok()) break;
+      total += *copied;
+      if (*copied < part.size()) break;
+    }
+    return total;
+  }
+  Result<size_t> Read(IoDst& dst) override {
+    absl::MutexLock lock(&position_mu_);
+    const Result<size_t> done = ReadAt(dst, position_);
+    if (done.ok()) position_ += static_cast<int64_t>(*done);
+    return done;
+  }
+  Result<int64_t> Seek(int64_t offset, int whence) override {
+    absl::MutexLock lock(&position_mu_);
+    if (whence != SEEK_SET && whence != SEEK_CUR) return Errno(EINVAL);
+    int64_t to = offset;
+    if (whence == SEEK_CUR && __builtin_add_overflow(position_, offset, &to))
+      return Errno(EOVERFLOW);
+    position_ = to;
+    return position_;
+  }
+  bool seekable() const override { return true; }
+
+ private:
+  const Subject subject_;
+  const Ref<Mm> mm_;
+  absl::Mutex position_mu_;
+  int64_t position_ ABSL_GUARDED_BY(position_mu_) = 0;
+};
+
 }  // namespace
 
 // A program that writes a title over its arguments may go on into the environment: the last byte of
@@ -124,6 +182,13 @@ Result<Ref<File>> OpenMem(const Subject& subject, Ref<Inode> inode, OpenFlags fl
   const auto mm = TRY(subject.Memory());
   if (!mm) return Errno(ESRCH);
   return Ref<File>(MakeRef<MemFile>(subject, std::move(inode), *mm, flags));
+}
+
+Result<Ref<File>> OpenPagemap(const Subject& subject, Ref<Inode> inode, OpenFlags flags) {
+  TRY(CheckReaderMayInspect(subject));
+  const auto mm = TRY(subject.Memory());
+  if (!mm) return Errno(ESRCH);
+  return Ref<File>(MakeRef<PagemapFile>(subject, std::move(inode), *mm, flags));
 }
 
 }  // namespace sentry::proc

@@ -1,4 +1,6 @@
 // What a write to /proc/PID changes: comm, oom_score_adj, coredump_filter, timerslack_ns, ….
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <charconv>
 
@@ -65,6 +67,28 @@ Status StoreComm(const Subject& subject, std::string_view text) {
   text = FirstLine(text).substr(0, kCommSize);
   absl::MutexLock lock(&subject.kernel->mu());
   task->comm = std::string(text);
+  return kOk;
+}
+
+Result<std::string> AutogroupText(const Subject& subject) {
+  const Ref<ThreadGroup> group = TRY(subject.Group());
+  absl::MutexLock lock(&subject.kernel->mu());
+  const Session& session = *group->session;
+  return absl::StrCat("/autogroup-", session.autogroup, " nice ", session.autogroup_nice, "\n");
+}
+
+Status StoreAutogroup(const Subject& subject, std::string_view text) {
+  const int64_t nice = TRY(ParseNumber(text));
+  if (nice < -20 || nice > 19) return Errno(EINVAL);
+  const Ref<ThreadGroup> group = TRY(subject.Group());
+  Task* const writer = Task::Current();
+  // can_nice() of Linux: RLIMIT_NICE is 20 less the lowest niceness that may be taken.
+  if (nice < 0 && !Privileged(kSysNice) &&
+      (writer == nullptr || writer->Limit(RLIMIT_NICE) < static_cast<uint64_t>(20 - nice))) {
+    return Errno(EPERM);
+  }
+  absl::MutexLock lock(&subject.kernel->mu());
+  group->session->autogroup_nice = static_cast<int>(nice);
   return kOk;
 }
 
