@@ -439,6 +439,64 @@ TEST_F(Timers, TimerfdCancelOnSetIsAccepted) {
   EXPECT_THAT(read(fd.get(), &ticks, 8), FailsWith(EAGAIN)) << "nobody has set the clock";
 }
 
+// Who may not set the clock cancels nothing by trying. (That it is set cannot be tried: it is the
+// machine's.)
+TEST_F(Timers, TimerfdCancelOnSetOutlastsARefusedSetting) {
+  UniqueFd fd(timerfd_create(CLOCK_REALTIME, TFD_NONBLOCK));
+  const itimerspec at = {{0, 0}, Spec(Now(CLOCK_REALTIME) + 20 * kMs)};
+  ASSERT_THAT(timerfd_settime(fd.get(), TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &at, nullptr),
+              Returns(0));
+  EXPECT_THAT(ReadFile("/proc/self/fdinfo/" + std::to_string(fd.get())),
+              testing::HasSubstr("settime flags: 03\n"));
+  EXPECT_THAT(InChild([] {
+                CHILD_CHECK(setresuid(65534, 65534, 65534) == 0);
+                timespec now;
+                clock_gettime(CLOCK_REALTIME, &now);
+                CHILD_CHECK(clock_settime(CLOCK_REALTIME, &now) == -1 && errno == EPERM);
+                const timeval time = {now.tv_sec, 0};
+                CHILD_CHECK(settimeofday(&time, nullptr) == -1 && errno == EPERM);
+                return 0;
+              }),
+              Exited(0));
+  ASSERT_TRUE(WaitReadable(fd.get()));
+  uint64_t ticks = 0;
+  EXPECT_THAT(read(fd.get(), &ticks, 8), Returns(8));
+  EXPECT_EQ(ticks, 1u);
+}
+
+// Only a time of day can be another one all of a sudden.
+TEST_F(Timers, TimerfdCancelOnSetIsNothingToOtherTimers) {
+  constexpr int kBoth = TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET;
+  const struct {
+    clockid_t clock;
+    int flags;
+  } kTimers[] = {
+      {CLOCK_MONOTONIC, kBoth}, {CLOCK_BOOTTIME, kBoth}, {CLOCK_REALTIME, TFD_TIMER_CANCEL_ON_SET}};
+  for (const auto& [clock, flags] : kTimers) {
+    UniqueFd fd(timerfd_create(clock, 0));
+    const int64_t begin = (flags & TFD_TIMER_ABSTIME) != 0 ? Now(clock) : 0;
+    const itimerspec at = {{0, 0}, Spec(begin + 5 * kMs)};
+    ASSERT_THAT(timerfd_settime(fd.get(), flags, &at, nullptr), Returns(0));
+    uint64_t ticks = 0;
+    EXPECT_THAT(read(fd.get(), &ticks, 8), Returns(8));
+    EXPECT_EQ(ticks, 1u);
+  }
+  UniqueFd fd(timerfd_create(CLOCK_REALTIME, 0));
+  const itimerspec at = {{0, 0}, {1, 0}};
+  EXPECT_THAT(timerfd_settime(fd.get(), kBoth | 4, &at, nullptr), FailsWith(EINVAL));
+}
+
+// As systemd waits for the clock to be set: a time that never comes, read without blocking.
+TEST_F(Timers, TimerfdCancelOnSetAtTheEndOfTime) {
+  UniqueFd fd(timerfd_create(CLOCK_REALTIME, TFD_NONBLOCK));
+  const itimerspec at = {{0, 0}, {INT64_MAX, 0}};
+  ASSERT_THAT(timerfd_settime(fd.get(), TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &at, nullptr),
+              Returns(0));
+  EXPECT_FALSE(WaitReadable(fd.get(), 10));
+  uint64_t ticks;
+  EXPECT_THAT(read(fd.get(), &ticks, 8), FailsWith(EAGAIN));
+}
+
 TEST_F(Timers, TimerfdSettingAgainForgetsTicks) {
   UniqueFd fd(timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK));
   itimerspec value = {{0, 0}, {0, 1}}, old = {};

@@ -110,7 +110,8 @@ class PagemapFile final : public File {
     std::vector<uint64_t> entries(std::min(size / kEntry, kMostAtOnce));
     size_t total = 0;
     while (total < size) {
-      const auto words = std::span(entries).first(std::min(entries.size(), (size - total) / kEntry));
+      const auto words =
+          std::span(entries).first(std::min(entries.size(), (size - total) / kEntry));
       const auto part = std::as_writable_bytes(words);
       TRY(mm_->memory().space().ReadPagemap(begin + total, part));
       for (uint64_t& word : words) word &= ~kFrame;
