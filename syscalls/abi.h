@@ -67,7 +67,7 @@ inline constexpr AbiRow kRows[] = {
     Full(7, "poll"),
     Full(8, "lseek"),
     Full(9, "mmap", kDirect),
-    Partial(10, "mprotect", "may make a mapping of a file on a noexec mount executable", kDirect),
+    Full(10, "mprotect", kDirect),
     Full(11, "munmap", kDirect),
     Partial(12, "brk", "the host's where it can be placed, otherwise fixed", kDirect),
     Full(13, "rt_sigaction"),

@@ -5,17 +5,24 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 #include <utility>
 
 #include "sentry/fs/vfs.h"
 #include "sentry/task/kernel.h"
+#include "sentry/task/restart.h"
 #include "syscalls/common.h"
 
 namespace syscalls {
 namespace {
 
 constexpr int kMapDroppable = 0x08;  // MAP_DROPPABLE, a type of its own.
+constexpr uint64_t kProtSem = 0x8;   // PROT_SEM, which does nothing on x86.
+
+bool IsNoexec(const File& file) {
+  return file.path().mount && (file.path().mount->flags() & MS_NOEXEC) != 0;
+}
 
 // The access mode that a mapping needs of its file, in Linux's order.
 Status CheckMappable(File& file, int prot, int flags) {
@@ -23,8 +30,7 @@ Status CheckMappable(File& file, int prot, int flags) {
   const OpenFlags mode = file.flags();
   if (shared && (prot & PROT_WRITE) != 0 && !mode.writable()) return Errno(EACCES);
   if (!mode.readable()) return Errno(EACCES);
-  const bool noexec = file.path().mount && (file.path().mount->flags() & MS_NOEXEC) != 0;
-  if (noexec && (prot & PROT_EXEC) != 0) return Errno(EPERM);
+  if (IsNoexec(file) && (prot & PROT_EXEC) != 0) return Errno(EPERM);
   return kOk;
 }
 
@@ -39,7 +45,8 @@ void RecordName(Task& task, File& file, int host_fd) {
                                     ? task.vfs().PathString(task.fs().root(), file.path())
                                     : file.AnonymousName(),
                         .dev = attributes->dev,
-                        .ino = attributes->ino});
+                        .ino = attributes->ino,
+                        .noexec = IsNoexec(file)});
 }
 
 // Whether `fd` of the sentry gives more access than the application's own descriptor does.
@@ -87,6 +94,31 @@ Result<Control> MapFile(Task& task, uint64_t addr, uint64_t length, int prot, in
     task.mm().RecordFile(addr, rounded, file, offset, shared);
   }
   return Control::ContinueWith(host_fd, static_cast<int>(fd));
+}
+
+// mprotect(2) and pkey_mprotect(2). VM_MAYEXEC is the sentry's: for the host no mount is noexec.
+// (A thread that maps such a file just now gets by: that is between the application and itself.)
+Result<Control> Protect(Task& task, const Context::HostCallRequest& call) {
+  const uint64_t addr = call.args[0], length = call.args[1], prot = call.args[2];
+  if (!Aligned(addr)) return Errno(EINVAL);
+  if (length == 0) return Control::Return(0);
+  TRY(CheckRange(task, addr, length, ENOMEM));
+  // What the host refuses whatever the mapping is, it refuses first.
+  constexpr uint64_t kOrdinary = PROT_READ | PROT_WRITE | PROT_EXEC | kProtSem;
+  if ((prot & PROT_EXEC) == 0 || (prot & ~kOrdinary) != 0) return Control::Continue();
+  const uint64_t rounded = (length + kPageSize - 1) & ~(kPageSize - 1);
+  const auto refused = task.mm().FindNoexec(addr, rounded);
+  if (!refused.has_value()) return Control::Continue();
+  if (*refused == addr) return Errno(EACCES);
+  // As Linux: what lies in front of it has been changed by then.
+  task.deferred_call = [call, front = *refused - addr](Task&, Context& context) {
+    Context::HostCallRequest first = call;
+    first.args[1] = front;
+    const Result<uint64_t> changed = context.HostCall(first);
+    const Errno error = changed.ok() ? Errno(EACCES) : changed.error();
+    return Control::Return(-int64_t{error.code()}).verdict;
+  };
+  return sentry::kRestartNoIntr;
 }
 
 }  // namespace
@@ -152,7 +184,8 @@ Result<Control> Mseal(Task& task, uint64_t addr, uint64_t length, uint64_t flags
 }
 
 Result<Control> PkeyMprotect(Task& task, uint64_t addr, uint64_t length, uint64_t prot, int key) {
-  return Mprotect(task, addr, length, prot);
+  return Protect(task, {.nr = SYS_pkey_mprotect,
+                        .args = {addr, length, prot, static_cast<uint64_t>(int64_t{key})}});
 }
 
 Result<Control> PkeyAlloc(Task& task, uint64_t flags, uint64_t rights) {
@@ -162,9 +195,7 @@ Result<Control> PkeyAlloc(Task& task, uint64_t flags, uint64_t rights) {
 Result<Control> PkeyFree(Task& task, int key) { return Control::Continue(); }
 
 Result<Control> Mprotect(Task& task, uint64_t addr, uint64_t length, uint64_t prot) {
-  if (!Aligned(addr)) return Errno(EINVAL);
-  if (length == 0) return Control::Return(0);
-  return ContinueWithin(task, addr, length, ENOMEM);
+  return Protect(task, {.nr = SYS_mprotect, .args = {addr, length, prot}});
 }
 
 Result<Control> Mremap(Task& task, uint64_t addr, uint64_t old_length, uint64_t new_length,

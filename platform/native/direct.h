@@ -22,6 +22,8 @@ inline constexpr uint64_t kDirectMapFlags =
     MAP_SHARED | MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS | MAP_32BIT | MAP_DENYWRITE |
     MAP_EXECUTABLE | MAP_NORESERVE | MAP_POPULATE | MAP_NONBLOCK | MAP_STACK | MAP_FIXED_NOREPLACE;
 inline constexpr uint64_t kDirectProt = PROT_READ | PROT_WRITE | PROT_EXEC;
+// Of mprotect(2): what a file on a noexec mount is mapped in must not become executable.
+inline constexpr uint64_t kDirectProtChange = PROT_READ | PROT_WRITE;
 
 inline constexpr uint32_t kRseqUnregister = 1;  // RSEQ_FLAG_UNREGISTER, the only flag.
 
@@ -62,7 +64,7 @@ constexpr bool IsDirect(const SyscallArgs& call) {
     case SYS_munmap:
       return IsDirectRange(a[0], a[1]);
     case SYS_mprotect:
-      return IsDirectRange(a[0], a[1]) && (a[2] & ~kDirectProt) == 0;
+      return IsDirectRange(a[0], a[1]) && (a[2] & ~kDirectProtChange) == 0;
     case SYS_madvise:
       return IsDirectRange(a[0], a[1]) && IsDirectAdvice(static_cast<uint32_t>(a[2]));
     case SYS_rseq:

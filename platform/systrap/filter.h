@@ -174,7 +174,7 @@ class FilterBuilder {
         break;
       case SYS_mprotect:
         RequireRange();
-        RequireOnly(2, native::kDirectProt);
+        RequireOnly(2, native::kDirectProtChange);
         Return(SECCOMP_RET_ALLOW);
         break;
       case SYS_madvise:

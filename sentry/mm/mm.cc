@@ -1,6 +1,7 @@
 #include "sentry/mm/mm.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "sentry/mm/host_maps.h"
@@ -89,13 +90,43 @@ void Mm::Forget(uint64_t addr, uint64_t length) {
 void Mm::RecordName(MappedFile file) {
   constexpr size_t kMostNames = 4096;
   const HostId id(file.host_dev, file.host_ino);
+  if (file.noexec) has_noexec_.store(true, std::memory_order_relaxed);
   absl::MutexLock lock(&mu_);
+  if (const auto known = names_.find(id); known != names_.end()) {
+    file.noexec = file.noexec && known->second.noexec;
+  }
   const auto [it, added] = names_.insert_or_assign(id, std::move(file));
   if (!added) return;
   names_order_.push_back(id);
   if (names_order_.size() <= kMostNames) return;
   names_.erase(names_order_.front());
   names_order_.pop_front();
+}
+
+std::optional<uint64_t> Mm::FindNoexec(uint64_t addr, uint64_t length) {
+  if (!has_noexec_.load(std::memory_order_relaxed)) return std::nullopt;
+  const Result<std::string> text = memory_.space().HostMaps();
+  if (!text.ok()) return std::nullopt;
+  std::set<uint64_t> refused;
+  {
+    absl::MutexLock lock(&mu_);
+    for (const auto& [id, file] : names_) {
+      if (file.noexec) refused.insert(file.host_ino);
+    }
+    // The host's list names some devices otherwise than stat(2) does, so a number is all there is:
+    // one that two files have is in doubt nobody's.
+    for (const auto& [id, file] : names_) {
+      if (!file.noexec) refused.erase(file.host_ino);
+    }
+  }
+  const uint64_t end = addr + length;
+  for (const HostRange& range : ParseHostMaps(*text)) {
+    if (range.end <= addr) continue;
+    if (range.begin > addr || addr >= end) return std::nullopt;
+    if (range.ino != 0 && refused.contains(range.ino)) return addr;
+    addr = range.end;
+  }
+  return std::nullopt;
 }
 
 std::vector<Mm::MappedFile> Mm::Names() const {
@@ -122,6 +153,7 @@ Ref<Mm> Mm::Fork(Ref<platform::AddressSpace> space) const {
   absl::MutexLock lock(&mu_);
   absl::MutexLock child_lock(&child->mu_);
   child->membarriers = membarriers.load();
+  child->has_noexec_ = has_noexec_.load();
   child->ranges_ = ranges_;
   child->policies_.CopyFrom(policies_);
   child->names_ = names_;

@@ -8,6 +8,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -69,9 +70,13 @@ class Mm : public RefCounted {
     uint64_t host_dev = 0, host_ino = 0;
     std::string name;
     uint64_t dev = 0, ino = 0;
+    bool noexec = false;  // Each time so far through a mount that forbids execution.
   };
   void RecordName(MappedFile file);
   std::vector<MappedFile> Names() const;
+  // The first address in [addr, addr+length) that is mapped from a file on a mount that forbids
+  // execution, without a hole in front of it. Asks the host if such a file has ever been mapped.
+  std::optional<uint64_t> FindNoexec(uint64_t addr, uint64_t length) ABSL_LOCKS_EXCLUDED(mu_);
 
   // A copy for a forked child.
   Ref<Mm> Fork(Ref<platform::AddressSpace> space) const;
@@ -102,6 +107,7 @@ class Mm : public RefCounted {
   Layout layout_ ABSL_GUARDED_BY(layout_mu_);
   const Ref<File> executable_;
   std::atomic<bool> shared_{false};
+  std::atomic<bool> has_noexec_{false};  // Of files: see MappedFile.
   MemoryPolicies policies_;
   mutable absl::Mutex mu_;  // Leaf.
   std::map<uint64_t, FileRange> ranges_ ABSL_GUARDED_BY(mu_);

@@ -345,6 +345,51 @@ TEST(MmapNoexec, ExecutableMappingsAreRefused) {
   EXPECT_THAT(umount2(dir.path().c_str(), MNT_DETACH), Returns(0));
 }
 
+TEST(MmapNoexec, MappingsCannotBecomeExecutable) {
+  constexpr int kExecutable = PROT_READ | PROT_EXEC;
+  TempDir dir, other;
+  if (mount("none", dir.path().c_str(), "tmpfs", MS_NOEXEC, nullptr) != 0) {
+    GTEST_SKIP() << "may not mount here";
+  }
+  {
+    WriteFile(dir / "f", std::string(2 * kPage, 'x'));
+    UniqueFd fd(open((dir / "f").c_str(), O_RDWR));
+    Mapping map(2 * kPage, PROT_READ, MAP_PRIVATE, fd.get());
+    Mapping shared(kPage, PROT_READ, MAP_SHARED, fd.get());
+    EXPECT_THAT(mprotect(map.get(), kPage, kExecutable), FailsWith(EACCES));
+    EXPECT_THAT(mprotect(map.page(1), kPage, PROT_EXEC), FailsWith(EACCES));
+    EXPECT_THAT(mprotect(shared.get(), kPage, kExecutable), FailsWith(EACCES));
+    EXPECT_THAT(mprotect(shared.get(), kPage, kExecutable | 0x8 /* PROT_SEM */), FailsWith(EACCES));
+    EXPECT_THAT(syscall(SYS_pkey_mprotect, map.get(), kPage, kExecutable, -1), FailsWith(EACCES));
+    EXPECT_THAT(mprotect(map.get(), 2 * kPage, kReadWrite), Returns(0));
+    // Written to, it is still the file's.
+    map[0] = 'y';
+    EXPECT_THAT(mprotect(map.get(), kPage, kExecutable), FailsWith(EACCES));
+    EXPECT_THAT(InChild([&] {
+                  return mprotect(map.get(), kPage, kExecutable) == -1 && errno == EACCES ? 0 : 1;
+                }),
+                Exited(0));
+    // What lies in front is changed, what lies behind is not reached.
+    Mapping three(3 * kPage);
+    ASSERT_EQ(mmap(three.page(1), kPage, PROT_READ, MAP_PRIVATE | MAP_FIXED, fd.get(), 0),
+              three.page(1));
+    EXPECT_THAT(mprotect(three.get(), 3 * kPage, kExecutable), FailsWith(EACCES));
+    EXPECT_EQ(PermissionsOf(three.page(0)), "r-xp");
+    EXPECT_EQ(PermissionsOf(three.page(1)), "r--p");
+    EXPECT_EQ(PermissionsOf(three.page(2)), "rw-p");
+    ASSERT_THAT(munmap(three.page(1), kPage), Returns(0));
+    EXPECT_THAT(mprotect(three.get(), 3 * kPage, kExecutable), FailsWith(ENOMEM));
+    // Others are not concerned.
+    WriteFile(other / "f", "text");
+    UniqueFd plain(open((other / "f").c_str(), O_RDONLY));
+    Mapping allowed(kPage, PROT_READ, MAP_PRIVATE, plain.get());
+    EXPECT_THAT(mprotect(allowed.get(), kPage, kExecutable), Returns(0));
+    Mapping anonymous(kPage);
+    EXPECT_THAT(mprotect(anonymous.get(), kPage, kExecutable), Returns(0));
+  }
+  EXPECT_THAT(umount2(dir.path().c_str(), MNT_DETACH), Returns(0));
+}
+
 TEST(MmapSpecial, NotEverythingIsMemory) {
   int pair[2];
   ASSERT_THAT(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), Returns(0));

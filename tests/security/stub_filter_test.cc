@@ -81,6 +81,17 @@ TEST(StubFilter, MappingsOfFilesAreAskedFor) {
   EXPECT_NE(Answer(SYS_mmap, {0, 4096, PROT_READ, MAP_SHARED, 3, 0}), SECCOMP_RET_ALLOW);
 }
 
+TEST(StubFilter, WhatBecomesExecutableIsAskedFor) {
+  constexpr int kReadWrite = PROT_READ | PROT_WRITE;
+  EXPECT_EQ(Answer(SYS_mprotect, {0x10000, 4096, kReadWrite}), SECCOMP_RET_ALLOW);
+  for (const int prot : {PROT_EXEC, PROT_READ | PROT_EXEC, kReadWrite | PROT_EXEC}) {
+    EXPECT_NE(Answer(SYS_mprotect, {0x10000, 4096, static_cast<uint64_t>(prot)}),
+              SECCOMP_RET_ALLOW);
+    EXPECT_NE(Answer(SYS_pkey_mprotect, {0x10000, 4096, static_cast<uint64_t>(prot), 0}),
+              SECCOMP_RET_ALLOW);
+  }
+}
+
 TEST(StubFilter, TheStubsMemoryIsOutOfReach) {
   for (const uint32_t nr : {SYS_munmap, SYS_mprotect, SYS_madvise}) {
     EXPECT_NE(Answer(nr, {STUB_CODE, 4096, 0}), SECCOMP_RET_ALLOW) << nr;
