@@ -5,6 +5,8 @@
 #include <sys/time.h>
 #include <time.h>
 
+#include <algorithm>
+
 #include "platform/api/usage.h"
 #include "syscalls/abi_types.h"
 
@@ -39,6 +41,23 @@ constexpr abi::Rusage ToRusage(const platform::Usage& usage) {
           .majflt = usage.major_faults,
           .nvcsw = usage.voluntary_switches,
           .nivcsw = usage.involuntary_switches};
+}
+
+// The other way round: `to` has used as much more.
+constexpr void AddUsage(const platform::Usage& usage, abi::Rusage& to) {
+  const abi::Rusage more = ToRusage(usage);
+  const auto add = [](const abi::Timeval& time, abi::Timeval& sum) {
+    const int64_t us = sum.usec + time.usec;
+    sum.sec += time.sec + us / 1'000'000;
+    sum.usec = us % 1'000'000;
+  };
+  add(more.utime, to.utime);
+  add(more.stime, to.stime);
+  to.maxrss = std::max(to.maxrss, more.maxrss);
+  to.minflt += more.minflt;
+  to.majflt += more.majflt;
+  to.nvcsw += more.nvcsw;
+  to.nivcsw += more.nivcsw;
 }
 
 }  // namespace syscalls

@@ -4,6 +4,7 @@
 #include <sched.h>
 #include <sys/random.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
@@ -14,6 +15,7 @@
 
 #include "sentry/task/kernel.h"
 #include "sentry/task/namespaces.h"
+#include "sentry/task/restart.h"
 #include "sentry/task/wait.h"
 #include "sentry/time/clocks.h"
 #include "sentry/time/process_timers.h"
@@ -97,12 +99,38 @@ Result<int64_t> Getrandom(Task& task, UserAddr buffer, uint64_t size, uint32_t f
   return static_cast<int64_t>(done);
 }
 
+namespace {
+
+// The host knows best what its process has used; those before the last execve(2) have been entered.
+Result<Control> UsageSoFar(Task& task, int who, UserPtr<abi::Rusage> out) {
+  Ref<platform::UsageLedger> ledger;
+  {
+    absl::MutexLock lock(&task.kernel().mu());
+    ledger = task.group().ledger;
+  }
+  // The last of them is killed behind the execve.
+  const auto earlier = ledger->Earlier(absl::Milliseconds(50));
+  if (!earlier.has_value()) return Control::Continue();
+  task.deferred_call = [who, out, before = *earlier](Task& self, Context& context) {
+    const auto sum = [&]() -> Result<Unit> {
+      (void)TRY(context.HostCall(
+          {.nr = SYS_getrusage, .args = {static_cast<uint64_t>(int64_t{who}), out.addr.raw}}));
+      abi::Rusage now = TRY(self.mem().Read(UserPtr<const abi::Rusage>{out.addr}));
+      AddUsage(before, now);
+      return self.mem().Write(out, now);
+    }();
+    return Control::Return(sum.ok() ? 0 : -int64_t{sum.error().code()}).verdict;
+  };
+  return sentry::kRestartNoIntr;
+}
+
+}  // namespace
+
 Result<Control> Getrusage(Task& task, int who, UserPtr<abi::Rusage> out) {
   switch (who) {
     case RUSAGE_SELF:
     case RUSAGE_THREAD:
-      // The host knows best what its process has used.
-      return Control::Continue();
+      return UsageSoFar(task, who, out);
     case RUSAGE_CHILDREN: {
       TRY(task.mem().Write(out, ToRusage(sentry::UsageOfChildren(task.kernel(), task.group()))));
       return Control::Return(0);

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
@@ -58,6 +59,16 @@ class UsageLedger final : public RefCounted {
   void Open() ABSL_LOCKS_EXCLUDED(mu_) {
     absl::MutexLock lock(&mu_);
     ++open_;
+    ++begun_;
+  }
+  // What those before the present one have used, once they have all been entered or after
+  // `patience`; nothing if it is the first.
+  std::optional<Usage> Earlier(absl::Duration patience) ABSL_LOCKS_EXCLUDED(mu_) {
+    absl::MutexLock lock(&mu_);
+    if (begun_ <= 1) return std::nullopt;
+    const auto done = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return open_ <= 1; };
+    mu_.AwaitWithTimeout(absl::Condition(&done), patience);
+    return total_;
   }
   // One of them has been reaped.
   void Close(const rusage& usage) ABSL_LOCKS_EXCLUDED(mu_) {
@@ -81,6 +92,7 @@ class UsageLedger final : public RefCounted {
  private:
   mutable absl::Mutex mu_;
   int open_ ABSL_GUARDED_BY(mu_) = 0;
+  int begun_ ABSL_GUARDED_BY(mu_) = 0;
   Usage total_ ABSL_GUARDED_BY(mu_);
 };
 

@@ -1,12 +1,14 @@
 // execve(2): what the new program gets, what it keeps, and how starting one fails.
 #include <elf.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
 #include <set>
+#include <vector>
 
 #include "tests/conformance/support.h"
 
@@ -103,6 +105,34 @@ TEST(Exec, KeepsThePid) {
   const std::string expected = std::to_string(child) + " " + std::to_string(getpid()) + " " +
                                std::to_string(child) + "\n";
   EXPECT_EQ(ReadAll(out.read.get()), expected);
+  EXPECT_THAT(Wait(child), Exited(0));
+}
+
+TEST(Exec, WhatTheProcessHasUsedStaysItsOwn) {
+  constexpr long kMicroseconds = 100'000, kPages = 5000;
+  Pipe out(O_CLOEXEC);
+  const pid_t child = Start([&] {
+    const auto used = [] {
+      rusage usage = {};
+      getrusage(RUSAGE_SELF, &usage);
+      return (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1'000'000 + usage.ru_utime.tv_usec +
+             usage.ru_stime.tv_usec;
+    };
+    std::vector<char> memory(kPages * 4096);
+    madvise(memory.data(), memory.size(), MADV_NOHUGEPAGE);
+    for (size_t at = 0; at < memory.size(); at += 4096) memory[at] = 'x';
+    while (used() < kMicroseconds) continue;
+    dup2(out.write.get(), 1);
+    execl(Helper("show_static").c_str(), "x", "usage", nullptr);
+    return 200;
+  });
+  out.write.reset();
+  long time = 0, faults = 0, resident = 0;
+  const std::string text = ReadAll(out.read.get());
+  ASSERT_EQ(sscanf(text.c_str(), "%ld %ld %ld", &time, &faults, &resident), 3) << text;
+  EXPECT_GE(time, kMicroseconds);
+  EXPECT_GE(faults, kPages);
+  EXPECT_GE(resident, kPages * 4);
   EXPECT_THAT(Wait(child), Exited(0));
 }
 
