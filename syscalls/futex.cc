@@ -6,6 +6,7 @@
 #include "sentry/task/kernel.h"
 #include "sentry/task/pi_futex.h"
 #include "sentry/task/restart.h"
+#include "sentry/task/timed_wait.h"
 #include "syscalls/common.h"
 
 #ifndef FUTEX_LOCK_PI2
@@ -81,6 +82,17 @@ Result<int64_t> RunPi(Task& task, Context* context, const PiCall& call) {
   }
 }
 
+// Whether the host is to carry it out: what it refuses it ends at once.
+bool NoteTimedWait(Task& task, const sentry::TimedWait::Call& call) {
+  const auto time = task.mem().Read(UserPtr<const abi::Timespec>{UserAddr{call.timeout}});
+  const Result<int64_t> ns = time.ok() ? ToNanoseconds(*time) : time.error();
+  if (!ns.ok()) return true;
+  if (!task.timed_wait || task.timed_wait->tid() != task.tid()) {
+    task.timed_wait = MakeRef<sentry::TimedWait>(task.kernel(), task.tid());
+  }
+  return task.timed_wait->Begin(call, *ns);
+}
+
 Verdict ToAnswer(const Result<int64_t>& result) {
   return Control::Return(result.ok() ? *result : -int64_t{result.error().code()}).verdict;
 }
@@ -90,6 +102,11 @@ Verdict ToAnswer(const Result<int64_t>& result) {
 Control Futex(Task& task, uint64_t address, uint32_t operation, uint32_t value, uint64_t timeout,
               uint64_t address2, uint32_t value3) {
   const uint32_t command = operation & static_cast<uint32_t>(FUTEX_CMD_MASK);
+  if (command == FUTEX_WAIT && timeout != 0 &&
+      !NoteTimedWait(
+          task, {.address = address, .timeout = timeout, .operation = operation, .value = value})) {
+    return Control::Return(-ETIMEDOUT);
+  }
   if (IsPlain(command)) return Control::Continue();
   const bool shared = (operation & FUTEX_PRIVATE_FLAG) == 0;
   const bool real_time = (operation & FUTEX_CLOCK_REALTIME) != 0;

@@ -121,6 +121,9 @@ class Context {
   virtual ~Context() = default;
 
   Registers regs;
+  // With `restartable_syscall` of Guest::OnInterrupt: the host had begun the call. Otherwise the
+  // thread may stand in front of it by chance.
+  bool cut_short = false;
 
   // The extended state (x87, SSE, AVX, …) exactly as it stands in a signal frame: an XSAVE area
   // in standard form with the software-reserved bytes at offset 464 and the magic word behind it.

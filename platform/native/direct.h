@@ -46,6 +46,11 @@ constexpr bool IsDirectFutex(uint32_t op) {
   }
 }
 
+// With a timeout its end has to be known, in case that the wait is interrupted and goes on.
+constexpr bool IsRelativeWait(uint32_t op) {
+  return (op & ~uint32_t{FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME}) == FUTEX_WAIT;
+}
+
 // Advice that changes only the caller's own anonymous memory or is a hint: not MADV_REMOVE, which
 // writes to files, nor MADV_HWPOISON and its like.
 constexpr bool IsDirectAdvice(uint32_t advice) {
@@ -60,6 +65,7 @@ constexpr bool IsDirect(const SyscallArgs& call) {
     case SYS_brk:
       return true;
     case SYS_futex:
+      if (IsRelativeWait(static_cast<uint32_t>(a[1])) && a[3] != 0) return false;
       return IsDirectFutex(static_cast<uint32_t>(a[1]));
     case SYS_munmap:
       return IsDirectRange(a[0], a[1]);

@@ -143,7 +143,9 @@ void GuestThread::LeaveGuest() {
 
 bool GuestThread::TakeInterruptOrRun() {
   absl::MutexLock lock(&mu_);
-  if (!interrupt_pending_ || released_ || process_->killed()) {
+  // Of an interrupted call the guest is told, whoever interrupted it: what is left of its time
+  // counts.
+  if (!(interrupt_pending_ || rewound_) || released_ || process_->killed()) {
     running_ = true;
     return false;
   }
@@ -286,6 +288,7 @@ void GuestThread::HandleSignal() {
 
 void GuestThread::RunInterrupt() {
   GuestContext context(*this);
+  context.cut_short = rewound_;
   Obey(guest_.OnInterrupt(context, std::exchange(rewound_, false)), context);
   LeaveGuest();
 }

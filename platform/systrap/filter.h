@@ -165,7 +165,14 @@ class FilterBuilder {
         Load(ArgLow(1));
         And(~uint32_t{FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME});
         for (uint32_t op = 0; op < 16; ++op) {
-          if (native::IsDirectFutex(op)) ReturnIfEqual(op, SECCOMP_RET_ALLOW);
+          if (native::IsRelativeWait(op)) {
+            const size_t wait = OpenIfEqual(op);
+            ReturnUnlessArg(3, 0);
+            Return(SECCOMP_RET_ALLOW);
+            Close(wait);
+          } else if (native::IsDirectFutex(op)) {
+            ReturnIfEqual(op, SECCOMP_RET_ALLOW);
+          }
         }
         break;
       case SYS_munmap:

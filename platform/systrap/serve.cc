@@ -29,29 +29,35 @@ struct Answer {
 
 constexpr uint16_t kSyscallCode = 0x050f;
 
+enum class Wait : uint8_t {
+  kNone,
+  kInFront,  // Without a timeout, or not begun.
+  kCutShort,
+};
+
 // Whether the thread was interrupted in a wait that the host executed. Puts it in front of the
 // instruction, where the host has left one without a timeout; one with a timeout it has ended with
 // EINTR, because a handler runs, the stub's. Such a wait is told by %rcx, which the host makes the
 // address behind the call: whoever has been told EINTR here goes on with another %rcx, so that the
 // next interrupt, which may come before it has run on (behind rt_sigreturn(2), too), does not take
 // it for a wait once more.
-bool IsInterruptedWait(native::NativeAddressSpace& space, const Answer& last, Registers& regs) {
+Wait InterruptedWait(native::NativeAddressSpace& space, const Answer& last, Registers& regs) {
   constexpr uint64_t kFutexWaitv = 449, kFutexWait = 455;
   uint16_t code = 0;
   if (regs.rax == SYS_futex || regs.rax == kFutexWaitv || regs.rax == kFutexWait) {
-    return space.ReadObject(regs.rip, code) && code == kSyscallCode;
+    return space.ReadObject(regs.rip, code) && code == kSyscallCode ? Wait::kInFront : Wait::kNone;
   }
-  if (static_cast<int64_t>(regs.rax) != -EINTR || regs.rcx != regs.rip) return false;
+  if (static_cast<int64_t>(regs.rax) != -EINTR || regs.rcx != regs.rip) return Wait::kNone;
   regs.rcx = 0;
   const uint64_t command = regs.rsi & static_cast<uint64_t>(FUTEX_CMD_MASK) & 0xffffffff;
   if (regs.r10 == 0 || (command != FUTEX_WAIT && command != FUTEX_WAIT_BITSET) ||
       (last.ip == regs.rip && last.value == -EINTR)) {
-    return false;
+    return Wait::kNone;
   }
-  if (!space.ReadObject(regs.rip - kSyscallSize, code) || code != kSyscallCode) return false;
+  if (!space.ReadObject(regs.rip - kSyscallSize, code) || code != kSyscallCode) return Wait::kNone;
   regs.rip -= kSyscallSize;
   regs.rax = SYS_futex;
-  return true;
+  return Wait::kCutShort;
 }
 
 // Of the stub in which the thread is now.
@@ -381,7 +387,6 @@ void Systrap::ServeEvent(HostThread& thread, std::optional<uint64_t> notificatio
   if (event == SIGSYS) {
     verdict = thread.guest->OnContextSyscall(ToArgs(context.regs), context);
   } else if (event == STUB_INTERRUPT_SIGNAL) {
-    bool restartable = false;
     Answer last_reply;
     {
       absl::MutexLock lock(&mu_);
@@ -399,8 +404,9 @@ void Systrap::ServeEvent(HostThread& thread, std::optional<uint64_t> notificatio
     if (IsRestartCode(*thread.process->space, context.regs)) {
       context.regs.rax = static_cast<uint64_t>(-int64_t{ENOSYS});
     }
-    restartable = IsInterruptedWait(*thread.process->space, last_reply, context.regs);
-    verdict = thread.guest->OnInterrupt(context, restartable);
+    const Wait wait = InterruptedWait(*thread.process->space, last_reply, context.regs);
+    context.cut_short = wait == Wait::kCutShort;
+    verdict = thread.guest->OnInterrupt(context, wait != Wait::kNone);
   } else if (fault) {
     verdict = thread.guest->OnFault(info, context);
   } else {

@@ -121,6 +121,8 @@ class Kernel {
 
   // The process tree. Everything ending in Locked wants mu().
   Ref<Task> FindTask(Pid tid);
+  // platform::Thread::Interrupt, if there is such a task: its waits in the sentry go on.
+  void InterruptThread(Pid tid) ABSL_LOCKS_EXCLUDED(mu_);
   Ref<ThreadGroup> FindGroup(Pid tgid);
   std::vector<Ref<ThreadGroup>> AllGroups();
   Ref<ThreadGroup> init() const;

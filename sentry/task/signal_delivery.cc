@@ -5,6 +5,7 @@
 #include "sentry/task/job_control.h"
 #include "sentry/task/kernel.h"
 #include "sentry/task/signal_frame.h"
+#include "sentry/task/timed_wait.h"
 #include "sentry/time/process_timers.h"
 
 namespace sentry {
@@ -227,6 +228,12 @@ void Kernel::InterruptLocked(Task& task) {
   if (task.thread_) task.thread_->Interrupt();
 }
 
+void Kernel::InterruptThread(Pid tid) {
+  absl::MutexLock lock(&mu_);
+  Task* const task = FindTaskLocked(tid);
+  if (task != nullptr && task->thread_) task->thread_->Interrupt();
+}
+
 void Kernel::RecheckSignalsLocked(Task& task) {
   ThreadGroup& group = *task.group_;
   const SignalSet mask = task.signal_mask();
@@ -336,10 +343,12 @@ void Task::DeliverSignals(platform::Context& context, bool restartable) {
     }
     if (!delivery.has_value()) {
       ApplyRestart(context.regs, restartable && frames == 0, nullptr);
+      if (timed_wait && frames == 0 && context.cut_short) timed_wait->Continue(context.regs);
       RestoreTemporaryMask();
       return;
     }
     ApplyRestart(context.regs, restartable && frames == 0, &delivery->action);
+    if (timed_wait) timed_wait->Forget();
     EnterHandler(context, *delivery);
     ++frames;
   }

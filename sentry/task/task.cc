@@ -13,6 +13,7 @@
 #include "sentry/task/namespaces.h"
 #include "sentry/task/restart.h"
 #include "sentry/task/robust_list.h"
+#include "sentry/task/timed_wait.h"
 
 namespace sentry {
 namespace {

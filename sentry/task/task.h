@@ -29,6 +29,7 @@ namespace sentry {
 class Kernel;
 class Namespaces;
 class SemUndoList;
+class TimedWait;
 
 // Owned by the kernel's table until it has exited and its call-backs have returned. "Own" fields are
 // touched by the task's own call-backs only; others are guarded by Kernel::mu().
@@ -179,6 +180,7 @@ class Task final : public RefCounted, public platform::Guest {
   UniqueFd mapping_fd;
   // sched_setaffinity(2), empty until set. The host thread has it, too. Guarded by Kernel::mu().
   std::optional<cpu_set_t> affinity;
+  Ref<TimedWait> timed_wait;  // Own: empty before the first.
   // For kRestartBlock: what restart_syscall(2) does. Own.
   std::function<platform::Verdict(Task&)> restart_block;
   // A call that turned out to want the thread's context: answered with kRestartNoIntr, it is carried

@@ -51,6 +51,63 @@ TEST(Futex, RelativeTimeout) {
   EXPECT_GE(NowMs() - begin, 29);
 }
 
+// A wait that goes on behind a stop goes on for what is left of its time: who begins anew each time
+// never comes to its end.
+TEST(Futex, RelativeTimeoutGoesOnBehindAStop) {
+  const pid_t child = Start([] {
+    Word word = 0;
+    const timespec brief = {0, 300'000'000};
+    const bool timed_out = Futex(&word, FUTEX_WAIT_PRIVATE, 0, &brief) == -1 && errno == ETIMEDOUT;
+    return timed_out ? 7 : 1;
+  });
+  int status = 0;
+  pid_t ended = 0;
+  for (const int64_t end = NowMs() + 20'000; NowMs() < end;) {
+    // Once it waits again, or has ended.
+    ASSERT_TRUE(Eventually([&] { return strchr("SZ", StateOf(child)) != nullptr; }));
+    ASSERT_THAT(kill(child, SIGSTOP), Returns(0));
+    ended = waitpid(child, &status, WUNTRACED);
+    if (ended == child && !WIFSTOPPED(status)) break;
+    ASSERT_THAT(kill(child, SIGCONT), Returns(0));
+    ended = 0;
+  }
+  if (ended == 0) kill(child, SIGKILL), waitpid(child, &status, 0);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 7) << status;
+}
+
+TEST(Futex, RelativeTimeoutEndsWithAHandlerWhateverItsFlags) {
+  for (const int flags : {0, SA_RESTART}) {
+    ScopedAction action(
+        SIGUSR1, [](int) {}, flags);
+    Word word = 0;
+    std::atomic<int> error = 0;
+    Thread thread([&] {
+      const timespec long_time = {100, 0};
+      error = Futex(&word, FUTEX_WAIT_PRIVATE, 0, &long_time) == -1 ? errno : -1;
+    });
+    EXPECT_TRUE(thread.AwaitSleep());
+    EXPECT_THAT(syscall(SYS_tgkill, getpid(), thread.tid(), SIGUSR1), Returns(0));
+    thread.Join();
+    EXPECT_EQ(error, EINTR);
+  }
+}
+
+// The same call again and again, each with all of its time.
+TEST(Futex, RelativeTimeoutsInARow) {
+  Word word = 0;
+  const timespec brief = {0, 5'000'000};
+  for (int i = 0; i < 10; ++i) {
+    const int64_t begin = NowMs();
+    EXPECT_THAT(Futex(&word, FUTEX_WAIT_PRIVATE, 0, &brief), FailsWith(ETIMEDOUT));
+    EXPECT_GE(NowMs() - begin, 4);
+  }
+  const timespec bad = {0, 1'000'000'000}, negative = {-1, 0};
+  EXPECT_THAT(Futex(&word, FUTEX_WAIT, 0, &bad), FailsWith(EINVAL));
+  EXPECT_THAT(Futex(&word, FUTEX_WAIT, 0, &negative), FailsWith(EINVAL));
+  EXPECT_THAT(Futex(&word, FUTEX_WAIT, 0, reinterpret_cast<timespec*>(8)), FailsWith(EFAULT));
+  EXPECT_THAT(Futex(&word, FUTEX_WAIT, 1, &brief), FailsWith(EAGAIN));
+}
+
 TEST(Futex, AbsoluteTimeout) {
   Word word = 0;
   timespec until;
