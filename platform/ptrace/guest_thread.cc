@@ -241,6 +241,7 @@ void GuestThread::Handle(Tracee::Stop stop) {
     case Tracee::Stop::kSignal:
     case Tracee::Stop::kOther:
       rewound_ = tracee_.RewindInterruptedCall();
+      if (stop == Tracee::Stop::kSignal && !rewound_) tracee_.AbortSequence(host_->space());
       if (stop == Tracee::Stop::kSignal) HandleSignal();
       break;
     case Tracee::Stop::kGone:

@@ -15,6 +15,8 @@
 
 namespace platform::ptrace {
 
+// PTRACE_GET_RSEQ_CONFIGURATION, Linux 5.13.
+inline constexpr uint64_t kGetRseqConfiguration = 0x420f;
 inline constexpr uint64_t kInt = 0xffffffff;  // The host looks at 32 bits.
 
 inline constexpr SeccompRule kSentryRules[] = {
@@ -40,6 +42,7 @@ inline constexpr SeccompRule kSentryRules[] = {
      2,
      {{0, ~uint64_t{0}, PTRACE_SETREGSET}, {2, ~uint64_t{0}, NT_X86_XSTATE}}},
     {SYS_ptrace, "what kind of fault it was", 1, {{0, ~uint64_t{0}, PTRACE_GETSIGINFO}}},
+    {SYS_ptrace, "where a restartable sequence is", 1, {{0, ~uint64_t{0}, kGetRseqConfiguration}}},
     {SYS_ptrace, "takes a stub on", 1, {{0, ~uint64_t{0}, PTRACE_SEIZE}}},
     {SYS_ptrace, "stops a new stub", 1, {{0, ~uint64_t{0}, PTRACE_INTERRUPT}}},
     {SYS_ptrace, "a new stub blocks no signals", 1, {{0, ~uint64_t{0}, PTRACE_SETSIGMASK}}},

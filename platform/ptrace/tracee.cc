@@ -14,6 +14,7 @@
 
 #include "platform/native/fp_state.h"
 #include "platform/native/stub.h"
+#include "platform/ptrace/seccomp_rules.h"
 
 namespace platform::ptrace {
 namespace {
@@ -278,6 +279,37 @@ bool Tracee::RewindInterruptedCall() {
   regs_.orig_rax = ~uint64_t{0};
   dirty_ = true;
   return restart;
+}
+
+void Tracee::AbortSequence(native::NativeAddressSpace& space) {
+  // <linux/ptrace.h> and <linux/rseq.h>: some hosts' headers have neither.
+  struct {
+    uint64_t area = 0;
+    uint32_t size = 0, signature = 0, flags = 0, pad = 0;
+  } registered;
+  struct {
+    uint32_t version = 0, flags = 0;
+    uint64_t start = 0, length = 0, abort = 0;
+  } sequence;
+  constexpr uint64_t kSequenceOffset = 8;
+  uint64_t at = 0;
+  uint32_t signature = 0;
+  constexpr auto kSize = static_cast<long>(sizeof(registered));
+  if (in_call_ || gone_ ||
+      Request(kGetRseqConfiguration, sizeof(registered), &registered) != kSize ||
+      registered.area == 0 || !space.ReadObject(registered.area + kSequenceOffset, at) || at == 0 ||
+      !space.ReadObject(at, sequence) || regs_.rip - sequence.start >= sequence.length) {
+    return;
+  }
+  // What is not as it should be is for the host to punish.
+  if (sequence.version != 0 || sequence.abort - sequence.start < sequence.length ||
+      !space.ReadObject(sequence.abort - sizeof(signature), signature) ||
+      signature != registered.signature ||
+      !space.WriteObject(registered.area + kSequenceOffset, uint64_t{0})) {
+    return;
+  }
+  regs_.rip = sequence.abort;
+  dirty_ = true;
 }
 
 bool Tracee::RunToCall(const user_regs_struct& call) {

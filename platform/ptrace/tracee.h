@@ -69,6 +69,10 @@ class Tracee {
   // stands in front of it, as if it had never been made.
   bool RewindInterruptedCall();
 
+  // If the thread stands inside a restartable sequence (rseq(2)) it goes on where that is aborted,
+  // as the host has it before a handler runs: it would not see where the thread was.
+  void AbortSequence(native::NativeAddressSpace& space);
+
   bool in_call() const { return in_call_; }
   SyscallArgs Arguments() const;
   // The call stands in the vsyscall page: the host returns from it by itself, with the result.

@@ -115,11 +115,6 @@ BY_CHANCE = "by chance: "
 # What a platform cannot do yet, with the reason. Shown in every run; to be emptied. These cases run
 # like the others: one that passes is a failure, so that nothing stays here that works.
 PENDING = {
-    "ptrace": {
-        "RseqCall.AnInterruptedSequenceIsAborted":
-            BY_CHANCE + "the host sees the handler's address only, after the tracer has set it; "
-            "passes where it is preempted at the right moment",
-    },
     # Files of the host, by --overlay2=none and by --volume.
     "passthrough": {case + place: why for why, cases in HOST_FILES.items() for case in cases
                     for place in ("", "/root")},

@@ -375,8 +375,16 @@ TEST(RseqCall, AnInterruptedSequenceIsAborted) {
     static Area area;
     area = Area();
     ASSERT_THAT(Rseq(&area, 32, 0, kSignature), Returns(0));
-    ScopedAction action(SIGUSR1, [](int) {});
-    Pipe gate;
+    // Where it goes on behind the handler is not in there any more.
+    static std::atomic<uintptr_t> begin, end;
+    static std::atomic<bool> inside;
+    begin = end = 0;
+    inside = false;
+    ScopedAction action(SIGUSR1, [](int, siginfo_t*, void* context) {
+      const auto at =
+          static_cast<uintptr_t>(static_cast<ucontext_t*>(context)->uc_mcontext.gregs[REG_RIP]);
+      if (at >= begin && at < end) inside = true;
+    });
     const pid_t tid = gettid(), pid = getpid();
     std::atomic<bool> done = false;
     std::thread sender([&] {
@@ -392,6 +400,10 @@ TEST(RseqCall, AnInterruptedSequenceIsAborted) {
         "3: .long 0, 0\n"
         ".quad 1f, 2f - 1f, 4f\n"
         ".popsection\n"
+        "leaq 2f(%%rip), %%rax\n"
+        "movq %%rax, %[end]\n"
+        "leaq 1f(%%rip), %%rax\n"
+        "movq %%rax, %[begin]\n"
         "leaq 3b(%%rip), %%rax\n"
         "movq %%rax, 8(%[area])\n"
         "1:\n"
@@ -402,12 +414,13 @@ TEST(RseqCall, AnInterruptedSequenceIsAborted) {
         ".long 0x53053053\n"
         "4:\n"
         "movq $1, %[aborted]\n"
-        : [aborted] "=r"(aborted)
+        : [aborted] "+r"(aborted), [begin] "=m"(begin), [end] "=m"(end)
         : [area] "r"(&area)
         : "rax", "memory");
     done = true;
     sender.join();
     EXPECT_EQ(aborted, 1);
+    EXPECT_FALSE(inside);
     EXPECT_THAT(Rseq(&area, 32, RSEQ_FLAG_UNREGISTER, kSignature), Returns(0));
   });
 }
