@@ -40,6 +40,10 @@ Result<Ref<sentry::ThreadGroup>> GroupOfDirectory(Task& task, const File& file) 
 
 // What pidfd_send_signal(2) is given: a pidfd, or a directory made into one.
 Result<Ref<File>> GetSignalTarget(Task& task, Fd fd) {
+  if (fd == sentry::kSelfThread) return sentry::CreateThreadPidFd(Ref<Task>::Share(task), O_EXCL);
+  if (fd == sentry::kSelfProcess) {
+    return sentry::CreatePidFd(Ref<sentry::ThreadGroup>::Share(task.group()), 0);
+  }
   Ref<File> file = TRY(task.fds().Get(fd));
   if (sentry::FileCast<PidFile>(*file) != nullptr) return file;
   return sentry::CreatePidFd(TRY(GroupOfDirectory(task, *file)), 0);

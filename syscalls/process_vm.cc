@@ -82,6 +82,7 @@ Status MayAccessMemory(Task& task, Task& other, MemoryAccess access) {
 }
 
 Result<Ref<Task>> TaskOfPidfd(Task& task, Fd pidfd) {
+  if (pidfd == sentry::kSelfThread || pidfd == sentry::kSelfProcess) return Ref<Task>::Share(task);
   const Ref<File> file = TRY(GetFile(task, pidfd));
   auto* process = FileCast<sentry::PidFile>(*file);
   if (process == nullptr) return Errno(EBADF);

@@ -61,6 +61,43 @@ TEST(DescriptorNumbers, FromANumberOn) {
               Exited(0));
 }
 
+TEST(CloseRange, Flags) {
+  constexpr unsigned kUnshare = 2, kCloseOnExec = 4;
+  EXPECT_THAT(syscall(SYS_close_range, 100, 101, 1), FailsWith(EINVAL));
+  EXPECT_THAT(syscall(SYS_close_range, 100, 101, 8), FailsWith(EINVAL));
+  EXPECT_THAT(syscall(SYS_close_range, 101, 100, 0), FailsWith(EINVAL));
+  EXPECT_THAT(syscall(SYS_close_range, 100'000, ~0u, 0), Returns(0)) << "nothing there";
+  EXPECT_THAT(InChild([] {
+                const UniqueFd a(open("/dev/null", O_RDONLY)), b(dup(a.get()));
+                const auto last = static_cast<unsigned>(b.get());
+                CHILD_CHECK(syscall(SYS_close_range, last, last, kCloseOnExec) == 0);
+                CHILD_CHECK(fcntl(a.get(), F_GETFD) == 0);
+                CHILD_CHECK(fcntl(b.get(), F_GETFD) == FD_CLOEXEC);
+                CHILD_CHECK(syscall(SYS_close_range, 0, ~0u, kCloseOnExec) == 0);
+                CHILD_CHECK(fcntl(a.get(), F_GETFD) == FD_CLOEXEC);
+                return 0;
+              }),
+              Exited(0));
+  // A thread that takes a table of its own closes nothing of the others'.
+  EXPECT_THAT(InChild([] {
+                const UniqueFd a(open("/dev/null", O_RDONLY));
+                const auto number = static_cast<unsigned>(a.get());
+                bool gone = false, marked = false;
+                Thread([&] {
+                  gone = syscall(SYS_close_range, number, ~0u, kUnshare) == 0 &&
+                         fcntl(a.get(), F_GETFD) == -1 && errno == EBADF;
+                }).Join();
+                CHILD_CHECK(gone && fcntl(a.get(), F_GETFD) == 0);
+                Thread([&] {
+                  marked = syscall(SYS_close_range, number, number, kUnshare | kCloseOnExec) == 0 &&
+                           fcntl(a.get(), F_GETFD) == FD_CLOEXEC;
+                }).Join();
+                CHILD_CHECK(marked && fcntl(a.get(), F_GETFD) == 0);
+                return 0;
+              }),
+              Exited(0));
+}
+
 TEST(DescriptorNumbers, AfterCloseRange) {
   EXPECT_THAT(WithTenDescriptors([] {
                 CHILD_CHECK(syscall(SYS_close_range, 4, 6, 0) == 0);

@@ -212,6 +212,48 @@ TEST(MadvisePopulate, BeyondAFilesEnd) {
   EXPECT_THAT(madvise(map.get(), 2 * kPage, kMadvPopulateRead), FailsWith(EFAULT));
 }
 
+// Guards of Linux 6.13: pages that cannot be touched, without a mapping of their own.
+class MadviseGuard : public testing::Test {
+ protected:
+  static constexpr int kInstall = 102, kRemove = 103;
+  void SetUp() override {
+    if (madvise(map_.get(), kPage, kInstall) != 0) GTEST_SKIP() << "before Linux 6.13";
+    ASSERT_THAT(madvise(map_.get(), kPage, kRemove), Returns(0));
+    memset(map_.get(), 'x', 3 * kPage);
+  }
+  Mapping map_{3 * kPage};
+};
+
+TEST_F(MadviseGuard, TouchingOneFaults) {
+  ASSERT_THAT(madvise(map_.page(1), kPage, kInstall), Returns(0));
+  EXPECT_EQ(map_.page(0)[0], 'x');
+  EXPECT_EQ(map_.page(2)[0], 'x');
+  EXPECT_THAT(InChild([&] { return *const_cast<volatile char*>(map_.page(1)); }), Killed(SIGSEGV));
+  EXPECT_THAT(InChild([&] {
+                *const_cast<volatile char*>(map_.page(1)) = 1;
+                return 0;
+              }),
+              Killed(SIGSEGV));
+  Pipe pipe;
+  EXPECT_THAT(write(pipe.write.get(), map_.page(1), 1), FailsWith(EFAULT));
+  // What was there is gone, as the manual says.
+  ASSERT_THAT(madvise(map_.page(1), kPage, kRemove), Returns(0));
+  EXPECT_EQ(map_.page(1)[0], 0);
+}
+
+TEST_F(MadviseGuard, StaysWhateverElseIsAdvised) {
+  ASSERT_THAT(madvise(map_.page(1), kPage, kInstall), Returns(0));
+  EXPECT_THAT(madvise(map_.get(), 3 * kPage, MADV_DONTNEED), Returns(0));
+  EXPECT_THAT(mprotect(map_.get(), 3 * kPage, PROT_READ), Returns(0));
+  EXPECT_THAT(madvise(map_.get(), 3 * kPage, kMadvPopulateRead), FailsWith(EFAULT));
+  EXPECT_THAT(InChild([&] { return *const_cast<volatile char*>(map_.page(1)); }), Killed(SIGSEGV));
+}
+
+TEST_F(MadviseGuard, NotOfLockedMemory) {
+  ASSERT_THAT(mlock(map_.get(), kPage), Returns(0));
+  EXPECT_THAT(madvise(map_.get(), kPage, kInstall), FailsWith(EINVAL));
+}
+
 TEST(MadviseCollapse, NeedsRoomForAHugePage) {
   Mapping map(4 * kPage);
   map[0] = 1;
@@ -242,6 +284,10 @@ TEST(ProcessMadvise, OwnMemory) {
   const iovec parts[] = {{map.get(), kPage}, {map.page(2), 2 * kPage}};
   EXPECT_THAT(ProcessMadvise(self.get(), parts, 2, kMadvCold), Returns(3 * kPage));
   EXPECT_THAT(ProcessMadvise(self.get(), parts, 2, MADV_WILLNEED), Returns(3 * kPage));
+  for (const int caller : {-10000, -10001}) {  // PIDFD_SELF_*, Linux 6.14.
+    EXPECT_THAT(ProcessMadvise(caller, parts, 2, kMadvCold),
+                testing::AnyOf(Returns(3 * kPage), FailsWith(EBADF)));
+  }
   EXPECT_EQ(map[0], 1);
 }
 

@@ -9,6 +9,10 @@
 
 namespace sentry {
 
+// PIDFD_SELF_THREAD and PIDFD_SELF_THREAD_GROUP, Linux 6.14: the caller, without a descriptor, for
+// some calls.
+inline constexpr Fd kSelfThread{-10000}, kSelfProcess{-10001};
+
 // Refers to a process, also after it has been reaped, or to one of its threads (PIDFD_THREAD).
 // Readable once that has ended.
 class PidFile final : public File {
@@ -30,6 +34,8 @@ class PidFile final : public File {
   std::string AnonymousName() const override { return "anon_inode:[pidfd]"; }
   // The lines in /proc/PID/fdinfo.
   std::string FdInfo() const;
+  // PIDFD_GET_INFO.
+  Result<int64_t> Ioctl(Task& task, uint32_t command, uint64_t arg) override;
   const void* kind() const override { return &kKind; }
 
  private:

@@ -14,7 +14,6 @@ namespace cgroup {
 namespace {
 
 constexpr uint64_t kDevice = 22;
-constexpr uint64_t kInosOfGroup = 256;  // A directory's number, and behind it those of its files.
 
 // strstrip() of Linux.
 std::string_view Strip(std::string_view text) {
@@ -122,7 +121,7 @@ class Directory final : public PseudoDirectory {
  private:
   static PseudoNode NodeOf(const ControlGroup& group, uint64_t slot, uint32_t mode) {
     return {.dev = kDevice,
-            .ino = group.id() * kInosOfGroup + slot,
+            .ino = CgroupInode(group) + slot,
             .mode = mode,
             .uid = group.owner().uid,
             .gid = group.owner().gid,

@@ -12,6 +12,11 @@ namespace sentry {
 // Its root. All that a kernel has show the same groups.
 Ref<Inode> CreateCgroupFs(Kernel& kernel);
 
+// The number of a group's directory there, which is the group's id for programs. Those of its files
+// follow.
+inline constexpr uint64_t kInosOfGroup = 256;
+inline uint64_t CgroupInode(const ControlGroup& group) { return group.id() * kInosOfGroup; }
+
 }  // namespace sentry
 
 #endif  // SENTRY_FS_CGROUP_CGROUPFS_H_
