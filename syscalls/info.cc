@@ -108,8 +108,11 @@ Result<Control> UsageSoFar(Task& task, int who, UserPtr<abi::Rusage> out) {
     absl::MutexLock lock(&task.kernel().mu());
     ledger = task.group().ledger;
   }
-  // The last of them is killed behind the execve.
+  // The last of them is killed behind the execve, which the host may take its time for.
+  const bool waits = !ledger->entered();
+  if (waits) task.kernel().platform().EnterBlocking();
   const auto earlier = ledger->Earlier(absl::Milliseconds(50));
+  if (waits) task.kernel().platform().LeaveBlocking();
   if (!earlier.has_value()) return Control::Continue();
   task.deferred_call = [who, out, before = *earlier](Task& self, Context& context) {
     const auto sum = [&]() -> Result<Unit> {

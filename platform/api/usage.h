@@ -61,8 +61,13 @@ class UsageLedger final : public RefCounted {
     ++open_;
     ++begun_;
   }
-  // What those before the present one have used, once they have all been entered or after
-  // `patience`; nothing if it is the first.
+  // Those before the present one have all been entered.
+  bool entered() const ABSL_LOCKS_EXCLUDED(mu_) {
+    absl::MutexLock lock(&mu_);
+    return open_ <= 1;
+  }
+  // What they have used, once that is so or after `patience`; nothing if the present one is the
+  // first.
   std::optional<Usage> Earlier(absl::Duration patience) ABSL_LOCKS_EXCLUDED(mu_) {
     absl::MutexLock lock(&mu_);
     if (begun_ <= 1) return std::nullopt;

@@ -318,6 +318,7 @@ void Systrap::Stop() {
     if (stopped_) return;
     stopped_ = true;
     follower_wake_.SignalAll();
+    deadline_wake_.Signal();
     stop_wake_.SignalAll();
     for (auto& [pid, process] : processes_) {
       // Those that somebody is about to kill as well: there may be nobody any more.
