@@ -144,13 +144,26 @@ Result<std::vector<std::string>> ReadStrings(Task& task, UserPtr<const uint64_t>
   return strings;
 }
 
+constexpr int kExecveCheck = 0x10000;  // AT_EXECVE_CHECK, Linux 6.14.
+
+enum class Purpose : uint8_t { kExecute, kCheck };
+
 Control Execute(Task& task, Context& context, ExecArgs args, UserPtr<const uint64_t> argv,
-                UserPtr<const uint64_t> envp) {
+                UserPtr<const uint64_t> envp, Purpose purpose) {
+  // Linux opens the file before it looks at the arguments.
+  const auto fail = [&](Errno error) {
+    const Status executable = sentry::CheckExecutable(task, args);
+    return Control::Fail(executable.ok() ? error : executable.error());
+  };
   uint64_t budget = std::clamp(task.Limit(RLIMIT_STACK) / 4, kMinArguments, kMaxArguments);
   Result<std::vector<std::string>> arguments = ReadStrings(task, argv, budget);
-  if (!arguments.ok()) return Control::Fail(arguments.error());
+  if (!arguments.ok()) return fail(arguments.error());
   Result<std::vector<std::string>> environment = ReadStrings(task, envp, budget);
-  if (!environment.ok()) return Control::Fail(environment.error());
+  if (!environment.ok()) return fail(environment.error());
+  if (purpose == Purpose::kCheck) {
+    const Status executable = sentry::CheckExecutable(task, args);
+    return executable.ok() ? Control::Return(0) : Control::Fail(executable.error());
+  }
   args.argv = *std::move(arguments);
   // A program never sees argc 0 (Linux 5.18).
   if (args.argv.empty()) args.argv.emplace_back();
@@ -187,17 +200,20 @@ Control Execve(Task& task, Context& context, UserCString path, UserPtr<const uin
 
 Control Execveat(Task& task, Context& context, Fd dirfd, UserCString path,
                  UserPtr<const uint64_t> argv, UserPtr<const uint64_t> envp, int flags) {
-  if ((flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)) != 0) return Control::Fail(Errno(EINVAL));
   const Result<std::string> name = task.mem().ReadPath(path);
   if (!name.ok()) return Control::Fail(name.error());
+  if (name->empty() && (flags & AT_EMPTY_PATH) == 0) return Control::Fail(Errno(ENOENT));
+  if ((flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | kExecveCheck)) != 0) {
+    return Control::Fail(Errno(EINVAL));
+  }
+  const Purpose purpose = (flags & kExecveCheck) != 0 ? Purpose::kCheck : Purpose::kExecute;
   ExecArgs args;
   args.path = args.exec_name = *name;
   args.options.follow_last = (flags & AT_SYMLINK_NOFOLLOW) == 0;
   args.options.allow_empty = (flags & AT_EMPTY_PATH) != 0;
-  if (name->empty() && !args.options.allow_empty) return Control::Fail(Errno(ENOENT));
   if (dirfd == sentry::kAtFdCwd || name->starts_with('/')) {
     args.walk = task.walk_context();
-    return Execute(task, context, std::move(args), argv, envp);
+    return Execute(task, context, std::move(args), argv, envp, purpose);
   }
   const Result<sentry::FdEntry> entry = task.fds().GetEntry(dirfd);
   if (!entry.ok()) return Control::Fail(entry.error());
@@ -212,7 +228,7 @@ Control Execveat(Task& task, Context& context, Fd dirfd, UserCString path,
   args.exec_name = absl::StrCat("/dev/fd/", static_cast<int>(dirfd));
   if (!name->empty()) absl::StrAppend(&args.exec_name, "/", *name);
   args.close_on_exec_dirfd = entry->close_on_exec;
-  return Execute(task, context, std::move(args), argv, envp);
+  return Execute(task, context, std::move(args), argv, envp, purpose);
 }
 
 Result<int64_t> Clone(Task& task, Context& context, uint64_t flags, uint64_t stack,

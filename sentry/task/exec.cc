@@ -6,6 +6,7 @@
 #include <cstring>
 #include <utility>
 
+#include "sentry/loader/read.h"
 #include "sentry/task/robust_list.h"
 #include "sentry/task/task_builder.h"
 #include "sentry/time/process_timers.h"
@@ -94,6 +95,14 @@ Result<ExecCredentials> CredentialsFor(const Program& program, const Credentials
     return Errno(EPERM);
   }
   return after;
+}
+
+Status CheckExecutable(Task& task, const ExecArgs& args) {
+  Attributes attributes;
+  bool nosuid = false;
+  TRY(OpenExecutable(task.kernel().vfs(), args.walk, args.path, args.options, &attributes,
+                     &nosuid));
+  return kOk;
 }
 
 Status ExecTask(Task& task, platform::Context& context, ExecArgs args) {

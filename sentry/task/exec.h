@@ -22,6 +22,9 @@ struct ExecArgs {
   std::vector<std::string> argv, envp;
 };
 
+// Whether the file could be executed, as far as its mount, its mode and who writes to it decide.
+Status CheckExecutable(Task& task, const ExecArgs& args);
+
 // On success context.regs are the new program's first registers, and the old one is gone. An error
 // leaves everything as it was, except kRestartNoIntr when the process is being killed.
 Status ExecTask(Task& task, platform::Context& context, ExecArgs args);

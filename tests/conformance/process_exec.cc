@@ -136,6 +136,44 @@ TEST(Exec, WhatTheProcessHasUsedStaysItsOwn) {
   EXPECT_THAT(Wait(child), Exited(0));
 }
 
+// AT_EXECVE_CHECK of Linux 6.14: whether it would be allowed.
+TEST(Exec, OnlyAsked) {
+  constexpr int kCheck = 0x10000;
+  const std::string helper = Helper("show_static");
+  char name[] = "x";
+  char* const argv[] = {name, nullptr};
+  const auto check = [&](const char* path, int flags = 0, int dirfd = AT_FDCWD) {
+    return syscall(SYS_execveat, dirfd, path, argv, environ, kCheck | flags);
+  };
+  if (check(helper.c_str()) != 0 && errno == EINVAL) GTEST_SKIP() << "before Linux 6.14";
+  EXPECT_THAT(check(helper.c_str()), Returns(0));
+  UniqueFd fd(open(helper.c_str(), O_RDONLY));
+  EXPECT_THAT(check("", AT_EMPTY_PATH, fd.get()), Returns(0));
+  EXPECT_THAT(check("", 0, fd.get()), FailsWith(ENOENT));
+  TempDir dir;
+  WriteFile(dir / "f", "neither a program nor a script", 0755);
+  EXPECT_THAT(check((dir / "f").c_str()), Returns(0)) << "what is in it is not looked at";
+  WriteFile(dir / "plain", "#!/bin/sh\n", 0644);
+  EXPECT_THAT(check((dir / "plain").c_str()), FailsWith(EACCES));
+  EXPECT_THAT(check(dir.path().c_str()), FailsWith(EACCES));
+  EXPECT_THAT(check((dir / "none").c_str()), FailsWith(ENOENT));
+  ASSERT_THAT(symlink("f", (dir / "link").c_str()), Returns(0));
+  EXPECT_THAT(check((dir / "link").c_str(), AT_SYMLINK_NOFOLLOW), FailsWith(ELOOP));
+  UniqueFd writer(open((dir / "f").c_str(), O_WRONLY));
+  EXPECT_THAT(check((dir / "f").c_str()), testing::AnyOf(FailsWith(ETXTBSY), Returns(0)));
+}
+
+TEST(Exec, TheFileIsLookedAtBeforeTheArguments) {
+  auto* const bad = reinterpret_cast<char**>(8);
+  EXPECT_THAT(execve("/nonexistent", bad, nullptr), FailsWith(ENOENT));
+  char* const none[] = {nullptr};
+  EXPECT_THAT(execve("/dev/null", none, bad), FailsWith(EACCES));
+  EXPECT_THAT(execve("/", bad, nullptr), FailsWith(EACCES));
+  EXPECT_THAT(execve(Helper("show_static").c_str(), bad, nullptr), FailsWith(EFAULT));
+  EXPECT_THAT(syscall(SYS_execveat, AT_FDCWD, 8, bad, nullptr, 0x4000), FailsWith(EFAULT));
+  EXPECT_THAT(syscall(SYS_execveat, AT_FDCWD, "", bad, nullptr, 0x4000), FailsWith(ENOENT));
+}
+
 TEST(Exec, CloseOnExec) {
   UniqueFd kept(open("/dev/null", O_RDONLY)), closed(open("/dev/null", O_RDONLY | O_CLOEXEC));
   const std::string helper = Helper("show_static");
