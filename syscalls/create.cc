@@ -83,6 +83,7 @@ Result<Fd> TimerfdCreate(Task& task, int clock, int flags) {
 Status TimerfdSettime(Task& task, Fd fd, int flags, UserPtr<const abi::Itimerspec> user,
                       UserPtr<abi::Itimerspec> old) {
   const abi::Itimerspec value = TRY(task.mem().Read(user));
+  if ((flags & ~(TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET)) != 0) return Errno(EINVAL);
   const Ref<File> file = TRY(GetFile(task, fd));
   auto* timer = FileCast<sentry::TimerFile>(*file);
   if (timer == nullptr) return Errno(EINVAL);

@@ -201,6 +201,8 @@ Status Setgroups(Task& task, int size, UserPtr<const uint32_t> list) {
   if (size < 0 || size > kMaxGroups) return Errno(EINVAL);
   Credentials creds = task.creds();
   creds.groups = TRY(task.mem().ReadArray(list, static_cast<size_t>(size)));
+  constexpr uint32_t kNone = ~uint32_t{0};
+  if (std::ranges::find(creds.groups, kNone) != creds.groups.end()) return Errno(EINVAL);
   std::sort(creds.groups.begin(), creds.groups.end());  // Which getgroups(2) shows.
   task.set_creds(std::move(creds));
   return kOk;

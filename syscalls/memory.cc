@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "sentry/fs/vfs.h"
@@ -101,12 +102,17 @@ Result<Control> MapFile(Task& task, uint64_t addr, uint64_t length, int prot, in
 Result<Control> Protect(Task& task, const Context::HostCallRequest& call) {
   const uint64_t addr = call.args[0], length = call.args[1], prot = call.args[2];
   if (!Aligned(addr)) return Errno(EINVAL);
+  constexpr uint64_t kOrdinary = PROT_READ | PROT_WRITE | PROT_EXEC | kProtSem;
+  constexpr uint64_t kGrows = PROT_GROWSDOWN | PROT_GROWSUP;
+  if ((prot & kGrows) == kGrows) return Errno(EINVAL);
   if (length == 0) return Control::Return(0);
+  uint64_t end = 0;
+  const uint64_t rounded = (length + kPageSize - 1) & ~(kPageSize - 1);
+  if (rounded < length || __builtin_add_overflow(addr, rounded, &end)) return Errno(ENOMEM);
+  if ((prot & ~(kOrdinary | kGrows)) != 0) return Errno(EINVAL);
   TRY(CheckRange(task, addr, length, ENOMEM));
   // What the host refuses whatever the mapping is, it refuses first.
-  constexpr uint64_t kOrdinary = PROT_READ | PROT_WRITE | PROT_EXEC | kProtSem;
   if ((prot & PROT_EXEC) == 0 || (prot & ~kOrdinary) != 0) return Control::Continue();
-  const uint64_t rounded = (length + kPageSize - 1) & ~(kPageSize - 1);
   const auto refused = task.mm().FindNoexec(addr, rounded);
   if (!refused.has_value()) return Control::Continue();
   if (*refused == addr) return Errno(EACCES);
@@ -126,6 +132,7 @@ Result<Control> Protect(Task& task, const Context::HostCallRequest& call) {
 bool Aligned(uint64_t addr) { return addr % kPageSize == 0; }
 
 Status CheckRange(Task& task, uint64_t addr, uint64_t length, int error) {
+  if (length == 0) return kOk;  // Wherever it is: nothing is touched.
   const uint64_t rounded = (length + kPageSize - 1) & ~(kPageSize - 1);
   uint64_t end = 0;
   if (rounded < length || __builtin_add_overflow(addr, rounded, &end)) return Errno(error);
@@ -144,6 +151,8 @@ Result<Control> Mmap(Task& task, uint64_t addr, uint64_t length, int prot, int f
   const bool anonymous = (flags & MAP_ANONYMOUS) != 0;
   if (!anonymous) TRY(GetFile(task, fd));
   if (length == 0) return Errno(EINVAL);
+  const uint64_t rounded = (length + kPageSize - 1) & ~(kPageSize - 1);
+  if (rounded == 0 || rounded > task.mem().space().user_end()) return Errno(ENOMEM);
   const int type = flags & MAP_TYPE;
   const bool known_type = type == MAP_SHARED || type == MAP_PRIVATE ||
                           (type == MAP_SHARED_VALIDATE && !anonymous) ||
@@ -202,14 +211,21 @@ Result<Control> Mremap(Task& task, uint64_t addr, uint64_t old_length, uint64_t 
                        uint64_t flags, uint64_t new_addr) {
   constexpr uint64_t kKnown = MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP;
   if ((flags & ~kKnown) != 0 || !Aligned(addr) || new_length == 0) return Errno(EINVAL);
-  TRY(CheckRange(task, addr, old_length, EFAULT));
-  if ((flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)) != 0) {
-    if (!Aligned(new_addr)) return Errno(EINVAL);
+  // What may be said of the arguments alone comes first, as in check_mremap_params() of Linux.
+  TRY(CheckRange(task, 0, new_length, EINVAL));
+  const bool elsewhere = (flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)) != 0;
+  if (elsewhere) {
+    if ((flags & MREMAP_MAYMOVE) == 0 || !Aligned(new_addr)) return Errno(EINVAL);
     TRY(CheckRange(task, new_addr, new_length, EINVAL));
-  } else {
-    // Growing in place must not reach the platform's part either.
-    TRY(CheckRange(task, addr, new_length, ENOMEM));
   }
+  const auto pages = [](uint64_t length) { return (length + kPageSize - 1) / kPageSize; };
+  if ((flags & MREMAP_DONTUNMAP) != 0 && pages(old_length) != pages(new_length)) {
+    return Errno(EINVAL);
+  }
+  // Of no length it is a second mapping of what is shared there: not of the platform's.
+  TRY(CheckRange(task, addr, std::max<uint64_t>(old_length, 1), EFAULT));
+  // Growing in place must not reach the platform's part either.
+  if (!elsewhere) TRY(CheckRange(task, addr, new_length, ENOMEM));
   task.mm().Forget(addr, old_length);
   return Control::Continue();
 }

@@ -139,8 +139,12 @@ Status ProcessMrelease(Task& task, Fd pidfd, uint32_t flags) {
 }
 
 Result<Control> Msync(Task& task, uint64_t addr, uint64_t length, int flags) {
-  if (!Aligned(addr)) return Errno(EINVAL);
-  return ContinueWithin(task, addr, length, ENOMEM);
+  constexpr int kKnown = MS_ASYNC | MS_INVALIDATE | MS_SYNC;
+  if ((flags & ~kKnown) != 0 || !Aligned(addr)) return Errno(EINVAL);
+  if ((flags & MS_ASYNC) != 0 && (flags & MS_SYNC) != 0) return Errno(EINVAL);
+  // Linux rounds first, and looks then.
+  const uint64_t size = (length + kPageSize - 1) & ~(kPageSize - 1);
+  return ContinueWithin(task, addr, size, ENOMEM);
 }
 
 Result<Control> Mincore(Task& task, uint64_t addr, uint64_t length, uint64_t vector) {

@@ -49,16 +49,25 @@ Result<NodeSet> ReadNodes(Task& task, UserAddr addr, uint64_t max_node) {
 }
 
 // sanitize_mpol_flags() and mpol_new(): the policy to record.
+// What can be said without the nodes, and is said first: sanitize_mpol_flags() of Linux.
+Status CheckMode(uint64_t raw_mode) {
+  const auto flags = static_cast<uint32_t>(raw_mode) & kModeFlags;
+  const uint64_t mode = raw_mode & ~uint64_t{kModeFlags};
+  if (mode > kWeightedInterleave) return Errno(EINVAL);
+  constexpr uint32_t kBoth = MPOL_F_RELATIVE_NODES | MPOL_F_STATIC_NODES;
+  if ((flags & kBoth) == kBoth) return Errno(EINVAL);
+  if ((flags & MPOL_F_NUMA_BALANCING) != 0 && mode != MPOL_BIND && mode != MPOL_PREFERRED_MANY) {
+    return Errno(EINVAL);
+  }
+  return kOk;
+}
+
 Result<MemoryPolicy> CheckPolicy(uint64_t raw_mode, const NodeSet& nodes) {
+  TRY(CheckMode(raw_mode));
   const auto flags = static_cast<uint32_t>(raw_mode) & kModeFlags;
   const uint64_t mode = raw_mode & ~uint64_t{kModeFlags};
   const bool relative = (flags & MPOL_F_RELATIVE_NODES) != 0;
   const bool remapped = relative || (flags & MPOL_F_STATIC_NODES) != 0;
-  if (mode > kWeightedInterleave) return Errno(EINVAL);
-  if (relative && (flags & MPOL_F_STATIC_NODES) != 0) return Errno(EINVAL);
-  if ((flags & MPOL_F_NUMA_BALANCING) != 0 && mode != MPOL_BIND && mode != MPOL_PREFERRED_MANY) {
-    return Errno(EINVAL);
-  }
   if (mode == MPOL_DEFAULT)
     return nodes.empty ? MemoryPolicy{} : Result<MemoryPolicy>(Errno(EINVAL));
   const auto recorded = static_cast<uint32_t>(mode) | flags;
@@ -105,6 +114,7 @@ Result<Ref<Task>> Subject(Task& task, int pid) {
 }  // namespace
 
 Status SetMempolicy(Task& task, int mode, UserAddr nodes, uint64_t max_node) {
+  TRY(CheckMode(static_cast<uint32_t>(mode)));
   const NodeSet set = TRY(ReadNodes(task, nodes, max_node));
   task.set_memory_policy(TRY(CheckPolicy(static_cast<uint32_t>(mode), set)));
   return kOk;
@@ -141,6 +151,7 @@ Status GetMempolicy(Task& task, UserPtr<int> mode, UserAddr nodes, uint64_t max_
 
 Status Mbind(Task& task, uint64_t addr, uint64_t length, uint64_t mode, UserAddr nodes,
              uint64_t max_node, uint32_t flags) {
+  TRY(CheckMode(mode));
   const NodeSet set = TRY(ReadNodes(task, nodes, max_node));
   if ((flags & ~(MPOL_MF_STRICT | MPOL_MF_MOVE | MPOL_MF_MOVE_ALL)) != 0) return Errno(EINVAL);
   if ((flags & MPOL_MF_MOVE_ALL) != 0 && !HasCapability(task, CAP_SYS_NICE)) return Errno(EPERM);

@@ -91,7 +91,8 @@ Result<Unit> PidfdSendSignal(Task& task, Fd fd, int sig, UserAddr info, uint32_t
   if (info) {
     queued = TRY(ReadInfo(task, info));
     if (queued.si_signo != sig) return Errno(EINVAL);
-    if (!MayClaim(task, queued, flags == kToProcessGroup ? -1 : pid)) return Errno(EPERM);
+    const sentry::Pid named = pidfd.thread() != nullptr ? pidfd.thread()->tid() : pid;
+    if (!MayClaim(task, queued, flags == kToProcessGroup ? -1 : named)) return Errno(EPERM);
   }
   if (sig < 0 || sig > sentry::kSignalCount) return Errno(EINVAL);
   const Ref<Task> target = TRY(pidfd.FindTask());

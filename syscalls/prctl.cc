@@ -22,6 +22,7 @@ constexpr int kCapSysResource = 24;
 constexpr uint64_t kLastCapability = 40;
 // Of Linux 6.4 and 6.18.
 constexpr int kSetMemoryMerge = 67, kGetMemoryMerge = 68, kGetAuxv = 0x41555856;
+constexpr int kSetMdwe = 65, kGetMdwe = 66;  // PR_SET_MDWE, PR_GET_MDWE: Linux 6.3.
 constexpr uint64_t kExceptAdvised = 2;
 
 Result<int64_t> SetName(Task& task, uint64_t address) {
@@ -375,6 +376,11 @@ Result<int64_t> PrctlOption(Task& task, int option, uint64_t arg2, uint64_t arg3
       return SeccompMode(task);
     case PR_SET_SECCOMP:
       return SetSeccomp(task, arg2, arg3);
+    case kSetMdwe:
+    case kGetMdwe:
+      // Nothing is denied, and nothing can be: the host maps anonymous memory unasked.
+      return arg2 == 0 && arg3 == 0 && arg4 == 0 && arg5 == 0 ? Result<int64_t>(int64_t{0})
+                                                              : Errno(EINVAL);
     case PR_TASK_PERF_EVENTS_DISABLE:
     case PR_TASK_PERF_EVENTS_ENABLE:
       return 0;  // There are no counters.

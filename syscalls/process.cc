@@ -104,8 +104,10 @@ Result<int64_t> Wait4(Task& task, int pid, UserPtr<int> status, int options,
   return report.pid;
 }
 
-Result<Unit> Waitid(Task& task, int id_type, int id, UserAddr info, int options,
-                    UserPtr<rusage> usage) {
+namespace {
+
+Status WaitForAny(Task& task, int id_type, int id, int options, UserPtr<rusage> usage,
+                  SignalInfo& told) {
   constexpr unsigned kAllowed = WNOHANG | WNOWAIT | WEXITED | WSTOPPED | WCONTINUED |
                                 __WNOTHREAD | __WCLONE | __WALL;
   if ((static_cast<unsigned>(options) & ~kAllowed) != 0) return Errno(EINVAL);
@@ -119,16 +121,27 @@ Result<Unit> Waitid(Task& task, int id_type, int id, UserAddr info, int options,
   if (report.pid == 0 && (all_options & kNonBlockingPidfd) != 0 && (options & WNOHANG) == 0) {
     return Errno(EAGAIN);
   }
-  if (usage && report.pid != 0) TRY(WriteUsage(task, usage, report));
-  if (!info) return kOk;
+  if (report.pid == 0) return kOk;
+  if (usage) TRY(WriteUsage(task, usage, report));
+  told = sentry::ChildInfo(report);
+  return kOk;
+}
+
+}  // namespace
+
+Result<Unit> Waitid(Task& task, int id_type, int id, UserAddr info, int options,
+                    UserPtr<rusage> usage) {
   SignalInfo told;
   std::memset(&told, 0, sizeof(told));
-  if (report.pid != 0) told = sentry::ChildInfo(report);
-  // Linux writes the fields it knows and leaves the rest of the 128 bytes alone.
+  const Status waited = WaitForAny(task, id_type, id, options, usage, told);
+  if (!info) return waited;
+  // Linux writes the fields it knows and leaves the rest of the 128 bytes alone. It does so when
+  // there is nothing to tell, too, and tells of a bad address rather than of any other error.
   constexpr size_t kHead = 3 * sizeof(int), kFields = 16, kFieldsSize = 12;
   const auto bytes = std::as_bytes(std::span(&told, 1));
   TRY(task.mem().WriteBytes(info, bytes.first(kHead)));
-  return task.mem().WriteBytes(info + kFields, bytes.subspan(kFields, kFieldsSize));
+  TRY(task.mem().WriteBytes(info + kFields, bytes.subspan(kFields, kFieldsSize)));
+  return waited;
 }
 
 Result<int64_t> Getpid(Task& task) { return task.tgid(); }

@@ -45,8 +45,15 @@ Result<SignalInfo> ReadInfo(Task& task, UserAddr from) {
 }
 
 bool MayClaim(Task& task, const SignalInfo& info, int target) {
-  return (info.si_code < 0 && info.si_code != SI_TKILL) || target == task.tgid();
+  return (info.si_code < 0 && info.si_code != SI_TKILL) || target == task.tid();
 }
+
+// What a signal without a number that there is says of its target: nobody there comes first.
+Errno NoSuchSignal(Task& task, int tgid, int tid) {
+  const Ref<Task> target = task.kernel().FindTask(tid);
+  return Errno(target && (tgid < 0 || target->tgid() == tgid) ? EINVAL : ESRCH);
+}
+bool IsSignalOrNone(int sig) { return sig >= 0 && sig <= sentry::kSignalCount; }
 
 Result<Unit> RtSigaction(Task& task, int sig, UserPtr<const SignalAction> action,
                          UserPtr<SignalAction> old, size_t size) {
@@ -158,8 +165,8 @@ Result<Unit> RtSigqueueinfo(Task& task, int pid, int sig, UserAddr info) {
   SignalInfo queued = TRY(ReadInfo(task, info));
   queued.si_signo = sig;
   if (!MayClaim(task, queued, pid)) return Errno(EPERM);
-  if (sig < 0 || sig > sentry::kSignalCount) return Errno(EINVAL);
   if (pid <= 0) return Errno(ESRCH);
+  if (!IsSignalOrNone(sig)) return NoSuchSignal(task, -1, pid);
   return task.kernel().Kill(task, pid, queued);
 }
 
@@ -167,8 +174,8 @@ Result<Unit> RtTgsigqueueinfo(Task& task, int tgid, int tid, int sig, UserAddr i
   SignalInfo queued = TRY(ReadInfo(task, info));
   queued.si_signo = sig;
   if (tgid <= 0 || tid <= 0) return Errno(EINVAL);
-  if (!MayClaim(task, queued, tgid)) return Errno(EPERM);
-  if (sig < 0 || sig > sentry::kSignalCount) return Errno(EINVAL);
+  if (!MayClaim(task, queued, tid)) return Errno(EPERM);
+  if (!IsSignalOrNone(sig)) return NoSuchSignal(task, tgid, tid);
   return task.kernel().KillTask(task, tgid, tid, queued);
 }
 
@@ -199,7 +206,10 @@ Result<Unit> Sigaltstack(Task& task, Context& context, UserPtr<const SignalStack
     if (active) return Errno(EPERM);
     const int32_t mode = wanted.flags & ~kAutoDisarm;
     if (mode != SS_DISABLE && mode != SS_ONSTACK && mode != 0) return Errno(EINVAL);
-    if (mode == SS_DISABLE) {
+    const SignalStack& now = task.signal_stack;
+    if (wanted.base == now.base && wanted.size == now.size && wanted.flags == now.flags) {
+      wanted = now;  // No change is none, however small the stack.
+    } else if (mode == SS_DISABLE) {
       wanted = SignalStack{.flags = wanted.flags};
     } else if (wanted.size < kMinStack) {
       return Errno(ENOMEM);
@@ -212,18 +222,20 @@ Result<Unit> Sigaltstack(Task& task, Context& context, UserPtr<const SignalStack
 }
 
 Result<Unit> Kill(Task& task, int pid, int sig) {
-  if (sig < 0 || sig > sentry::kSignalCount) return Errno(EINVAL);
   if (pid == INT32_MIN) return Errno(ESRCH);
+  if (!IsSignalOrNone(sig)) return pid > 0 ? NoSuchSignal(task, -1, pid) : Errno(EINVAL);
   return task.kernel().Kill(task, pid, UserInfo(task, sig, SI_USER));
 }
 
 Result<Unit> Tkill(Task& task, int tid, int sig) {
-  if (tid <= 0 || sig < 0 || sig > sentry::kSignalCount) return Errno(EINVAL);
+  if (tid <= 0) return Errno(EINVAL);
+  if (!IsSignalOrNone(sig)) return NoSuchSignal(task, -1, tid);
   return task.kernel().KillTask(task, -1, tid, UserInfo(task, sig, SI_TKILL));
 }
 
 Result<Unit> Tgkill(Task& task, int tgid, int tid, int sig) {
-  if (tgid <= 0 || tid <= 0 || sig < 0 || sig > sentry::kSignalCount) return Errno(EINVAL);
+  if (tgid <= 0 || tid <= 0) return Errno(EINVAL);
+  if (!IsSignalOrNone(sig)) return NoSuchSignal(task, tgid, tid);
   return task.kernel().KillTask(task, tgid, tid, UserInfo(task, sig, SI_TKILL));
 }
 

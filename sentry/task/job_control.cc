@@ -108,7 +108,8 @@ Result<Pid> SetSession(Task& task) {
 }
 
 Status SetProcessGroup(Task& task, Pid pid, Pid pgid) {
-  if (pgid < 0) return Errno(EINVAL);
+  // Who is to be in a group of its own names it, too.
+  if (pgid < 0 || (pgid == 0 && pid < 0)) return Errno(EINVAL);
   Kernel& kernel = task.kernel();
   absl::MutexLock lock(&kernel.mu());
   ThreadGroup& self = task.group();

@@ -150,6 +150,8 @@ TEST(SetIds, GroupListErrors) {
     gid_t list[2] = {5, 4};
     CHILD_CHECK(syscall(SYS_setgroups, 65537, list) == -1 && errno == EINVAL);
     CHILD_CHECK(syscall(SYS_setgroups, -1, list) == -1 && errno == EINVAL);
+    const gid_t none[] = {1, static_cast<gid_t>(-1)};
+    CHILD_CHECK(syscall(SYS_setgroups, 2, none) == -1 && errno == EINVAL);
     CHILD_CHECK(syscall(SYS_setgroups, 1, 8) == -1 && errno == EFAULT);
     CHILD_CHECK(syscall(SYS_getgroups, -1, list) == -1 && errno == EINVAL);
     CHILD_CHECK(setgroups(2, list) == 0);

@@ -65,6 +65,7 @@ TEST(MemPolicy, SetErrors) {
   EXPECT_THAT(SetPolicy(MPOL_INTERLEAVE | MPOL_F_NUMA_BALANCING, &kNode0, kBits),
               FailsWith(EINVAL));
   EXPECT_THAT(SetPolicy(MPOL_BIND, reinterpret_cast<unsigned long*>(8), kBits), FailsWith(EFAULT));
+  EXPECT_THAT(SetPolicy(77, reinterpret_cast<unsigned long*>(8), kBits), FailsWith(EINVAL));
   EXPECT_THAT(SetPolicy(MPOL_BIND, &kNode0, 1ul << 20), FailsWith(EINVAL));
 }
 

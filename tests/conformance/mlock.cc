@@ -219,6 +219,15 @@ TEST(Msync, Flags) {
   EXPECT_EQ(ByteAt(fd.get(), 0), 's');
 }
 
+TEST(Msync, ArgumentsComeBeforeHoles) {
+  void* const nothing = reinterpret_cast<void*>(8 * kPage);
+  EXPECT_THAT(msync(nothing, kPage, 8), FailsWith(EINVAL));
+  EXPECT_THAT(msync(nothing, SIZE_MAX / 2, MS_ASYNC | MS_SYNC), FailsWith(EINVAL));
+  EXPECT_THAT(msync(nothing, SIZE_MAX, MS_SYNC), Returns(0)) << "rounded up that is nothing";
+  EXPECT_THAT(msync(nothing, 0, MS_SYNC), Returns(0));
+  EXPECT_THAT(msync(nothing, kPage, MS_SYNC), FailsWith(ENOMEM));
+}
+
 TEST(Msync, Holes) {
   Mapping map(3 * kPage);
   EXPECT_THAT(msync(map.get(), 3 * kPage, MS_SYNC), Returns(0));

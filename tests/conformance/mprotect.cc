@@ -37,6 +37,15 @@ TEST(MprotectErrors, UnknownBits) {
   EXPECT_THAT(mprotect(map.get(), kPage, kGrowsDown | kGrowsUp | PROT_READ), FailsWith(EINVAL));
 }
 
+TEST(MprotectErrors, UnknownBitsComeBeforeHoles) {
+  void* const nothing = reinterpret_cast<void*>(0x10000);
+  constexpr uintptr_t kEnd = uintptr_t{1} << 47;
+  EXPECT_THAT(mprotect(nothing, kPage, 0x7000), FailsWith(EINVAL));
+  EXPECT_THAT(mprotect(reinterpret_cast<void*>(kEnd - kPage), kPage, 0x800), FailsWith(EINVAL));
+  EXPECT_THAT(mprotect(nothing, SIZE_MAX, 0x800), FailsWith(ENOMEM));
+  EXPECT_THAT(mprotect(reinterpret_cast<void*>(kEnd - kPage), 0, PROT_READ), Returns(0));
+}
+
 TEST(MprotectErrors, HoleAfterTheBeginning) {
   Mapping map(3 * kPage);
   ASSERT_THAT(munmap(map.page(1), kPage), Returns(0));

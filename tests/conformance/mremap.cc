@@ -21,6 +21,17 @@ TEST(MremapErrors, Arguments) {
   EXPECT_THAT(Remap(map.get(), kPage, 2 * kPage, MREMAP_MAYMOVE | kDontUnmap), FailsWith(EINVAL));
 }
 
+TEST(MremapErrors, ArgumentsComeBeforeHoles) {
+  void* const nothing = reinterpret_cast<void*>(8 * kPage);
+  Mapping map(kPage);
+  EXPECT_THAT(Remap(nothing, kPage, kPage, MREMAP_FIXED, map.get()), FailsWith(EINVAL));
+  EXPECT_THAT(Remap(nothing, kPage, kPage, MREMAP_MAYMOVE | MREMAP_FIXED, map.get() + 1),
+              FailsWith(EINVAL));
+  EXPECT_THAT(Remap(nothing, SIZE_MAX / 2, kPage, kDontUnmap, map.get()), FailsWith(EINVAL));
+  EXPECT_THAT(Remap(nothing, 2 * kPage, kPage, MREMAP_MAYMOVE | kDontUnmap), FailsWith(EINVAL));
+  EXPECT_THAT(Remap(nothing, kPage, kPage, MREMAP_MAYMOVE), FailsWith(EFAULT));
+}
+
 TEST(MremapErrors, OverlapOfOldAndNew) {
   Mapping map(4 * kPage);
   EXPECT_THAT(Remap(map.get(), 2 * kPage, 2 * kPage, MREMAP_MAYMOVE | MREMAP_FIXED, map.page(1)),

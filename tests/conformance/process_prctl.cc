@@ -95,6 +95,16 @@ TEST(Prctl, HugePagesExceptWhereAdvised) {
             0);
 }
 
+TEST(Prctl, WritingOrExecuting) {
+  constexpr int kSetMdwe = 65, kGetMdwe = 66;  // Linux 6.3.
+  if (prctl(kGetMdwe, 0, 0, 0, 0) < 0) GTEST_SKIP() << "the kernel does not know it";
+  EXPECT_THAT(prctl(kGetMdwe, 0, 0, 0, 0), Returns(0));
+  EXPECT_THAT(prctl(kSetMdwe, 0, 0, 0, 0), Returns(0));
+  EXPECT_THAT(prctl(kGetMdwe, 1, 0, 0, 0), FailsWith(EINVAL));
+  EXPECT_THAT(prctl(kSetMdwe, 0, 1, 0, 0), FailsWith(EINVAL));
+  EXPECT_THAT(prctl(kSetMdwe, 8, 0, 0, 0), FailsWith(EINVAL));
+}
+
 TEST(Prctl, IoFlusher) {
   EXPECT_EQ(InChild([] {
               if (!HasResourceCapability()) {

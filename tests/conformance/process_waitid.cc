@@ -38,6 +38,17 @@ TEST(WaitErrors, Options) {
   EXPECT_THAT(RawWaitid(P_PIDFD, -1, &info, WEXITED), FailsWith(EINVAL));
 }
 
+TEST(WaitErrors, TheInfoIsWrittenNevertheless) {
+  siginfo_t info;
+  memset(&info, 0x55, sizeof(info));
+  EXPECT_THAT(waitid(P_PID, 0x3fffff, &info, WEXITED), FailsWith(ECHILD));
+  EXPECT_EQ(info.si_signo, 0);
+  EXPECT_EQ(info.si_pid, 0);
+  auto* const bad = reinterpret_cast<siginfo_t*>(8);
+  EXPECT_THAT(waitid(P_PID, 0x3fffff, bad, WEXITED), FailsWith(EFAULT));
+  EXPECT_THAT(waitid(P_PID, 0x3fffff, bad, 0), FailsWith(EFAULT));
+}
+
 TEST(WaitErrors, NotAChild) {
   siginfo_t info;
   EXPECT_THAT(RawWaitid(P_PID, 1, &info, WEXITED), FailsWith(ECHILD));
@@ -250,6 +261,12 @@ TEST(Sessions, AGroupOfAnotherSessionCannotBeJoined) {
               Exited(0));
   kill(stranger, SIGKILL);
   EXPECT_THAT(Wait(stranger), Killed(SIGKILL));
+}
+
+TEST(Sessions, AGroupOfNobodysOwn) {
+  EXPECT_THAT(setpgid(-1, 0), FailsWith(EINVAL));
+  EXPECT_THAT(setpgid(0, -1), FailsWith(EINVAL));
+  EXPECT_THAT(setpgid(-1, 1), FailsWith(ESRCH));
 }
 
 TEST(Sessions, AZombiesGroupStillExists) {

@@ -229,6 +229,38 @@ TEST_F(SignalQueues, ToOthersOnlyQueuedCodes) {
   EXPECT_THAT(Wait(child), Exited(0));
 }
 
+// Who one is is the thread: not even its own process may be told of a kill(2) that was none.
+TEST_F(SignalQueues, ToOtherThreadsOnlyQueuedCodes) {
+  Pipe gate;
+  Thread other([&] { Await(gate.read.get()); });
+  for (const int code : {SI_USER, SI_TKILL, SI_KERNEL}) {
+    siginfo_t info = InfoWithCode(code);
+    EXPECT_THAT(QueueInfo(getpid(), other.tid(), 0, info), FailsWith(EPERM)) << code;
+    EXPECT_THAT(QueueInfo(getpid(), gettid(), 0, info), Returns(0)) << code;
+    bool refused = false;
+    Thread([&] { refused = QueueInfo(getpid(), 0, info) == -1 && errno == EPERM; }).Join();
+    EXPECT_TRUE(refused) << code;
+  }
+  siginfo_t info = InfoWithCode(SI_QUEUE);
+  EXPECT_THAT(QueueInfo(getpid(), other.tid(), 0, info), Returns(0));
+  Post(gate.write.get());
+}
+
+TEST_F(SignalQueues, NobodyComesBeforeNoSuchSignal) {
+  constexpr pid_t kNobody = 0x3fffff;
+  siginfo_t info = InfoWithCode(SI_QUEUE);
+  EXPECT_THAT(kill(kNobody, 65), FailsWith(ESRCH));
+  EXPECT_THAT(syscall(SYS_tkill, kNobody, -1), FailsWith(ESRCH));
+  EXPECT_THAT(syscall(SYS_tgkill, kNobody, gettid(), 65), FailsWith(ESRCH));
+  EXPECT_THAT(syscall(SYS_tgkill, getpid(), kNobody, 65), FailsWith(ESRCH));
+  EXPECT_THAT(QueueInfo(kNobody, 65, info), FailsWith(ESRCH));
+  EXPECT_THAT(QueueInfo(kNobody, gettid(), 65, info), FailsWith(ESRCH));
+  EXPECT_THAT(kill(getpid(), 65), FailsWith(EINVAL));
+  EXPECT_THAT(syscall(SYS_tkill, gettid(), -1), FailsWith(EINVAL));
+  EXPECT_THAT(syscall(SYS_tgkill, getpid(), gettid(), 65), FailsWith(EINVAL));
+  EXPECT_THAT(QueueInfo(getpid(), 65, info), FailsWith(EINVAL));
+}
+
 TEST_F(SignalQueues, QueueErrors) {
   siginfo_t info = InfoWithCode(SI_QUEUE);
   EXPECT_THAT(QueueInfo(getpid(), 65, info), FailsWith(EINVAL));

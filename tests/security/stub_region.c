@@ -32,6 +32,9 @@ static void Try(unsigned long at) {
   if (moved != MAP_FAILED) printf("mremap to %#lx\n", at);
   moved = mremap((void*)at, PAGE, 2 * PAGE, MREMAP_MAYMOVE);
   if (moved != MAP_FAILED) printf("mremap from %#lx\n", at);
+  // Of no length it is another mapping of what is shared there.
+  moved = mremap((void*)at, 0, PAGE, MREMAP_MAYMOVE);
+  if (moved != MAP_FAILED) printf("mremap of nothing from %#lx\n", at);
   if (munmap((void*)at, PAGE) == 0) printf("munmap(%#lx)\n", at);
 }
 
