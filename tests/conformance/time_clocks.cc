@@ -10,6 +10,8 @@
 #include <sys/utsname.h>
 #include <sys/wait.h>
 
+#include <algorithm>
+
 #include "tests/conformance/support.h"
 
 namespace {
@@ -23,13 +25,19 @@ int64_t Now(clockid_t clock) {
   EXPECT_THAT(syscall(SYS_clock_gettime, clock, &now), Returns(0)) << clock;
   return Ns(now);
 }
+// User time: a look at the clock is system time, dear where calls are slow. So the first look tells
+// how fast this machine is, and how much is done until the next.
 void Burn(int64_t ns) {
-  timespec now;
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  for (const int64_t end = Ns(now) + ns; Ns(now) < end;) {
-    // Mostly user time: few looks at the clock.
-    for (int i = 0; i < 300'000; ++i) asm volatile("" : : "r"(i));
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  timespec time;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  const int64_t begin = Ns(time);
+  int64_t done = 0, more = 1'000'000;
+  for (int64_t used = 0; used < ns;) {
+    for (int64_t i = 0; i < more; ++i) asm volatile("" : : "r"(i));
+    done += more;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+    used = std::max<int64_t>(Ns(time) - begin, 1);
+    more = std::clamp<int64_t>((ns - used) * done / used, 100'000, 4 * done);
   }
 }
 clockid_t ProcessClock(pid_t pid, int kind = 2) { return static_cast<clockid_t>(~static_cast<unsigned>(pid) << 3 | kind); }
@@ -311,15 +319,22 @@ void BurnSystem(int64_t ns) {
 }
 
 TEST(Accounting, OfAChildIsSplit) {
+  // Linux measures the sum and guesses the parts, by where ticks find the child. On a busy machine
+  // they come late, when it has just been switched to: system time. Not every time, though.
+  int64_t all = 0;
   rusage usage = {};
-  const pid_t child = Start([] {
-    Burn(150 * kMs);
-    return 0;
-  });
-  EXPECT_THAT(wait4(child, nullptr, 0, &usage), Returns(child));
-  EXPECT_GT(Us(usage.ru_utime), 100'000) << "pure computing is user time";
-  EXPECT_LT(Us(usage.ru_stime), Us(usage.ru_utime));
-  EXPECT_GT(usage.ru_maxrss, 500) << "in KiB";
+  for (int attempt = 0; attempt < 20; ++attempt) {
+    const pid_t child = Start([] {
+      Burn(150 * kMs);
+      return 0;
+    });
+    ASSERT_THAT(wait4(child, nullptr, 0, &usage), Returns(child));
+    all = Us(usage.ru_utime) + Us(usage.ru_stime);
+    EXPECT_GT(all, 145'000);
+    EXPECT_GT(usage.ru_maxrss, 500) << "in KiB";
+    if (Us(usage.ru_utime) > all * 2 / 3) break;
+  }
+  EXPECT_GT(Us(usage.ru_utime), all * 2 / 3) << "pure computing is user time";
 }
 
 TEST(Accounting, FaultsAndSizeOfAChild) {
