@@ -30,9 +30,10 @@ Result<Transfer> Prepare(Task& task, int pid, UserPtr<const abi::Iovec> local, u
   if (flags != 0) return Errno(EINVAL);
   Transfer transfer;
   transfer.local = TRY(ReadIovec(task, local, local_count));
-  if (local_count == 0) return transfer;
-  transfer.remote = TRY(ReadIovec(task, remote, remote_count));
+  // With no room here nothing is asked of anybody there.
   const auto empty = [](const UserSpan& span) { return span.size == 0; };
+  if (std::all_of(transfer.local.begin(), transfer.local.end(), empty)) return transfer;
+  transfer.remote = TRY(ReadIovec(task, remote, remote_count));
   if (std::all_of(transfer.remote.begin(), transfer.remote.end(), empty)) return transfer;
   const Ref<Task> other = task.kernel().FindTask(pid);
   if (!other) return Errno(ESRCH);

@@ -130,6 +130,15 @@ TEST(ProcessVm, NothingToDo) {
   EXPECT_THAT(process_vm_readv(getpid(), &one, 1, &none, 1, 0), Returns(0));
 }
 
+TEST(ProcessVm, NoRoomAsksNobody) {
+  char byte = 0;
+  const iovec none = {&byte, 0}, one = {&byte, 1};
+  EXPECT_THAT(process_vm_readv(999999999, &none, 1, &one, 1, 0), Returns(0));
+  EXPECT_THAT(process_vm_writev(999999999, &none, 1, &one, 1, 0), Returns(0));
+  EXPECT_THAT(process_vm_readv(getpid(), &none, 1, reinterpret_cast<iovec*>(8), 1, 0), Returns(0));
+  EXPECT_THAT(process_vm_readv(getpid(), &none, 1, &one, 1, 1), FailsWith(EINVAL));
+}
+
 TEST(ProcessVm, BadLocalMemory) {
   char byte = 0;
   const iovec bad = {reinterpret_cast<void*>(8), 1}, one = {&byte, 1};
