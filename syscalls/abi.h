@@ -155,7 +155,7 @@ inline constexpr AbiRow kRows[] = {
     Full(95, "umask"),
     Full(96, "gettimeofday"),
     Full(97, "getrlimit"),
-    Partial(98, "getrusage", "of a thread: with all that its process used before an execve", kApprove),
+    Partial(98, "getrusage", "of a thread: with all of its process before an execve", kApprove),
     Partial(99, "sysinfo", "memory of the host"),
     Partial(100, "times", "resolution 10 ms"),
     Missing(101, "ptrace", "tracing", EPERM),
