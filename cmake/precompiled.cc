@@ -1,0 +1,1 @@
+// A target needs a source: the precompiled headers belong to it (precompiled.cmake).
