@@ -8,6 +8,9 @@
 #include <sys/stat.h>
 
 #include <array>
+#include <cstddef>
+#include <cstring>
+#include <span>
 
 namespace syscalls {
 namespace {
@@ -39,6 +42,24 @@ Result<int64_t> Clone(Task& task, File& to, Fd from_fd) {
   return Errno(EOPNOTSUPP);
 }
 
+// The checks of ioctl_file_dedupe_range() and vfs_dedupe_file_range() in their order, as far as a
+// filesystem comes that cannot share blocks.
+Result<int64_t> Deduplicate(Task& task, File& from, uint64_t arg) {
+  constexpr uint64_t kCountOffset = offsetof(file_dedupe_range, dest_count);
+  const auto count = TRY(task.mem().Read(UserPtr<const uint16_t>{UserAddr{arg + kCountOffset}}));
+  const uint64_t size = sizeof(file_dedupe_range) + count * sizeof(file_dedupe_range_info);
+  if (size > kBlockSize) return Errno(ENOMEM);  // A page, whatever the count says.
+  std::array<std::byte, kBlockSize> copy;
+  TRY(task.mem().ReadBytes(UserAddr{arg}, std::span(copy).first(size)));
+  file_dedupe_range range;
+  std::memcpy(&range, copy.data(), sizeof(range));
+  if (!from.flags().readable()) return Errno(EINVAL);
+  if (range.reserved1 != 0 || range.reserved2 != 0) return Errno(EINVAL);
+  const uint32_t mode = TRY(from.inode().GetAttributes()).mode;
+  if (S_ISDIR(mode)) return Errno(EISDIR);
+  return Errno(S_ISREG(mode) ? EOPNOTSUPP : EINVAL);
+}
+
 // Flags of inodes (chattr(1)) are known where the sentry keeps the files, and none is ever set. The
 // host is not asked for those of its own.
 bool HasInodeFlags(const File& file) {
@@ -47,14 +68,31 @@ bool HasInodeFlags(const File& file) {
   return type == "overlay" || type == "tmpfs";
 }
 
-// FS_IOC_SETFLAGS with `flags`.
-Status SetInodeFlags(Task& task, File& file, int flags) {
+Status MayChangeFlags(Task& task, File& file) {
   if (file.path().mount->read_only()) return Errno(EROFS);
   const sentry::Attributes attributes = TRY(file.inode().GetAttributes());
   if (task.creds().fsuid != attributes.uid && !task.creds().HasCapability(CAP_FOWNER)) {
     return Errno(EPERM);
   }
+  return kOk;
+}
+
+// FS_IOC_SETFLAGS with `flags`.
+Status SetInodeFlags(Task& task, File& file, int flags) {
+  TRY(MayChangeFlags(task, file));
   return flags == 0 ? Status(kOk) : Errno(EOPNOTSUPP);
+}
+
+// FS_IOC_FSSETXATTR. Extent sizes and projects are nothing that shmem would keep.
+Status SetExtendedFlags(Task& task, File& file, uint64_t arg) {
+  std::array<std::byte, sizeof(fsxattr)> copy;
+  TRY(task.mem().ReadBytes(UserAddr{arg}, copy));
+  fsxattr asked;
+  std::memcpy(&asked, copy.data(), sizeof(asked));
+  TRY(MayChangeFlags(task, file));
+  const bool nothing = asked.fsx_xflags == 0 && asked.fsx_extsize == 0 && asked.fsx_projid == 0 &&
+                       asked.fsx_cowextsize == 0;
+  return nothing ? Status(kOk) : Errno(EOPNOTSUPP);
 }
 
 }  // namespace
@@ -70,8 +108,9 @@ Result<int64_t> AnyFileIoctl(Task& task, File& file, uint32_t command, uint64_t 
       TRY(task.mem().Write(UserPtr<uint64_t>{UserAddr{arg}}, uint64_t{attributes.blocks} * 512));
       return 0;
     }
-    // No filesystem here tells where its blocks are, or shares them.
     case FIDEDUPERANGE:
+      return Deduplicate(task, file, arg);
+    // No filesystem here tells where its blocks are.
     case FS_IOC_FIEMAP:
       return Errno(EOPNOTSUPP);
     case FICLONE:
@@ -102,6 +141,9 @@ Result<int64_t> StoredFileIoctl(Task& task, File& file, uint32_t command, uint64
       TRY(task.mem().WriteBytes(UserAddr{arg}, kNothing));
       return 0;
     }
+    case FS_IOC_FSSETXATTR:
+      TRY(SetExtendedFlags(task, file, arg));
+      return 0;
     default:
       return Errno(ENOTTY);
   }

@@ -89,6 +89,51 @@ TEST_P(StoredFiles, ClonesOfOtherKinds) {
   EXPECT_THAT(ioctl(fd.get(), FICLONE, directory.get()), FailsWith(EISDIR));
 }
 
+TEST_P(StoredFiles, DeduplicationThatCannotBe) {
+  TempDir dir;
+  UniqueFd fd = OpenTemp(0, "content"), directory(open(dir.path().c_str(), O_RDONLY));
+  UniqueFd writer(open((dir / "w").c_str(), O_WRONLY | O_CREAT, 0600));
+  Pipe pipe;
+  const auto fails_with = [](int file, const file_dedupe_range& range) {
+    return ioctl(file, FIDEDUPERANGE, &range) == 0 ? 0 : errno;
+  };
+  EXPECT_THAT(ioctl(fd.get(), FIDEDUPERANGE, nullptr), FailsWith(EFAULT));
+  file_dedupe_range many = {};
+  many.dest_count = 200;  // More than a page holds, of which nothing is read.
+  EXPECT_EQ(fails_with(fd.get(), many), ENOMEM);
+  file_dedupe_range range = {};
+  range.src_length = 4;
+  EXPECT_EQ(fails_with(writer.get(), range), EINVAL);
+  EXPECT_EQ(fails_with(directory.get(), range), EISDIR);
+  EXPECT_EQ(fails_with(pipe.read.get(), range), EINVAL);
+  range.src_offset = static_cast<uint64_t>(INT64_MAX);  // Looked at later than the kind.
+  EXPECT_EQ(fails_with(directory.get(), range), EISDIR);
+  range.reserved1 = 1;
+  EXPECT_EQ(fails_with(directory.get(), range), EINVAL);
+}
+
+TEST(FileKinds, FlagsThatATmpfsDoesNotKeep) {
+  UniqueFd fd(open("/dev/shm", O_RDWR | O_TMPFILE, 0600));
+  ASSERT_GE(fd.get(), 0);
+  fsxattr attributes = {};
+  file_dedupe_range range = {};
+  range.src_length = 4;
+  EXPECT_THAT(ioctl(fd.get(), FIDEDUPERANGE, &range), FailsWith(EOPNOTSUPP));
+  EXPECT_THAT(ioctl(fd.get(), FS_IOC_FSSETXATTR, nullptr), FailsWith(EFAULT));
+  EXPECT_THAT(ioctl(fd.get(), FS_IOC_FSSETXATTR, &attributes), Returns(0));
+  attributes.fsx_projid = 5;
+  EXPECT_THAT(ioctl(fd.get(), FS_IOC_FSSETXATTR, &attributes), FailsWith(EOPNOTSUPP));
+  EXPECT_THAT(InChild([&] {
+                CHILD_CHECK(setresuid(1000, 1000, 1000) == 0);
+                CHILD_CHECK(ioctl(fd.get(), FS_IOC_FSSETXATTR, &attributes) == -1);
+                CHILD_CHECK(errno == EPERM);
+                return 0;
+              }),
+              Exited(0));
+  int version = 0;
+  EXPECT_THAT(ioctl(fd.get(), FS_IOC_GETVERSION, &version), FailsWith(ENOTTY));
+}
+
 TEST_P(StoredFiles, CopyBetweenFilesystems) {
   UniqueFd fd = OpenTemp(0, "content");
   UniqueFd memfd(memfd_create("other", 0));
