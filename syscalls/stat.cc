@@ -178,8 +178,6 @@ Status Syncfs(Task& task, Fd fd) {
 
 Status Fsync(Task& task, Fd fd) {
   const Ref<File> file = TRY(GetFile(task, fd));
-  // A directory has nothing to write that the sentry could order.
-  if (S_ISDIR(TRY(file->inode().GetAttributes()).mode)) return kOk;
   return file->Sync();
 }
 

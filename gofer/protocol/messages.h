@@ -84,8 +84,10 @@ enum class Op : uint32_t {
   // node (a directory), name, flags (as above), mode, uid, gid -> payload: WalkedNode, and the
   // socket that has this name now, on the socket. Policy::bind_sockets.
   kBind,
+  // node (a directory) -> what is in it is on the disk. The sentry has no descriptor of directories.
+  kSync,
 };
-inline constexpr uint32_t kOpCount = static_cast<uint32_t>(Op::kBind) + 1;
+inline constexpr uint32_t kOpCount = static_cast<uint32_t>(Op::kSync) + 1;
 
 struct Time {
   int64_t seconds = 0;

@@ -55,6 +55,7 @@ const FileService::Row FileService::kRows[kOpCount] = {
     // Linux.
     {&FileService::Connect},
     {&FileService::Bind, Access::kWrite, 1, 1, 1, true},
+    {&FileService::Sync, Access::kRead, 0, 0, 0, true},
 };
 
 Status FileService::Init(std::vector<Export> exports, const Policy& policy, uint32_t node_limit) {
@@ -230,6 +231,11 @@ Status FileService::StatFs(Operation& op) {
   const gofer::StatFs stat = TRY(StatFileSystem(op.node->fd));
   Put(op.out, op.response, &stat, sizeof(stat));
   return kOk;
+}
+
+Status FileService::Sync(Operation& op) {
+  const UniqueFd directory = TRY(Reopen(op.node->fd, O_RDONLY | O_DIRECTORY));
+  return Checked(fsync(directory.get()));
 }
 
 Status FileService::GetXattr(Operation& op) {

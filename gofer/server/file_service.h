@@ -81,6 +81,7 @@ class FileService {
   Status Open(Operation& op);
   Status ReadLink(Operation& op);
   Status StatFs(Operation& op);
+  Status Sync(Operation& op);
   Status GetXattr(Operation& op);
   Status ListXattr(Operation& op);
   Status ForgetMany(Operation& op);

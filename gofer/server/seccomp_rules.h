@@ -32,6 +32,7 @@ inline constexpr SeccompRule kSeccompRules[] = {
     {SYS_lseek, "continuing a listing", 1, {{2, kAnyInt, SEEK_SET}}},
     {SYS_readlinkat, "symlinks", 0, {}},
     {SYS_fstatfs, "statfs", 0, {}},
+    {SYS_fsync, "directories", 0, {}},
     {SYS_getxattr, "extended attributes", 0, {}},
     {SYS_listxattr, "likewise", 0, {}},
     {SYS_setxattr, "likewise", 0, {}},

@@ -134,6 +134,19 @@ TEST(FileKinds, FlagsThatATmpfsDoesNotKeep) {
   EXPECT_THAT(ioctl(fd.get(), FS_IOC_GETVERSION, &version), FailsWith(ENOTTY));
 }
 
+TEST_P(StoredFiles, DirectoriesCanBeSynced) {
+  TempDir dir;
+  ASSERT_THAT(mkdir((dir / "sub").c_str(), 0700), Returns(0));
+  UniqueFd sub(open((dir / "sub").c_str(), O_RDONLY)), path(open(dir.path().c_str(), O_PATH));
+  EXPECT_THAT(fsync(sub.get()), Returns(0));
+  EXPECT_THAT(fdatasync(sub.get()), Returns(0));
+  EXPECT_THAT(syncfs(sub.get()), Returns(0));
+  EXPECT_THAT(fsync(path.get()), FailsWith(EBADF));
+  // Also when its name is gone.
+  ASSERT_THAT(rmdir((dir / "sub").c_str()), Returns(0));
+  EXPECT_THAT(fsync(sub.get()), Returns(0));
+}
+
 TEST_P(StoredFiles, CopyBetweenFilesystems) {
   UniqueFd fd = OpenTemp(0, "content");
   UniqueFd memfd(memfd_create("other", 0));

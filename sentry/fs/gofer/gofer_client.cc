@@ -174,6 +174,11 @@ Result<gofer::StatFs> GoferClient::StatFs(NodeId node) {
   return call.Object<gofer::StatFs>();
 }
 
+Status GoferClient::Sync(NodeId directory) {
+  Call call(*this, Op::kSync, directory);
+  return call.Run();
+}
+
 Result<std::string> GoferClient::GetXattr(NodeId node, std::string_view name) {
   Call call(*this, Op::kGetXattr, node);
   TRY(call.AddName(name, gofer::kMaxXattrName));

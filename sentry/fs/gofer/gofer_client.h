@@ -120,6 +120,8 @@ class GoferClient {
   void CloseDirectory(DirectoryCursor& cursor);
   Result<std::string> ReadLink(NodeId node);
   Result<gofer::StatFs> StatFs(NodeId node);
+  // fsync(2) of a directory; files are synced by their descriptors.
+  Status Sync(NodeId directory);
   Result<std::string> GetXattr(NodeId node, std::string_view name);
   // The names, each with its NUL, as listxattr(2) gives them.
   Result<std::string> ListXattr(NodeId node);

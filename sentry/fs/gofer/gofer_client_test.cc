@@ -320,6 +320,13 @@ TEST_F(GoferClientTest, StatFs) {
   EXPECT_EQ(stat->name_length, 255u);
 }
 
+TEST_F(GoferClientTest, DirectoriesAreSynced) {
+  dir_.Write("file", "text");
+  EXPECT_TRUE(client_->Sync(kRoot).ok());
+  EXPECT_TRUE(client_->Sync(kReadOnly).ok());  // Linux asks for no right to write either.
+  EXPECT_EQ(ErrorOf(client_->Sync(Find(kRoot, "file"))), ENOTDIR);
+}
+
 TEST_F(GoferClientTest, AReadOnlyExportIsReadOnly) {
   read_only_.Write("file", "text");
   std::filesystem::create_directory(read_only_ / "sub");

@@ -29,6 +29,7 @@ class GoferDirectoryFile final : public DirectoryFile {
       TRY(ReadMore());
     }
   }
+  Status Sync() override { return directory_.client().Sync(directory_.node()); }
 
  protected:
   void OnSeekLocked(int64_t position) override ABSL_EXCLUSIVE_LOCKS_REQUIRED(position_mu_) {
