@@ -84,7 +84,7 @@ enum class Op : uint32_t {
   // node (a directory), name, flags (as above), mode, uid, gid -> payload: WalkedNode, and the
   // socket that has this name now, on the socket. Policy::bind_sockets.
   kBind,
-  // node (a directory) -> what is in it is on the disk. The sentry has no descriptor of directories.
+  // node (a directory) -> what is in it is on the disk: the sentry has no descriptor to sync.
   kSync,
 };
 inline constexpr uint32_t kOpCount = static_cast<uint32_t>(Op::kSync) + 1;

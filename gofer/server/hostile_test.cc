@@ -371,7 +371,7 @@ TEST(HostileSentry, MutatedMessages) {
   for (uint64_t seed : {1, 2, 3}) {
     Attacker attacker(server, world, seed);
     std::vector<std::pair<Request, std::string>> sent;
-    for (int i = 0; i < 8'000; ++i) {
+    for (int i = 0; i < 12'000; ++i) {
       Request request;
       std::string payload;
       if (sent.empty() || attacker.OneIn(3)) {
