@@ -38,15 +38,18 @@ def load():
 
 
 def describe_machine():
+    """Prints what the machine is, and whether it is busy; returns both in a line."""
     with open("/proc/cpuinfo") as f:
         models = [line.split(":")[1].strip() for line in f if line.startswith("model name")]
     busy, stolen = busy_share()
     print("# Benchmarks\n")
     cpus = len(os.sched_getaffinity(0))
-    print(f"- {cpus} CPUs ({models[0] if models else 'unnamed'}), Linux {os.uname().release}")
+    machine = f"{cpus} CPUs ({models[0] if models else 'unnamed'}), Linux {os.uname().release}"
+    print(f"- {machine}")
     print(f"- load average before: {load()}; busy with others: {busy:.0%}, stolen {stolen:.0%}")
     if busy > 0.1:
         warning = "**the machine is busy: read the ratios of minima, and measure again**"
         print(f"- {warning}")
         say(warning.strip("*"))
     sys.stdout.flush()
+    return f"{machine}, {'idle' if busy <= 0.1 else f'{busy:.0%} busy with others'}"
