@@ -87,11 +87,12 @@ class AddressSpace : public RefCounted {
   // Other files of the host's /proc about the process that has this memory, as the host writes them:
   // their times and sizes include what the platform itself needs. ENOSYS where it cannot tell.
   enum class HostFile : uint8_t {
-    kSmaps,      // Without the platform's own regions.
-    kStat,       // Of the whole process, or with `host_tid` of that thread.
-    kStatus,     // Likewise.
-    kSchedstat,  // Likewise: nanoseconds run, nanoseconds waited, time slices.
-    kSyscall,    // Likewise: what the thread is in the host's kernel for, proc_pid_syscall(5).
+    kSmaps,        // Without the platform's own regions.
+    kStat,         // Of the whole process, or with `host_tid` of that thread.
+    kStatus,       // Likewise.
+    kSchedstat,    // Likewise: nanoseconds run, nanoseconds waited, time slices.
+    kSyscall,      // Likewise: what the thread is in the host's kernel for, proc_pid_syscall(5).
+    kWaitChannel,  // Likewise: the function of that kernel where it sleeps; 0: nowhere, or a secret.
   };
   // `host_tid` is Thread::host_tid() of one of its threads, 0 for whichever. Asks another process: not
   // with locks held.

@@ -180,6 +180,8 @@ Result<std::string> NativeAddressSpace::HostProc(HostFile file, int host_tid) {
       return zygote_.ReadProc(either + "/schedstat");
     case HostFile::kSyscall:
       return zygote_.ReadProc(either + "/syscall");
+    case HostFile::kWaitChannel:
+      return zygote_.ReadProc(either + "/wchan");
   }
   return Errno(ENOSYS);
 }

@@ -426,17 +426,20 @@ void ByteStream::PutBack(Taken& taken, size_t delivered) {
     if (rest == nullptr) return;
     rest->begin += static_cast<uint32_t>(delivered);
   }
-  absl::MutexLock lock(&mu_);
-  if (reader_closed_) return;
-  Block* tail = rest.get();
-  size_ += tail->size();
-  while (tail->next != nullptr) {
-    tail = tail->next;
+  {
+    absl::MutexLock lock(&mu_);
+    if (reader_closed_) return;
+    Block* tail = rest.get();
     size_ += tail->size();
+    while (tail->next != nullptr) {
+      tail = tail->next;
+      size_ += tail->size();
+    }
+    tail->next = first_;
+    first_ = rest.release();
+    if (last_ == nullptr) last_ = tail;
   }
-  tail->next = first_;
-  first_ = rest.release();
-  if (last_ == nullptr) last_ = tail;
+  reader_->queue.Notify(kPollReadable);  // Somebody may have seen nothing there meanwhile.
 }
 
 Result<size_t> ByteStream::Peek(IoDst& dst, IncomingMessage& message, size_t skip) {

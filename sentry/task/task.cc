@@ -142,10 +142,13 @@ char Task::State() const {
     if ((life_.load() & kInCallback) != 0) return 'R';
     host_tid = thread_->host_tid();
   }
-  // The only calls in which the host lets a thread sleep: futex, futex_waitv and futex_wait. Any
-  // other is on its way to a call-back.
-  const Result<std::string> call =
-      mm_ref()->memory().space().HostProc(HostFile::kSyscall, host_tid);
+  // The only calls in which the host lets a thread sleep: futex, futex_waitv and futex_wait. Who is
+  // stopped in front of one of them, or sleeps for another one, is on its way to a call-back.
+  const Ref<Mm> mm = mm_ref();
+  platform::AddressSpace& space = mm->memory().space();
+  const Result<std::string> where = space.HostProc(HostFile::kWaitChannel, host_tid);
+  if (where.ok() && *where != "0") return where->starts_with("futex") ? 'S' : 'R';
+  const Result<std::string> call = space.HostProc(HostFile::kSyscall, host_tid);
   // Without an answer it is taken to sleep, as most threads do.
   if (!call.ok()) return 'S';
   const long nr = strtol(call->c_str(), nullptr, 10);

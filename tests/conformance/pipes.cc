@@ -1,6 +1,7 @@
 // pipe(2) and named pipes.
 #include <poll.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 
@@ -224,6 +225,38 @@ TEST(Pipe, ReadersShareWithoutLoss) {
   pipe.write.reset();
   for (std::thread& reader : readers) reader.join();
   EXPECT_EQ(total, 200'000);
+}
+
+// Bytes that a reader has no room for are there for others, who wait for them all the time.
+void ExpectNothingHidden(UniqueFd from, UniqueFd to) {
+  constexpr int kBytes = 2000;
+  std::thread faulty([&] {
+    ssize_t got = -1;
+    while (got != 0) {
+      got = read(from.get(), reinterpret_cast<void*>(8), 1);
+      if (got != 0) {
+        EXPECT_THAT(got, FailsWith(EFAULT));
+      }
+    }
+  });
+  char byte = 0;
+  for (int i = 0; i < kBytes; i++) {
+    EXPECT_THAT(write(to.get(), &byte, 1), Returns(1));
+    EXPECT_THAT(read(from.get(), &byte, 1), Returns(1));
+  }
+  to.reset();
+  faulty.join();
+}
+
+TEST(Pipe, AReaderThatFaultsHidesNothing) {
+  Pipe pipe;
+  ExpectNothingHidden(std::move(pipe.read), std::move(pipe.write));
+}
+
+TEST(UnixStream, AReaderThatFaultsHidesNothing) {
+  int fds[2];
+  ASSERT_THAT(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), Returns(0));
+  ExpectNothingHidden(UniqueFd(fds[0]), UniqueFd(fds[1]));
 }
 
 TEST(Pipe, SpliceAndTee) {

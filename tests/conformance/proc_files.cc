@@ -548,4 +548,21 @@ TEST(ProcDeath, ListingWhileProcessesComeAndGo) {
   EXPECT_THAT(Wait(churn), Exited(0));
 }
 
+TEST(ProcFiles, OnlyFilesystemsThatKnowHowSync) {
+  const auto sync = [](const char* path) {
+    const UniqueFd fd(open(path, O_RDONLY));
+    EXPECT_TRUE(fd.valid()) << path;
+    const int all = fsync(fd.get()) == 0 ? 0 : errno;
+    EXPECT_EQ(fdatasync(fd.get()) == 0 ? 0 : errno, all) << path;
+    return all;
+  };
+  for (const char* path : {"/proc", "/proc/self", "/proc/self/fd", "/proc/sys", "/proc/self/status",
+                           "/sys", "/sys/kernel", "/dev/null"}) {
+    EXPECT_EQ(sync(path), EINVAL) << path;
+  }
+  for (const char* path : {"/sys/devices/system/cpu/online", "/dev/pts", "/tmp"}) {
+    EXPECT_EQ(sync(path), 0) << path;
+  }
+}
+
 }  // namespace

@@ -130,6 +130,8 @@ CASES = [
     Tool("lsof", ["lsof"], "sleep 1003 </etc/passwd >/dev/null & c=$!; "
          "lsof -w -p $c -a -d 0,1 -F ftn | grep -v '^p'; kill $c"),
     Inside("read-everything", "python3 - <<'END'\n" + READER + "END", "read enough\n"),
-    Inside("grep-everything", "grep -r -s -c . /proc/[0-9]* /proc/sys /proc/stat >/dev/null; echo done",
+    # Without pagemap, which has 256 GiB for each thread, natively as well.
+    Inside("grep-everything",
+           "grep -r -s -c --exclude=pagemap . /proc/[0-9]* /proc/sys /proc/stat >/dev/null; echo done",
            "done\n"),
 ]

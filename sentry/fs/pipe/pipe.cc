@@ -87,8 +87,11 @@ Result<size_t> Pipe::Read(IoDst& dst) {
     const size_t count = copied.ok() ? *copied : 0;
     done += count;
     if (count < taken) {
-      absl::MutexLock lock(&mu_);
-      PutBackLocked(bounce.bytes().subspan(count, taken - count));
+      {
+        absl::MutexLock lock(&mu_);
+        PutBackLocked(bounce.bytes().subspan(count, taken - count));
+      }
+      queue_.Notify(POLLIN | POLLRDNORM);  // Somebody may have seen an empty pipe meanwhile.
       if (done > 0) return done;
       return copied.ok() ? Errno(EFAULT) : copied.error();
     }

@@ -1,6 +1,7 @@
 #include "sentry/fs/proc/pseudo.h"
 
 #include <dirent.h>
+#include <linux/magic.h>
 
 #include <algorithm>
 #include <array>
@@ -10,6 +11,12 @@ namespace sentry {
 namespace {
 
 constexpr size_t kMaxStore = 4096;
+
+// As statfs(2) tells it. What is like a file of procfs may belong to another one.
+uint64_t FilesystemOf(Inode& inode) {
+  const Result<FilesystemStats> stats = inode.StatFs();
+  return stats.ok() ? stats->type : 0;
+}
 
 // generic_file_llseek() of Linux for a file of `size` bytes without holes: SEEK_END, SEEK_DATA and
 // SEEK_HOLE.
@@ -62,6 +69,10 @@ class TextFile final : public SeekableFile {
     if (proc && !node.has_end) return Errno(EINVAL);
     return SeekFromEnd(*this, proc ? 0 : int64_t{kMaxStore}, offset, whence);
   }
+  // Nothing is to be written; of procfs the files do not even know how.
+  Status Sync() override {
+    return FilesystemOf(inode()) == PROC_SUPER_MAGIC ? Status(Errno(EINVAL)) : kOk;
+  }
   // O_TRUNC of `echo x > file`.
   Status Truncate(uint64_t size) override { return kOk; }
 
@@ -95,6 +106,14 @@ class PseudoDirectoryFile final : public DirectoryFile {
   Result<int64_t> Seek(int64_t offset, int whence) override {
     if (whence == SEEK_SET || whence == SEEK_CUR) return DirectoryFile::Seek(offset, whence);
     return SeekFromEnd(*this, 0, offset, whence);
+  }
+
+  // As of files, and of kernfs directories do not know, either.
+  Status Sync() override {
+    const uint64_t filesystem = FilesystemOf(inode());
+    const bool unknown = filesystem == PROC_SUPER_MAGIC || filesystem == SYSFS_MAGIC ||
+                         filesystem == CGROUP2_SUPER_MAGIC;
+    return unknown ? Status(Errno(EINVAL)) : kOk;
   }
 
   Status ReadDir(const std::function<bool(const DirEntry&)>& add) override {
