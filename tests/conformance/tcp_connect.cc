@@ -334,6 +334,8 @@ TEST_P(TcpListen, BesideThoseWhoAreRefused) {
   std::thread clients([&] {
     while (!done) {
       const UniqueFd client = NewSocket(GetParam(), SOCK_STREAM);
+      constexpr linger kAbort{.l_onoff = 1, .l_linger = 0};  // No port is left in TIME_WAIT.
+      setsockopt(client.get(), SOL_SOCKET, SO_LINGER, &kAbort, sizeof(kAbort));
       // Or it was established for a moment: shutdown(2) resets those whom nobody has accepted.
       if (Connect(client, address) != 0) {
         EXPECT_THAT(errno, testing::AnyOf(ECONNREFUSED, ECONNRESET));
@@ -506,12 +508,17 @@ TEST(TcpDualStack, V6OnlyDoesNotConnectToMappedAddresses) {
 }
 
 TEST(TcpDualStack, BothBoundTheSpecificOneWins) {
-  const UniqueFd six = NewSocket(AF_INET6, SOCK_STREAM);
-  ASSERT_THAT(SetInt(six, IPPROTO_IPV6, IPV6_V6ONLY, 1), Returns(0));
-  ASSERT_THAT(listen(six.get(), 4), Returns(0));
-  const uint16_t port = NameOf(six.get()).port();
-  const UniqueFd four = NewSocket(AF_INET, SOCK_STREAM);
-  ASSERT_THAT(Bind(four, At("0.0.0.0", port)), Returns(0));
+  UniqueFd six, four;
+  uint16_t port = 0;
+  // Of the other family somebody's connection may have had the port a moment ago.
+  ASSERT_TRUE(Eventually([&] {
+    six = NewSocket(AF_INET6, SOCK_STREAM);
+    EXPECT_THAT(SetInt(six, IPPROTO_IPV6, IPV6_V6ONLY, 1), Returns(0));
+    EXPECT_THAT(listen(six.get(), 4), Returns(0));
+    port = NameOf(six.get()).port();
+    four = NewSocket(AF_INET, SOCK_STREAM);
+    return Bind(four, At("0.0.0.0", port)) == 0;
+  }));
   ASSERT_THAT(listen(four.get(), 4), Returns(0));
   const UniqueFd client = NewSocket(AF_INET, SOCK_STREAM);
   ASSERT_THAT(Connect(client, At("127.0.0.1", port)), Returns(0));
