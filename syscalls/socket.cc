@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <array>
 #include <climits>
 #include <string>
 #include <vector>
@@ -203,11 +204,27 @@ Status Shutdown(Task& task, Fd fd, int how) {
   return socket->Shutdown(how);
 }
 
+namespace {
+
+// Such options say in their header, on the way in, what is asked for.
+Result<std::string> GetSources(Task& task, sentry::Socket& socket, int level, int option,
+                               UserAddr value, size_t room) {
+  std::array<std::byte, 144> header;
+  const auto asked = std::span(header).first(std::min(room, sentry::SourceListHeader(option)));
+  if (!asked.empty()) TRY(task.mem().ReadBytes(value, asked));
+  return socket.GetSources(level, option, asked);
+}
+
+}  // namespace
+
 Status Getsockopt(Task& task, Fd fd, int level, int option, UserAddr value, UserPtr<int> size) {
   const Ref<sentry::Socket> socket = TRY(GetSocket(task, fd));
   const int room = TRY(task.mem().Read(size));
   if (room < 0) return Errno(EINVAL);
-  const std::string bytes = TRY(socket->GetOption(task, level, option, static_cast<size_t>(room)));
+  const std::string bytes =
+      TRY(sentry::IsSourceList(level, option)
+              ? GetSources(task, *socket, level, option, value, static_cast<size_t>(room))
+              : socket->GetOption(task, level, option, static_cast<size_t>(room)));
   constexpr int kSoPeerGroups = 59;
   const int whole = static_cast<int>(bytes.size());
   if (level == SOL_SOCKET && option == kSoPeerGroups && whole > room) {

@@ -1,5 +1,6 @@
 // A sentry that has been taken over: whatever it asks of the network gofer, that lives on under its
 // filter, and nothing but internet sockets comes back.
+#include <arpa/inet.h>
 #include <linux/rtnetlink.h>
 #include <netinet/in.h>
 #include <sys/prctl.h>
@@ -102,9 +103,9 @@ class NetGofer : public testing::Test {
 
   Answer Ask(NetOp op, int a = 0, int b = 0, int c = 0, int fd = -1, const std::string& data = "") {
     NetRequest request{.op = op, .a = a, .b = b, .c = c};
-    request.size = static_cast<uint32_t>(data.size());
-    memcpy(request.data, data.data(), data.size());
-    SendBytes(&request, offsetof(NetRequest, data) + data.size(), fd);
+    std::string bytes(reinterpret_cast<const char*>(&request), sizeof(request));
+    bytes += data;
+    SendBytes(bytes.data(), bytes.size(), fd);
     return Receive();
   }
 
@@ -156,6 +157,30 @@ TEST_F(NetGofer, ChecksAddressesAndOptions) {
   EXPECT_EQ(Ask(NetOp::kGetOption, SOL_SOCKET, SO_REUSEADDR, -1, fd.get()).reply.error, EINVAL);
 }
 
+TEST_F(NetGofer, BoundsListsThatTheKernelDoesNot) {
+  const UniqueFd fd = Ask(NetOp::kSocket, AF_INET, SOCK_DGRAM, 0).fd;
+  ip_mreqn join{};
+  join.imr_multiaddr.s_addr = inet_addr("239.1.2.3");
+  join.imr_ifindex = 1;
+  ASSERT_EQ(Ask(NetOp::kSetOption, IPPROTO_IP, IP_ADD_MEMBERSHIP, 0, fd.get(),
+                std::string(reinterpret_cast<const char*>(&join), sizeof(join)))
+                .reply.error,
+            0);
+  struct {
+    uint32_t group, device, mode, count;
+  } asked{join.imr_multiaddr.s_addr, htonl(INADDR_LOOPBACK), 0, UINT32_MAX};
+  const std::string bytes(reinterpret_cast<const char*>(&asked), sizeof(asked));
+  const Answer answer = Ask(NetOp::kGetOption, IPPROTO_IP, IP_MSFILTER, 64, fd.get(), bytes);
+  EXPECT_EQ(answer.reply.error, 0);
+  EXPECT_EQ(answer.data.size(), sizeof(asked));
+  for (const char* wrong : {"", "short"}) {
+    EXPECT_EQ(Ask(NetOp::kGetOption, IPPROTO_IP, IP_MSFILTER, 64, fd.get(), wrong).reply.error,
+              EINVAL);
+  }
+  EXPECT_EQ(Ask(NetOp::kGetOption, IPPROTO_IP, IP_MSFILTER, 8, fd.get(), bytes).reply.error,
+            EINVAL);
+}
+
 TEST_F(NetGofer, DumpsDevices) {
   EXPECT_EQ(Ask(NetOp::kDump, RTM_DELLINK).reply.error, EINVAL);
   EXPECT_EQ(Ask(NetOp::kDump, RTM_GETQDISC).reply.error, EINVAL);
@@ -170,16 +195,21 @@ TEST_F(NetGofer, SurvivesNonsense) {
   // Its own socket would do as well, but a shutdown of that one ends the conversation.
   const UniqueFd subject = Ask(NetOp::kSocket, AF_INET6, SOCK_DGRAM, 0).fd;
   for (int i = 0; i < 3000; ++i) {
-    NetRequest request{};
-    auto* const bytes = reinterpret_cast<unsigned char*>(&request);
-    for (size_t at = 0; at < sizeof(request); ++at)
+    struct {
+      NetRequest request;
+      std::byte data[kNetData + 100];
+    } message{};
+    NetRequest& request = message.request;
+    auto* const bytes = reinterpret_cast<unsigned char*>(&message);
+    for (size_t at = 0; at < sizeof(request) + 600; ++at)
       bytes[at] = static_cast<unsigned char>(random());
     // Something that it might know, mostly.
-    if (random() % 4 != 0) request.op = static_cast<NetOp>(random() % 10);
+    if (random() % 4 != 0) request.op = static_cast<NetOp>(random() % 11);
     if (random() % 2 != 0) request.a = static_cast<int>(random() % 42);
-    if (random() % 2 != 0) request.size = static_cast<uint32_t>(random() % 600);
+    if (random() % 4 == 0) request.b = random() % 2 != 0 ? IP_MSFILTER : MCAST_MSFILTER;
     const int fd = random() % 2 != 0 ? subject.get() : -1;
-    SendBytes(&request, 1 + random() % sizeof(request), fd);
+    const size_t most = random() % 8 == 0 ? sizeof(message) : sizeof(request) + 600;
+    SendBytes(&message, 1 + random() % most, fd);
     Answer answer = Receive();
     while (answer.reply.more != 0) answer = Receive();
     if (!answer.fd.valid()) continue;

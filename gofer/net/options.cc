@@ -27,6 +27,11 @@ constexpr uint16_t kByte = 1, kInt = 4;
 // struct group_req, struct group_source_req.
 constexpr uint16_t kGroup = 136, kGroupSource = 264;
 
+// struct ip_msfilter and group_filter without their lists, an entry of the latter; how many entries
+// net.ipv4.igmp_max_msf and net.ipv6.mld_max_msf allow.
+constexpr uint16_t kIpFilter = 16, kGroupFilter = 144, kSource = 128;
+constexpr uint16_t kMaxSources = 10, kMaxSources6 = 64;
+
 constexpr OptionRow kOptions[] = {
     {SOL_SOCKET, SO_REUSEADDR, kInt, kInt},
     {SOL_SOCKET, SO_REUSEPORT, kInt, kInt},
@@ -91,6 +96,9 @@ constexpr OptionRow kOptions[] = {
     {IPPROTO_IP, MCAST_LEAVE_SOURCE_GROUP, kGroupSource, kGroupSource},
     {IPPROTO_IP, MCAST_BLOCK_SOURCE, kGroupSource, kGroupSource},
     {IPPROTO_IP, MCAST_UNBLOCK_SOURCE, kGroupSource, kGroupSource},
+    {IPPROTO_IP, IP_MSFILTER, kIpFilter, kIpFilter + 4 * kMaxSources},
+    {IPPROTO_IP, MCAST_MSFILTER, kGroupFilter, kGroupFilter + kSource* kMaxSources},
+    {IPPROTO_IPV6, MCAST_MSFILTER, kGroupFilter, kGroupFilter + kSource* kMaxSources6},
     {IPPROTO_IPV6, IPV6_V6ONLY, kInt, kInt},
     {IPPROTO_IPV6, IPV6_UNICAST_HOPS, kInt, kInt},
     {IPPROTO_IPV6, IPV6_MULTICAST_IF, kInt, kInt},
@@ -168,6 +176,13 @@ const OptionRow* Find(int level, int name) {
 }  // namespace
 
 bool MayGetOption(int level, int name) { return Find(level, name) != nullptr; }
+
+EntryList EntriesOf(int level, int name) {
+  if (level == IPPROTO_IP && name == IP_MSFILTER) return {kIpFilter, 4};
+  const bool ip = level == IPPROTO_IP || level == IPPROTO_IPV6;
+  if (ip && name == MCAST_MSFILTER) return {kGroupFilter, kSource};
+  return {};
+}
 
 int MaySetOption(int level, int name, size_t size) {
   const OptionRow* const row = Find(level, name);

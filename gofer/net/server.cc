@@ -21,12 +21,11 @@ namespace {
 constexpr uint32_t kMaxParts = 4096;  // Of one dump: 128 MiB of routes are enough.
 
 // Addresses are of the two families, or of none (connect(2) dissolves an association with it).
-bool IsAddress(const NetRequest& request) {
+bool IsAddress(NetOp op, std::span<const std::byte> data) {
   sa_family_t family = AF_UNSPEC;
-  if (request.size < sizeof(family) || request.size > sizeof(sockaddr_storage)) return false;
-  memcpy(&family, request.data, sizeof(family));
-  return family == AF_INET || family == AF_INET6 ||
-         (family == AF_UNSPEC && request.op == NetOp::kConnect);
+  if (data.size() < sizeof(family) || data.size() > sizeof(sockaddr_storage)) return false;
+  memcpy(&family, data.data(), sizeof(family));
+  return family == AF_INET || family == AF_INET6 || (family == AF_UNSPEC && op == NetOp::kConnect);
 }
 
 // TCP, UDP and echo; raw sockets of ICMP for those that may (CAP_NET_RAW), which ping(8) falls back
@@ -89,11 +88,12 @@ class Server {
   }
 
   bool Receive(NetRequest& request, UniqueFd& subject) {
-    iovec io{.iov_base = &request, .iov_len = sizeof(request)};
+    iovec io[2] = {{.iov_base = &request, .iov_len = sizeof(request)},
+                   {.iov_base = asked_, .iov_len = sizeof(asked_)}};
     alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
     msghdr header{};
-    header.msg_iov = &io;
-    header.msg_iovlen = 1;
+    header.msg_iov = io;
+    header.msg_iovlen = 2;
     header.msg_control = control;
     header.msg_controllen = sizeof(control);
     ssize_t count;
@@ -108,10 +108,9 @@ class Server {
       memcpy(&fd, CMSG_DATA(first), sizeof(fd));
       subject.reset(fd);
     }
-    if (static_cast<size_t>(count) < offsetof(NetRequest, data)) request = {};
-    request.size = std::min<uint32_t>(
-        request.size, static_cast<uint32_t>(std::max<ssize_t>(
-                          0, count - static_cast<ssize_t>(offsetof(NetRequest, data)))));
+    const auto size = static_cast<size_t>(count);
+    if (size < sizeof(request)) request = {};
+    asked_size_ = size - std::min(size, sizeof(request));
     return true;
   }
 
@@ -140,11 +139,11 @@ class Server {
     if (subject < 0) return EBADF;
     switch (request.op) {
       case NetOp::kBind:
-        if (!IsAddress(request)) return EINVAL;
-        return Outcome(bind(subject, Address(request), request.size));
+        if (!IsAddress(request.op, asked())) return EINVAL;
+        return Outcome(bind(subject, Address(), AskedSize()));
       case NetOp::kConnect:
-        if (!IsAddress(request)) return EINVAL;
-        return Outcome(connect(subject, Address(request), request.size));
+        if (!IsAddress(request.op, asked())) return EINVAL;
+        return Outcome(connect(subject, Address(), AskedSize()));
       case NetOp::kListen:
         return Outcome(listen(subject, request.a));
       case NetOp::kLocalName:
@@ -153,10 +152,10 @@ class Server {
       case NetOp::kShutdown:
         return Outcome(shutdown(subject, request.a));
       case NetOp::kSetOption:
-        if (const int refused = MaySetOption(request.a, request.b, request.size); refused != 0) {
+        if (const int refused = MaySetOption(request.a, request.b, asked_size_); refused != 0) {
           return refused;
         }
-        return Outcome(setsockopt(subject, request.a, request.b, request.data, request.size));
+        return Outcome(setsockopt(subject, request.a, request.b, asked_, AskedSize()));
       case NetOp::kGetOption:
         return GetOption(request, subject, reply);
       default:
@@ -165,9 +164,10 @@ class Server {
   }
 
   static int Outcome(int result) { return result == 0 ? 0 : errno; }
-  static const sockaddr* Address(const NetRequest& request) {
-    return reinterpret_cast<const sockaddr*>(request.data);
-  }
+  // What came behind the request.
+  std::span<const std::byte> asked() const { return {asked_, asked_size_}; }
+  socklen_t AskedSize() const { return static_cast<socklen_t>(asked_size_); }
+  const sockaddr* Address() const { return reinterpret_cast<const sockaddr*>(asked_); }
 
   static int MakeSocket(const NetRequest& request, UniqueFd& made) {
     const int refused = CheckKind(request.a, request.b, request.c);
@@ -189,6 +189,17 @@ class Server {
     if (!MayGetOption(request.a, request.b)) return ENOPROTOOPT;
     if (request.c < 0) return EINVAL;
     auto size = static_cast<socklen_t>(std::min<size_t>(static_cast<size_t>(request.c), kNetData));
+    if (const EntryList list = EntriesOf(request.a, request.b); list.header > 0) {
+      if (asked_size_ != list.header || size < list.header) return EINVAL;
+      memcpy(data_, asked_, list.header);
+      // The kernel believes this number, so that it must not exceed our buffer.
+      uint32_t count;
+      std::byte* const at = data_ + list.header - sizeof(count);
+      memcpy(&count, at, sizeof(count));
+      const size_t fit = (size - list.header) / list.entry;
+      count = std::min(count, static_cast<uint32_t>(fit));
+      memcpy(at, &count, sizeof(count));
+    }
     const int result = getsockopt(subject, request.a, request.b, data_, &size);
     reply.size = std::min<uint32_t>(size, kNetData);
     return Outcome(result);
@@ -244,6 +255,8 @@ class Server {
   }
 
   const UniqueFd socket_, route_;
+  alignas(8) std::byte asked_[kNetData] = {};
+  size_t asked_size_ = 0;
   alignas(8) std::byte data_[kNetData] = {};
   alignas(8) std::byte dump_[kNetDumpPart] = {};
 };

@@ -18,18 +18,22 @@ enum class NetOp : uint32_t {
   kPeerName,    // Likewise.
   kShutdown,    // a: SHUT_*.
   kSetOption,   // a: level, b: name, data: the value.
-  kGetOption,  // a: level, b: name, c: bytes that the caller has room for; answered with the value.
-  kDump,       // a: RTM_GET*. Answered in parts; the last has `more` 0.
+  // a: level, b: name, c: bytes that the caller has room for, data: what the value says on its way
+  // in, of options where it does; answered with the value.
+  kGetOption,
+  kDump,  // a: RTM_GET*. Answered in parts; the last has `more` 0.
 };
 
-inline constexpr size_t kNetData = 512;           // Of a request, and of most answers.
+// Of a request, and of most answers: the longest option is a list of 64 multicast sources. What
+// is not a list is short.
+inline constexpr size_t kNetData = 8448;
+inline constexpr size_t kNetShortData = 512;
 inline constexpr size_t kNetDumpPart = 32 << 10;  // Of an answer to kDump.
 
+// Followed by its data, which is the rest of the message.
 struct NetRequest {
   NetOp op = {};
   int32_t a = 0, b = 0, c = 0;
-  uint32_t size = 0;  // Of data.
-  std::byte data[kNetData];
 };
 
 // Followed by `size` bytes of data.

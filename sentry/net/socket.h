@@ -38,6 +38,11 @@ struct SocketKind {
   int protocol = 0;  // IPPROTO_*, NETLINK_*, 0.
 };
 
+// Of the options at IPPROTO_IP and IPPROTO_IPV6: IP_MSFILTER, MCAST_MSFILTER.
+bool IsSourceList(int level, int name);
+// Of such a list: how long its header is, which ends in the number of sources.
+size_t SourceListHeader(int name);
+
 // Subclassed by each family, which overrides what it supports: defaults are what Linux answers for
 // a family without it (sock_no_*). Thread-safe; never blocks: EAGAIN means that the caller waits on
 // wait_queue(), with one exception (Connect). Anonymous: its inode is its own.
@@ -81,6 +86,11 @@ class Socket : public File {
   // The defaults know SOL_SOCKET (options.h) and are ENOPROTOOPT for other levels.
   virtual Result<std::string> GetOption(Task& task, int level, int name, size_t room);
   virtual Status SetOption(Task& task, int level, int name, std::span<const std::byte> value);
+  // getsockopt(2) of lists of multicast sources (IsSourceList), whose value says on its way in what
+  // is asked.
+  virtual Result<std::string> GetSources(int level, int name, std::span<const std::byte> asked) {
+    return Errno(what().domain == AF_UNIX ? EOPNOTSUPP : ENOPROTOOPT);
+  }
 
   // read(2), write(2).
   Result<size_t> Read(IoDst& dst) final {

@@ -45,7 +45,7 @@ Ref<TcpSocket> HostSocket::ReplaceMemory(const Ref<TcpSocket>& former, Ref<TcpSo
 }
 
 void HostSocket::Remember(int level, int name, std::span<const std::byte> value) {
-  if (what().type != SOCK_STREAM || value.size() > gofer::kNetData) return;
+  if (what().type != SOCK_STREAM || value.size() > gofer::kNetShortData) return;
   std::string bytes(reinterpret_cast<const char*>(value.data()), value.size());
   absl::MutexLock lock(&mu_);
   const auto same = [=](const SetTo& set) { return set.level == level && set.name == name; };

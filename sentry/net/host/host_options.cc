@@ -10,6 +10,7 @@
 
 #include "sentry/net/devices/devices.h"
 #include "sentry/net/host/host_socket.h"
+#include "sentry/net/inet/memberships.h"
 #include "sentry/task/task.h"
 
 namespace sentry {
@@ -31,6 +32,21 @@ constexpr int kAskedFor[] = {SO_ERROR,        SO_SNDBUF,  SO_RCVBUF,
 template <size_t N>
 bool IsIn(const int (&list)[N], int name) {
   return std::find(std::begin(list), std::end(list), name) != std::end(list);
+}
+
+// Of the value of an option that is a list of sources what belongs to it: the gofer knows no longer
+// ones than Linux allows, and so the answer for those is ours. EINVAL, ENOBUFS.
+Result<std::span<const std::byte>> SourceListIn(int level, int name,
+                                                std::span<const std::byte> value) {
+  const size_t header = SourceListHeader(name);
+  if (value.size() < header) return Errno(EINVAL);
+  uint32_t count;
+  memcpy(&count, value.data() + header - sizeof(count), sizeof(count));
+  if (count > Memberships::MaxSources(level == IPPROTO_IP ? AF_INET : AF_INET6)) {
+    return Errno(ENOBUFS);
+  }
+  const size_t entry = name == IP_MSFILTER ? sizeof(in_addr) : sizeof(sockaddr_storage);
+  return value.first(std::min(value.size(), header + count * entry));
 }
 
 }  // namespace
@@ -100,6 +116,8 @@ Status HostSocket::SetOption(Task& task, int level, int name, std::span<const st
   } else if ((level == IPPROTO_IP && name == IP_TRANSPARENT) ||
              (level == IPPROTO_IPV6 && name == IPV6_TRANSPARENT)) {
     return Errno(EPERM);  // Of the host's network only its administrator may.
+  } else if (IsSourceList(level, name)) {
+    TRY(client_.SetOption(fd_.get(), level, name, TRY(SourceListIn(level, name, value))));
   } else {
     TRY(client_.SetOption(fd_.get(), level, name, value));
   }
@@ -108,6 +126,13 @@ Status HostSocket::SetOption(Task& task, int level, int name, std::span<const st
   Remember(level, name, value);
   if (const Ref<TcpSocket> named = twin()) (void)named->SetOption(task, level, name, value);
   return kOk;
+}
+
+Result<std::string> HostSocket::GetSources(int level, int name, std::span<const std::byte> asked) {
+  if (const Ref<TcpSocket> socket = memory()) return socket->GetSources(level, name, asked);
+  const size_t header = SourceListHeader(name);
+  if (asked.size() < header) return Errno(EINVAL);
+  return client_.GetSources(fd_.get(), level, name, asked.first(header));
 }
 
 Result<std::string> HostSocket::GetOption(Task& task, int level, int name, size_t room) {

@@ -41,6 +41,7 @@ class HostSocket final : public Socket {
   Result<size_t> Send(IoSrc& src, OutgoingMessage& message) override;
   Result<size_t> Receive(IoDst& dst, IncomingMessage& message) override;
   Result<std::string> GetOption(Task& task, int level, int name, size_t room) override;
+  Result<std::string> GetSources(int level, int name, std::span<const std::byte> asked) override;
   Status SetOption(Task& task, int level, int name, std::span<const std::byte> value) override;
   Result<int64_t> Ioctl(Task& task, uint32_t command, uint64_t arg) override;
   uint32_t Poll() override;

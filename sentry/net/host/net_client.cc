@@ -31,13 +31,13 @@ NetRequest Request(NetOp op, int a = 0, int b = 0, int c = 0) {
 
 }  // namespace
 
-Status NetClient::SendLocked(const NetRequest& request, int fd) {
-  iovec io{.iov_base = const_cast<NetRequest*>(&request),
-           .iov_len = offsetof(NetRequest, data) + request.size};
+Status NetClient::SendLocked(const NetRequest& request, int fd, std::span<const std::byte> data) {
+  iovec io[2] = {{.iov_base = const_cast<NetRequest*>(&request), .iov_len = sizeof(request)},
+                 {.iov_base = const_cast<std::byte*>(data.data()), .iov_len = data.size()}};
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
   msghdr header{};
-  header.msg_iov = &io;
-  header.msg_iovlen = 1;
+  header.msg_iov = io;
+  header.msg_iovlen = 2;
   if (fd >= 0) {
     header.msg_control = control;
     header.msg_controllen = sizeof(control);
@@ -84,10 +84,11 @@ Result<NetClient::Answer> NetClient::ReceiveLocked(std::span<std::byte> buffer) 
   return answer;
 }
 
-Result<NetClient::Answer> NetClient::Ask(const NetRequest& request, int fd) {
-  std::byte buffer[gofer::kNetData];
+Result<NetClient::Answer> NetClient::Ask(const NetRequest& request, int fd,
+                                         std::span<const std::byte> data) {
+  std::byte buffer[gofer::kNetShortData];
   absl::MutexLock lock(&mu_);
-  TRY(SendLocked(request, fd));
+  TRY(SendLocked(request, fd, data));
   return ReceiveLocked(buffer);
 }
 
@@ -98,10 +99,7 @@ Result<UniqueFd> NetClient::MakeSocket(int domain, int type, int protocol) {
 }
 
 Status NetClient::AskWithAddress(NetOp op, int fd, const SocketAddress& address) {
-  NetRequest request = Request(op);
-  request.size = address.size;
-  std::copy_n(address.bytes.begin(), address.size, request.data);
-  TRY(Ask(request, fd));
+  TRY(Ask(Request(op), fd, std::as_bytes(std::span(address.bytes).first(address.size))));
   return kOk;
 }
 
@@ -135,16 +133,22 @@ Status NetClient::Shutdown(int fd, int how) {
 
 Status NetClient::SetOption(int fd, int level, int name, std::span<const std::byte> value) {
   if (value.size() > gofer::kNetData) return Errno(EINVAL);
-  NetRequest request = Request(NetOp::kSetOption, level, name);
-  request.size = static_cast<uint32_t>(value.size());
-  std::copy(value.begin(), value.end(), request.data);
-  TRY(Ask(request, fd));
+  TRY(Ask(Request(NetOp::kSetOption, level, name), fd, value));
   return kOk;
 }
 
 Result<std::string> NetClient::GetOption(int fd, int level, int name, size_t room) {
-  const int size = static_cast<int>(std::min(room, gofer::kNetData));
+  const int size = static_cast<int>(std::min(room, gofer::kNetShortData));
   return TRY(Ask(Request(NetOp::kGetOption, level, name, size), fd)).data;
+}
+
+Result<std::string> NetClient::GetSources(int fd, int level, int name,
+                                          std::span<const std::byte> asked) {
+  const auto buffer = std::make_unique_for_overwrite<std::byte[]>(gofer::kNetData);
+  const int room = static_cast<int>(gofer::kNetData);
+  absl::MutexLock lock(&mu_);
+  TRY(SendLocked(Request(NetOp::kGetOption, level, name, room), fd, asked));
+  return TRY(ReceiveLocked({buffer.get(), gofer::kNetData})).data;
 }
 
 void NetClient::Add(HostSocket& socket) {

@@ -48,6 +48,8 @@ class NetClient final : public RefCounted {
   Status Shutdown(int fd, int how);
   Status SetOption(int fd, int level, int name, std::span<const std::byte> value);
   Result<std::string> GetOption(int fd, int level, int name, size_t room);
+  // Of options whose value says on its way in what is asked (IsSourceList).
+  Result<std::string> GetSources(int fd, int level, int name, std::span<const std::byte> asked);
   // All sockets that are made through this client. They unregister before they are destroyed.
   void Add(HostSocket& socket) ABSL_LOCKS_EXCLUDED(sockets_mu_);
   void Remove(HostSocket& socket) ABSL_LOCKS_EXCLUDED(sockets_mu_);
@@ -61,8 +63,10 @@ class NetClient final : public RefCounted {
   using Answer = NetAnswer;
 
   // `fd` goes along if it is not -1.
-  Result<Answer> Ask(const gofer::NetRequest& request, int fd) ABSL_LOCKS_EXCLUDED(mu_);
-  Status SendLocked(const gofer::NetRequest& request, int fd) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  Result<Answer> Ask(const gofer::NetRequest& request, int fd, std::span<const std::byte> data = {})
+      ABSL_LOCKS_EXCLUDED(mu_);
+  Status SendLocked(const gofer::NetRequest& request, int fd, std::span<const std::byte> data = {})
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   Result<Answer> ReceiveLocked(std::span<std::byte> buffer) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   Status AskWithAddress(gofer::NetOp op, int fd, const SocketAddress& address);
   Result<SocketAddress> AskForName(gofer::NetOp op, int fd);

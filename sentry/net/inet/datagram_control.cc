@@ -48,10 +48,8 @@ bool IsSource(int level, int name) {
 }
 
 bool IsGroup(int level, int name) {
-  if (name == MCAST_JOIN_GROUP || name == MCAST_LEAVE_GROUP) {
-    return level == IPPROTO_IP || level == IPPROTO_IPV6;
-  }
-  return level == IPPROTO_IP && name > MCAST_JOIN_GROUP && name <= MCAST_LEAVE_SOURCE_GROUP;
+  return (level == IPPROTO_IP || level == IPPROTO_IPV6) && name >= MCAST_JOIN_GROUP &&
+         name <= MCAST_LEAVE_SOURCE_GROUP;
 }
 
 bool IsMulticastDevice(int level, int name) {
@@ -185,15 +183,16 @@ Status DatagramSocket::ChangeMembership(int level, int name, std::span<const std
   return add ? groups_.Join(group) : groups_.Leave(group);
 }
 
-// `change`: IP_ADD_SOURCE_MEMBERSHIP, IP_DROP_SOURCE_MEMBERSHIP, IP_BLOCK_SOURCE,
-// IP_UNBLOCK_SOURCE.
+// `change`: IP_ADD_SOURCE_MEMBERSHIP or MCAST_JOIN_SOURCE_GROUP, and so on.
 Status DatagramSocket::ApplySource(int change, const IpAddress& group, const IpAddress& source) {
   using Mode = Memberships::Mode;
   using Change = Memberships::Change;
-  const bool only = change == IP_ADD_SOURCE_MEMBERSHIP || change == IP_DROP_SOURCE_MEMBERSHIP;
-  const bool add = change == IP_ADD_SOURCE_MEMBERSHIP || change == IP_BLOCK_SOURCE;
+  const bool join = change == IP_ADD_SOURCE_MEMBERSHIP || change == MCAST_JOIN_SOURCE_GROUP;
+  const bool only =
+      join || change == IP_DROP_SOURCE_MEMBERSHIP || change == MCAST_LEAVE_SOURCE_GROUP;
+  const bool add = join || change == IP_BLOCK_SOURCE || change == MCAST_BLOCK_SOURCE;
   absl::MutexLock lock(&mu_);
-  if (change == IP_ADD_SOURCE_MEMBERSHIP) {
+  if (join) {
     const Status joined = groups_.Join(group, Mode::kInclude);
     if (!joined.ok() && joined.error() != Errno(EADDRINUSE)) return joined;
   }
@@ -214,7 +213,7 @@ Status DatagramSocket::ChangeSource(int name, std::span<const std::byte> value) 
   return ApplySource(name, group, IpAddress::V4(ntohl(request.imr_sourceaddr.s_addr)));
 }
 
-// RFC 3678: struct group_req and group_source_req, of either family; sources of IPv4 only.
+// RFC 3678: struct group_req and group_source_req, of either family.
 Status DatagramSocket::ChangeGroup(int level, int name, std::span<const std::byte> value) {
   const bool sourced = name != MCAST_JOIN_GROUP && name != MCAST_LEAVE_GROUP;
   group_source_req request{};
@@ -226,6 +225,7 @@ Status DatagramSocket::ChangeGroup(int level, int name, std::span<const std::byt
   memcpy(&in, &request.gsr_group, sizeof(in));
   memcpy(&in6, &request.gsr_group, sizeof(in6));
   memcpy(&source, &request.gsr_source, sizeof(source));
+  if (level == IPPROTO_IPV6 && sourced) return ChangeSource6(name, request);
   if (level == IPPROTO_IPV6) {
     if (in6.sin6_family != AF_INET6) return Errno(EADDRNOTAVAIL);
     const ipv6_mreq plain{in6.sin6_addr, request.gsr_interface};
@@ -246,11 +246,7 @@ Status DatagramSocket::ChangeGroup(int level, int name, std::span<const std::byt
   const auto group = IpAddress::V4(ntohl(in.sin_addr.s_addr));
   if (!group.is_multicast()) return Errno(EINVAL);
   TRY(DeviceOf(plain));
-  const int change = name == MCAST_JOIN_SOURCE_GROUP    ? IP_ADD_SOURCE_MEMBERSHIP
-                     : name == MCAST_LEAVE_SOURCE_GROUP ? IP_DROP_SOURCE_MEMBERSHIP
-                     : name == MCAST_BLOCK_SOURCE       ? IP_BLOCK_SOURCE
-                                                        : IP_UNBLOCK_SOURCE;
-  return ApplySource(change, group, IpAddress::V4(ntohl(source.sin_addr.s_addr)));
+  return ApplySource(name, group, IpAddress::V4(ntohl(source.sin_addr.s_addr)));
 }
 
 Status DatagramSocket::SetMulticastDevice(int level, std::span<const std::byte> value) {
@@ -291,6 +287,7 @@ Status DatagramSocket::SetOption(Task& task, int level, int name,
   const bool ours = level == IPPROTO_IP || domain() == AF_INET6;
   if (ours && IsMembership(level, name)) return ChangeMembership(level, name, value);
   if (ours && IsSource(level, name)) return ChangeSource(name, value);
+  if (ours && IsSourceList(level, name)) return SetSources(level, name, value);
   if (ours && IsGroup(level, name)) return ChangeGroup(level, name, value);
   if (ours && IsMulticastDevice(level, name)) return SetMulticastDevice(level, value);
   return InetSocket::SetOption(task, level, name, value);

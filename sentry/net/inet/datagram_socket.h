@@ -44,6 +44,8 @@ class DatagramSocket : public InetSocket {
       ABSL_LOCKS_EXCLUDED(queue_mu_);
   Result<std::string> GetOption(Task& task, int level, int name, size_t room) override;
   Status SetOption(Task& task, int level, int name, std::span<const std::byte> value) override;
+  Result<std::string> GetSources(int level, int name, std::span<const std::byte> asked) override
+      ABSL_LOCKS_EXCLUDED(mu_);
   Result<int64_t> Ioctl(Task& task, uint32_t command, uint64_t arg) override;
   uint32_t Poll() override ABSL_LOCKS_EXCLUDED(queue_mu_);
   void OnLastClose() override { DropBinding(); }
@@ -102,6 +104,10 @@ class DatagramSocket : public InetSocket {
   Status ChangeSource(int name, std::span<const std::byte> value) ABSL_LOCKS_EXCLUDED(mu_);
   Status ChangeGroup(int level, int name, std::span<const std::byte> value)
       ABSL_LOCKS_EXCLUDED(mu_);
+  // `name`: MCAST_JOIN_SOURCE_GROUP and so on.
+  Status ChangeSource6(int name, const group_source_req& request) ABSL_LOCKS_EXCLUDED(mu_);
+  // IP_MSFILTER, MCAST_MSFILTER.
+  Status SetSources(int level, int name, std::span<const std::byte> value) ABSL_LOCKS_EXCLUDED(mu_);
   Status ApplySource(int change, const IpAddress& group, const IpAddress& source)
       ABSL_LOCKS_EXCLUDED(mu_);
   Status SetMulticastDevice(int level, std::span<const std::byte> value);

@@ -2,12 +2,13 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 namespace sentry {
 namespace {
 
-constexpr size_t kMaxGroups = 20;   // net.ipv4.igmp_max_memberships.
-constexpr size_t kMaxSources = 10;  // net.ipv4.igmp_max_msf.
+constexpr size_t kMaxGroups = 20;     // net.ipv4.igmp_max_memberships.
+constexpr size_t kMaxGroups6 = 2340;  // What fits into net.core.optmem_max.
 
 }  // namespace
 
@@ -18,7 +19,8 @@ std::vector<Memberships::Membership>::iterator Memberships::Find(const IpAddress
 
 Status Memberships::Join(const IpAddress& group, Mode mode) {
   if (Find(group) != groups_.end()) return Errno(EADDRINUSE);
-  if (groups_.size() >= kMaxGroups) return Errno(ENOBUFS);
+  if (group.is_v4() && groups_.size() >= kMaxGroups) return Errno(ENOBUFS);
+  if (groups_.size() >= kMaxGroups6) return Errno(ENOMEM);
   groups_.push_back({.group = group, .mode = mode, .listed = false, .sources = {}});
   return kOk;
 }
@@ -46,10 +48,25 @@ Status Memberships::ChangeSource(const IpAddress& group, const IpAddress& source
     it->sources.erase(found);
     return kOk;
   }
-  if (it->sources.size() >= kMaxSources) return Errno(ENOBUFS);
+  if (it->sources.size() >= MaxSources(group.is_v4() ? AF_INET : AF_INET6)) return Errno(ENOBUFS);
   it->sources.push_back(source);
   it->listed = true;
   return kOk;
+}
+
+Status Memberships::SetSources(const IpAddress& group, Mode mode, std::vector<IpAddress> sources) {
+  const auto it = Find(group);
+  if (it == groups_.end()) return Errno(EINVAL);
+  it->mode = mode;
+  it->listed = !sources.empty();
+  it->sources = std::move(sources);
+  return kOk;
+}
+
+const Memberships::Membership* Memberships::Get(const IpAddress& group) const {
+  const auto it = std::find_if(groups_.begin(), groups_.end(),
+                               [&](const Membership& one) { return one.group == group; });
+  return it == groups_.end() ? nullptr : &*it;
 }
 
 std::optional<bool> Memberships::Hears(const IpAddress& group, const IpAddress& source) const {
