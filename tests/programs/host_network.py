@@ -466,3 +466,59 @@ print(t.accept()[1] == c.getsockname(), c.getsockname()[0])
     box.do(HOST, PYTHON, "-c", script).expect(
         status=0, err="",
         out="True\n::ffff:127.0.0.1 1\n0 77\nnothing\nECONNRESET\nTrue 127.0.0.7\n")
+
+
+# In front of a listener on an interface of its own: SYNs that nobody follows up, then clients.
+HALF_OPEN = r"""
+import fcntl, os, socket, struct, subprocess, sys
+tun = os.open("/dev/net/tun", os.O_RDWR)
+fcntl.ioctl(tun, 0x400454ca, struct.pack("16sH22x", b"t0", 0x1001))  # TUNSETIFF: TUN, NO_PI.
+subprocess.run("ip link set lo up; ip addr add 10.1.1.1/24 dev t0; ip link set t0 up", shell=True,
+               check=True)
+server = subprocess.Popen(sys.argv[1:], stdout=subprocess.PIPE, text=True)
+port = int(server.stdout.readline())
+def check(data):
+    data += b"\0" * (len(data) % 2)
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total = (total & 0xffff) + (total >> 16)
+    return ~(total + (total >> 16)) & 0xffff
+to = bytes([10, 1, 1, 1])
+def send_syn(number):
+    source = bytes([10, 1, 1, 2 + number % 200])
+    def tcp(sum): return struct.pack("!HHIIBBHHH", 1024 + number, port, number, 0, 0x50, 2, 1000, sum, 0)
+    tcp_sum = check(source + to + struct.pack("!HH", 6, 20) + tcp(0))
+    def ip(sum): return struct.pack("!BBHHHBBH4s4s", 0x45, 0, 40, 0, 0, 64, 6, sum, source, to)
+    os.write(tun, ip(check(ip(0))) + tcp(tcp_sum))
+for number in range(3000): send_syn(number)
+half_open = sum(line.split()[3] == "03" for line in list(open("/proc/net/tcp"))[1:])
+print(half_open >= 8)
+for i in range(20):
+    with socket.create_connection(("10.1.1.1", port)) as client:
+        for number in range(3000 + 100 * i, 3100 + 100 * i): send_syn(number)
+        client.sendall(b"%d" % i)
+        assert client.recv(10) == b"got %d" % i
+print(server.communicate()[0], server.returncode)
+"""
+SERVER = r"""
+import socket
+listener = socket.socket(); listener.bind(("0.0.0.0", 0)); listener.listen(8)
+port = listener.getsockname()[1]
+print(port, flush=True)
+def serve():
+    with listener.accept()[0] as server: server.sendall(b"got " + server.recv(10))
+for i in range(20): serve()
+client = socket.create_connection(("127.0.0.1", port)); client.sendall(b"own"); serve()
+print(client.recv(10))
+"""
+
+
+@case
+def half_open_connections_keep_nobody_out(box):
+    needs("ip", "unshare")
+    def run(*server):
+        return execute(["unshare", "-n", PYTHON, "-c", HALF_OPEN, *server])
+    outside = run(PYTHON, "-c", SERVER)
+    if "unshare" in outside.err or "/dev/net/tun" in outside.err:
+        raise Skip("no rights to make a network of one's own")
+    outside.expect(status=0, out="True\nb'got own'\n 0\n")
+    run(*box.command(HOST, PYTHON, "-c", SERVER)).expect(status=0, out=outside.out)

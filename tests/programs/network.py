@@ -81,6 +81,41 @@ print(client.recv(100))
 thread.join()
 '''
 
+# A queue that is full of connections which nobody has accepted, most of them given up or aborted:
+# whoever has come and stays is served in the end, in front of them or behind them.
+FLOOD = r'''
+import select, socket, struct
+listener = socket.socket()
+listener.bind(("127.0.0.1", 0))
+listener.listen(128)
+held = [socket.create_connection(listener.getsockname()) for i in range(100)]
+for i in range(3000):
+    client = socket.socket()
+    client.setblocking(False)
+    if i % 2: client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.connect_ex(listener.getsockname())
+    client.close()
+last = socket.socket()
+last.setblocking(False)
+last.connect_ex(listener.getsockname())
+listener.setblocking(False)
+poller = select.poll()
+poller.register(listener, select.POLLIN)
+waiting = {client.getsockname() for client in held + [last]}
+while waiting:
+    poller.poll()
+    try:
+        server, peer = listener.accept()
+        server.sendall(b"served")
+    except OSError:
+        continue
+    waiting.discard(peer)
+for client in held + [last]:
+    client.setblocking(True)
+    assert client.recv(100) == b"served"
+print("all served")
+'''
+
 ASYNC = r'''
 import asyncio
 async def serve(reader, writer):
@@ -153,6 +188,7 @@ PROGRAMS = [
      {"needs": ["redis-benchmark", "redis-check-rdb"]}),
     ("ten_thousand_connections", python(THOUSANDS, "10000"), {"needs": [PY]}),
     ("aborted_connections", python(ABORTS), {"needs": [PY]}),
+    ("flooded_listener", python(FLOOD), {"needs": [PY]}),
     ("asyncio_echo", python(ASYNC), {"needs": [PY]}),
     ("http_server", python(HTTP), {"needs": [PY]}),
 ]
