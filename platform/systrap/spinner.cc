@@ -129,7 +129,8 @@ void* Systrap::SpinnerMain(void* self) {
 }
 
 void Systrap::SpinnerLoop() {
-  Worker worker;
+  const auto owned = std::make_unique<Worker>();  // As in WorkerLoop.
+  Worker& worker = *owned;
   current_ = &worker;
   cpu_set_t allowed;
   if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0) CPU_ZERO(&allowed);

@@ -163,7 +163,9 @@ std::optional<seccomp_notif> Systrap::TakeDeferred(Channel& channel) {
 }
 
 void Systrap::WorkerLoop() {
-  Worker worker;
+  // Not on this stack, which leak checkers do not look at while a strand runs.
+  const auto owned = std::make_unique<Worker>();
+  Worker& worker = *owned;
   current_ = &worker;
   while (ChooseStrand(worker)) {
     if (worker.strand == nullptr) {  // Without memory for one calls wait on the thread.
