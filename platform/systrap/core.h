@@ -22,6 +22,7 @@
 #include "platform/systrap/channel.h"
 #include "platform/systrap/fast_path.h"
 #include "platform/systrap/fiber.h"
+#include "platform/systrap/run_queue.h"
 
 namespace platform::systrap {
 
@@ -150,6 +151,7 @@ using Strands = std::vector<std::unique_ptr<Strand>>;
 struct FastPathMemory {
   std::unique_ptr<MailboxPool> mailboxes;
   std::unique_ptr<SiteTables> tables;
+  RunQueue run_queue;
 };
 
 class Systrap final : public Platform {
@@ -287,7 +289,10 @@ class Systrap final : public Platform {
     int64_t next_tidying = 0;
     int64_t next_disturbance = 0;
     int64_t patience = 0;
-    // While there were more threads than CPUs for them: how long, and how many calls.
+    // While there were more threads than CPUs for them, by the last look at `next_count` and
+    // before: how long, and how many calls.
+    bool no_spare = false;
+    int64_t next_count = 0;
     int64_t contended = 0;
     int64_t contended_calls = 0;
     bool crowded = false;

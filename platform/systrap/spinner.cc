@@ -20,6 +20,7 @@ namespace {
 constexpr int64_t kIdleNs = 400'000;
 constexpr int64_t kFirstIdleNs = 400'000;  // The call under way when it starts is a slow one.
 constexpr int64_t kEagerIdleNs = 2'000'000;
+constexpr int64_t kBusyIdleNs = 40'000;  // While others want to run.
 // Nothing in the loop takes as long: somebody else has been running on this core. A little of that
 // is the host's own business.
 constexpr int64_t kGapNs = 30'000;
@@ -27,7 +28,8 @@ constexpr int64_t kMostLostNs = 300'000;
 constexpr int64_t kMostLostPart = 8;
 // A spell that answered fewer calls than this was a mistake.
 constexpr int64_t kWorthwhile = 3;
-// One that ended because a handler had to wait: unless its calls came as fast as this.
+// One that ended because a handler had to wait, or that was in the way of others: unless its calls
+// came as fast as this.
 constexpr int64_t kQuickNs = 8'000;
 constexpr int64_t kFirstPauseNs = 1'000'000;
 constexpr int64_t kLongestPauseNs = 64'000'000;
@@ -36,6 +38,8 @@ constexpr size_t kMostPolled = 32;
 // other: the latter pays if there is a call in that time.
 constexpr int64_t kContendedNs = 4'000;
 constexpr int64_t kTrialNs = 1'000'000;
+constexpr int64_t kCountNs = 50'000;      // Between looks at who else wants to run,
+constexpr int64_t kNextLookNs = 200'000;  // and while there is no spinner because of them.
 constexpr int64_t kMemoryNs = 10'000'000;
 // Who has not called for so long is not looked at any more.
 constexpr int64_t kSilenceNs = 10'000'000;
@@ -69,7 +73,14 @@ void Systrap::RequestPollingLocked(HostThread& thread) {
     return;
   }
   if (!spinning_) {
-    if (MonotonicNs() < spin_not_before_) return;
+    const int64_t now = MonotonicNs();
+    if (now < spin_not_before_) return;
+    // Who runs now goes to sleep when the caller goes on: that one needs a CPU, and so does the
+    // spinner.
+    if (!eager_ && !fast_path_->run_queue.HasSpare(1)) {
+      spin_not_before_ = now + kNextLookNs;
+      return;
+    }
     if (!spinner_exists_) {
       if (OneCpu()) {
         spin_not_before_ = INT64_MAX;
@@ -174,7 +185,7 @@ void Systrap::Spin(Worker& worker) {
   polled_ = 0;
   const int64_t spent = MonotonicNs() - spell_.start;
   // Threads that wait for each other keep the cores busy by themselves.
-  const bool slow = spell_.blocked && spell_.served * kQuickNs < spent;
+  const bool slow = (spell_.blocked || spell_.contended > 0) && spell_.served * kQuickNs < spent;
   const bool good = eager_ || (spell_.served >= kWorthwhile && !slow && !spell_.crowded &&
                                !spin_no_more_.load(std::memory_order_relaxed));
   LOG_DEBUG("spinner: %d calls in %d us, %d us lost%s%s%s", static_cast<int>(spell_.served),
@@ -262,8 +273,12 @@ void Systrap::Judge(int64_t now) {
     spell_.lost += passed;
     spell_.crowded = !eager_ && spell_.lost > kMostLostNs + (now - spell_.start) / kMostLostPart;
   }
+  if (now >= spell_.next_count) {
+    spell_.next_count = now + kCountNs;
+    spell_.no_spare = !fast_path_->run_queue.HasSpare(0);
+  }
   const auto running = std::ranges::count(spell_.set, false, &Polled::waits);
-  if (spell_.cpu >= 0 && running >= CPU_COUNT(&spell_.allowed)) {
+  if (spell_.no_spare || (spell_.cpu >= 0 && running >= CPU_COUNT(&spell_.allowed))) {
     spell_.contended += passed;
     spell_.contended_calls += spell_.served - spell_.judged;
     if (spell_.contended > kTrialNs && spell_.contended_calls * kContendedNs < spell_.contended) {
@@ -275,7 +290,8 @@ void Systrap::Judge(int64_t now) {
     }
   }
   spell_.judged = spell_.served;
-  if (now - spell_.last_call > spell_.patience || spin_no_more_.load(std::memory_order_relaxed)) {
+  const int64_t patience = spell_.no_spare && !eager_ ? kBusyIdleNs : spell_.patience;
+  if (now - spell_.last_call > patience || spin_no_more_.load(std::memory_order_relaxed)) {
     spell_.tired = true;
   }
   if (spell_.cpu < 0 && spell_.served == 0 && !spell_.moved &&

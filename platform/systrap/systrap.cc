@@ -32,7 +32,7 @@ Result<std::unique_ptr<Platform>> CreateSystrap(const SystrapOptions& options) {
     auto tables = SiteTables::Create(options.proc_fd, dispositions);
     if (mailboxes.ok() && tables.ok()) {
       fast_path = std::make_unique<FastPathMemory>(
-          FastPathMemory{*std::move(mailboxes), *std::move(tables)});
+          FastPathMemory{*std::move(mailboxes), *std::move(tables), RunQueue(options.proc_fd)});
     }
   }
   std::vector<std::unique_ptr<native::Zygote>> zygotes;
