@@ -34,7 +34,11 @@ Verdict LinuxDispatcher::Run(sentry::Task& task, const SyscallArgs& call, Contex
   const Handler handler = FindHandler(call.nr);
   if (handler == nullptr) [[unlikely]]
     return Unsupported(call);
-  return handler(task, call, context);
+  const Verdict verdict = handler(task, call, context);
+  LOG_DEBUG("CALL %d", (int)call.nr);
+  const bool tells = verdict.value == -ENOENT || verdict.value == -EINVAL;
+  if (tells && verdict.kind == Verdict::Kind::kReturn) errors_.Keep(task, call, verdict.value);
+  return verdict;
 }
 
 Verdict LinuxDispatcher::Unsupported(const SyscallArgs& call) {

@@ -8,10 +8,12 @@
 #include "platform/api/platform.h"
 #include "sentry/task/syscall_dispatch.h"
 #include "syscalls/abi.h"
+#include "syscalls/known_errors.h"
 
 namespace syscalls {
 
-// Stateless apart from what it has complained about; one per kernel. Thread-safe.
+// Stateless apart from what it has complained about, and what it has told of names; one per kernel.
+// Thread-safe.
 class LinuxDispatcher final : public sentry::SyscallDispatcher {
  public:
   platform::Verdict Dispatch(sentry::Task& task, const platform::SyscallArgs& call,
@@ -23,6 +25,7 @@ class LinuxDispatcher final : public sentry::SyscallDispatcher {
   platform::Verdict Unsupported(const platform::SyscallArgs& call);
 
   std::array<std::atomic<bool>, platform::kMaxSyscalls> reported_{};
+  ErrorHistory errors_;
 };
 
 }  // namespace syscalls

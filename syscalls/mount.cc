@@ -12,6 +12,7 @@
 #include "sentry/task/kernel.h"
 #include "syscalls/common.h"
 #include "syscalls/filesystems.h"
+#include "syscalls/known_errors.h"
 
 namespace syscalls {
 namespace {
@@ -143,6 +144,10 @@ Status PivotRoot(Task& task, UserCString new_root, UserCString put_old) {
   for (const Ref<sentry::ThreadGroup>& group : task.kernel().AllGroups()) {
     absl::MutexLock lock(&task.kernel().mu());
     for (Task* const member : group->tasks) tasks.push_back(Ref<Task>::Share(*member));
+  }
+  {
+    absl::MutexLock lock(&task.kernel().mu());
+    for (const Ref<Task>& member : tasks) member->CloseErrorsLocked();
   }
   for (const Ref<Task>& member : tasks) member->fs_ref()->Replace(root, to.path);
   return kOk;

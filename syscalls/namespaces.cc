@@ -8,6 +8,7 @@
 #include "sentry/ipc/exit.h"
 #include "sentry/task/kernel.h"
 #include "sentry/task/namespaces.h"
+#include "syscalls/known_errors.h"
 
 namespace syscalls {
 namespace {
@@ -37,6 +38,7 @@ Status CheckMayEnterMounts(Task& task) {
 Status EnterMounts(Task& task, Ref<sentry::MountNamespace> mounts) {
   sentry::Path root = TRY(task.vfs().RootOf(*mounts));
   sentry::Path cwd = root;
+  CloseErrors(task);
   task.fs().EnterMounts(std::move(mounts), std::move(root), std::move(cwd));
   return kOk;
 }
@@ -97,7 +99,10 @@ Result<Unit> Unshare(Task& task, uint64_t flags) {
   Ref<Namespaces> fresh;
   if (others != 0) fresh = TRY(task.namespaces().Unshare(others));
   if (mounts || (flags & CLONE_FS) != 0) task.UnshareFs();
-  if (mounts) TRY(task.fs().CopyMounts(task.vfs()));
+  if (mounts) {
+    CloseErrors(task);
+    TRY(task.fs().CopyMounts(task.vfs()));
+  }
   if ((flags & CLONE_FILES) != 0) task.UnshareFds();
   if ((flags & CLONE_SYSVSEM) != 0) sentry::UnshareSemUndo(task);
   if (fresh) EnterNamespaces(task, std::move(fresh));

@@ -10,6 +10,7 @@
 #include <span>
 
 #include "syscalls/common.h"
+#include "syscalls/known_errors.h"
 
 namespace syscalls {
 namespace {
@@ -173,6 +174,7 @@ Status Chroot(Task& task, UserCString path) {
   const Target target = TRY(ResolveAt(task, kAtFdCwd, path, 0, Follow::kYes));
   Path root = TRY(EnterDirectory(task, target));
   if (!HasCapability(task, CAP_SYS_CHROOT)) return Errno(EPERM);
+  CloseErrors(task);
   task.fs().set_root(std::move(root));
   return kOk;
 }

@@ -16,6 +16,7 @@
 #include "sentry/task/restart.h"
 #include "sentry/task/seccomp.h"
 #include "syscalls/common.h"
+#include "syscalls/known_errors.h"
 
 namespace syscalls {
 
@@ -88,6 +89,8 @@ Result<int64_t> Install(Task& task, Ref<sentry::SeccompProgram> program, bool st
     if (!before || !before->Extends(*theirs)) return other->tid();
   }
   const Ref<SeccompFilters> filters = TRY(SeccompFilters::With(before, std::move(program)));
+  // Of all threads: they are one program.
+  if (SeesPathCalls(*filters)) task.CloseErrorsLocked();
   task.set_seccomp(filters, strict);
   for (Task* other : threads) {
     if (!synchronize || other == &task) continue;

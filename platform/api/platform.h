@@ -24,6 +24,7 @@
 #include "base/ref.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
+#include "platform/api/known_errors.h"
 #include "platform/api/local_signals.h"
 #include "platform/api/registers.h"
 #include "platform/api/usage.h"
@@ -202,6 +203,8 @@ class Thread {
   // it is not given any more, nor is the answer to a call under way kept. Callable from any thread,
   // with locks held.
   virtual void ForgetAnswers() {}
+  // Where errors of this thread's path calls may be kept; nullptr if they cannot. From any thread.
+  virtual Ref<KnownErrors> known_errors() { return nullptr; }
   virtual AddressSpace& address_space() = 0;
   // CPU time used by this thread's whole process, in nanoseconds, user and system together.
   virtual uint64_t CpuTimeNs() = 0;

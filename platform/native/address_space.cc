@@ -25,7 +25,7 @@ std::string WithoutStub(std::string_view host) {
     // Lines with numbers about a mapping begin with a name ("AnonHugePages:").
     if (error == std::errc() && end != line.data() + line.size() && *end == '-') {
       skip = (start >= STUB_REGION_START && start < STUB_REGION_END) ||
-             (start >= SITE_TABLE && start < SITE_TABLE + SITE_TABLE_SIZE);
+             (start >= SITE_TABLE && start < SITE_TABLE + SITE_MAPPED_SIZE);
     }
     if (!skip) text += line;
   }

@@ -19,6 +19,9 @@
 // back goes where the answer says. Where the memory is not there, or not
 // writable, the call is made in the ordinary way, which knows what to answer: a fault between `carry`
 // and `out` is never the application's.
+//
+// The error of a call with a path may be known (platform/api/known_errors.h); it is told whether somebody
+// looks at the mailbox or not. Until it is told the call has not been made.
 
 // %rdx bytes from \from_base + \from to \to_base + \to; %rax, %rdi and %r11 are lost. The direction
 // flag is the application's, so that there is no `rep movs`.
@@ -96,9 +99,15 @@ sandbox_stub_fast_any_done:
     jmp sandbox_stub_fast_action
 .Lany_call:
     movq %gs:MAILBOX_POLLED, %rcx
-    jrcxz .Lany_slow
+    jrcxz .Lany_unwatched
+.Lany_number:
     movq %rax, MAILBOX_NUMBER(%rcx)
     jmp .Lnumbered
+.Lany_unwatched:
+    movq SITE_TABLE + SITE_ERRORS_ANY, %rcx
+    jrcxz .Lany_slow
+    rdgsbase %rcx
+    jmp .Lany_number
 
 // set_robust_list(2): the sentry looks for the head in the mailbox. Who is interrupted here does it
 // once more, which changes nothing.
@@ -152,10 +161,16 @@ sandbox_stub_fast_call:
     jrcxz .Lmailbox
 .Lnobody_looks:
     jmp .Lfast_slow
+.Lunwatched:
+    movq SITE_TABLE + SITE_ERRORS_ANY, %rcx
+    jrcxz .Lnobody_looks
+    rdgsbase %rcx
+    jmp .Lwatched
 .Lmailbox:
     rdgsbase %rcx
     movq MAILBOX_POLLED(%rcx), %rcx
-    jrcxz .Lnobody_looks
+    jrcxz .Lunwatched
+.Lwatched:
     movl SITE_NUMBER(%r11), %eax
     movq %rax, MAILBOX_NUMBER(%rcx)
 sandbox_stub_fast_numbered:
@@ -175,6 +190,8 @@ sandbox_stub_fast_numbered:
 sandbox_stub_fast_carry:
     movq $0, MAILBOX_CARRIED(%rcx)
     movq MAILBOX_NUMBER(%rcx), %rax
+    cmpq $0, MAILBOX_POLLED(%rcx)
+    je .Lcarry_path
     cmpq $45, %rax              // recvfrom
     ja .Lcarry_path
     movabsq $CARRY_CALLS, %r11
@@ -204,6 +221,8 @@ sandbox_stub_fast_carry:
     movq $CARRY_IN, MAILBOX_CARRIED(%rcx)
     jmp .Lpost
 .Lcarry_others:
+    cmpq $0, MAILBOX_POLLED(%rcx)
+    je .Lwithdrawn
     cmpl $233, %eax             // epoll_ctl
     je .Lcarry_event
     movl %eax, %r11d
@@ -248,11 +267,72 @@ sandbox_stub_fast_carry:
     jb .Lpath_byte
     jmp .Lno_path
 .Lpath_ends:
-    shlq $CARRY_SIZE_SHIFT, %r11
-    orq $CARRY_PATH, %r11
-    movq %r11, MAILBOX_CARRIED(%rcx)
+    movq $0, MAILBOX_DATA(%rcx, %r11)
+    movq %r11, %rax
+    shlq $CARRY_SIZE_SHIFT, %rax
+    orq $CARRY_PATH, %rax
+    movq %rax, MAILBOX_CARRIED(%rcx)
+    cmpq $0, SITE_TABLE + SITE_ERRORS_ANY
+    je .Lno_path
+    cmpq $ERROR_PATH_SIZE, %r11
+    ja .Lno_path
+    movl MAILBOX_NUMBER(%rcx), %eax
+    leaq 7(%r11), %rdi
+    andq $-8, %rdi
+.Lhash_word:
+    subq $8, %rdi
+    crc32q MAILBOX_DATA(%rcx, %rdi), %rax
+    jnz .Lhash_word             // As the subtraction has left it.
+    movl %eax, %edi
+    andl $((1 << SITE_ERRORS_BITS) - 1), %edi
+    btl %edi, SITE_TABLE + SITE_ERRORS_KEPT
+    jnc .Lno_path
+    shll $ERROR_RECORD_BITS, %edi
+    movq SITE_ERRORS + ERROR_VERSION(%rdi), %rax
+    movq %rax, MAILBOX_TO(%rcx)
+    testb $1, %al
+    jnz .Lno_path
+    movq SITE_ERRORS + ERROR_NUMBER(%rdi), %rax
+    cmpq MAILBOX_NUMBER(%rcx), %rax
+    jne .Lno_path
+    cmpq SITE_ERRORS + ERROR_SIZE(%rdi), %r11
+    jne .Lno_path
+    movq %rsi, %rax
+    xorq SITE_ERRORS + ERROR_ARGS(%rdi), %rax
+    testq SITE_ERRORS + ERROR_MASKS(%rdi), %rax
+    jnz .Lno_path
+    movq %rdx, %rax
+    xorq SITE_ERRORS + ERROR_ARGS + 8(%rdi), %rax
+    testq SITE_ERRORS + ERROR_MASKS + 8(%rdi), %rax
+    jnz .Lno_path
+    movq %r10, %rax
+    xorq SITE_ERRORS + ERROR_ARGS + 16(%rdi), %rax
+    testq SITE_ERRORS + ERROR_MASKS + 16(%rdi), %rax
+    jnz .Lno_path
+    addq $7, %r11
+    andq $-8, %r11
+.Lknown_word:
+    movq MAILBOX_DATA - 8(%rcx, %r11), %rax
+    addq %rdi, %r11
+    cmpq SITE_ERRORS + ERROR_PATH - 8(%r11), %rax
+    jne .Lno_path
+    subq %rdi, %r11
+    subq $8, %r11
+    jnz .Lknown_word
+    movq SITE_ERRORS + ERROR_VALUE(%rdi), %rax
+    movq %rax, MAILBOX_VALUE(%rcx)
+    movq SITE_ERRORS + ERROR_VERSION(%rdi), %rax
+    cmpq MAILBOX_TO(%rcx), %rax
+    jne .Lno_path
+    movq SITE_ERRORS + ERROR_GENERATION(%rdi), %rax
+    cmpq SITE_TABLE + SITE_ERRORS_GENERATION, %rax
+    jne .Lno_path
+    movq MAILBOX_ARGS(%rcx), %rdi
+    jmp .Ltell
 .Lno_path:
     movq MAILBOX_ARGS(%rcx), %rdi
+    cmpq $0, MAILBOX_POLLED(%rcx)
+    je .Lwithdrawn
 .Lpost:
     movq MAILBOX_PATIENCE(%rcx), %rax
     movq $MAILBOX_POSTED, MAILBOX_STATE(%rcx)
@@ -309,6 +389,7 @@ sandbox_stub_fast_posted:
 .Lnothing_carried:
     testl $(MAILBOX_REFUSED | MAILBOX_INTERRUPT), MAILBOX_STATE(%rcx)
     jnz .Lnot_just_an_answer
+.Ltell:
     movq MAILBOX_RETURN(%rcx), %r11
     movl MAILBOX_FLAGS(%rcx), %eax
     addb $0x7f, %al

@@ -63,10 +63,10 @@
 #define SITE_TABLE 0x050f0000
 #define SITE_TABLE_SIZE 0x10000
 #define SITE_RECORD_SIZE 64
-// The first eleven are the head: where the code of records goes on, and a byte for each call number,
-// what to do where the number is not known before: 0 to make the call, 1 to ask the sentry through
-// the mailbox, n + 2 to look for the mailbox's known answer n first, SITE_CALL_MASK for the mask,
-// SITE_CALL_ACTION for rt_sigaction.
+// The first fourteen are the head: where the code of records goes on, and a byte for each call
+// number, what to do where the number is not known before: 0 to make the call, 1 to ask the sentry
+// through the mailbox, n + 2 to look for the mailbox's known answer n first, SITE_CALL_MASK for the
+// mask, SITE_CALL_ACTION for rt_sigaction.
 #define SITE_HEADER_CALL 0   // Asks the sentry through the mailbox.
 #define SITE_HEADER_LOCAL 8  // Looks for an answer in the mailbox first.
 #define SITE_HEADER_ANY 16   // The number is in %eax.
@@ -77,16 +77,39 @@
 #define SITE_CALL_MASK 255
 #define SITE_CALL_ACTION 254
 #define SITE_CALLS_BITS 9    // As many numbers, see kMaxSyscalls.
-// Then a bit for each number: the first, or the second, argument is a path that the call takes along.
+// Then a bit for each number: the first, or the second, argument is a path that the call takes
+// along.
 #define SITE_PATH_FIRST 576
 #define SITE_PATH_SECOND 640
-#define SITE_FIRST 11
+// Errors of path calls that are told without asking: each holds as long as the generation is its
+// own.
+#define SITE_ERRORS_GENERATION 704
+#define SITE_ERRORS_ANY 712   // Not 0 once there have been some.
+#define SITE_ERRORS_KEPT 720  // A bit for each place that has been used.
+#define SITE_FIRST 14
 // The others (struct SiteRecord):
 #define SITE_CODE 8     // What the site jumps to.
 #define SITE_RETURN 32  // The instruction behind the call.
 #define SITE_TAIL 40    // The syscall instruction itself.
 #define SITE_NUMBER 48  // Of the call.
 #define SITE_LOCAL 56   // Offset of a known answer in the mailbox.
+
+// Behind the table: known errors (struct ErrorRecord), by the last bits of the CRC-32C of the call
+// number and of the path, padded with zeroes, in words of 8 bytes from the last to the first.
+#define SITE_ERRORS (SITE_TABLE + SITE_TABLE_SIZE)
+#define SITE_ERRORS_BITS 10  // As many places: gcc asks about 250 names for a file.
+#define SITE_ERRORS_SIZE 0x40000
+#define SITE_MAPPED_SIZE (SITE_TABLE_SIZE + SITE_ERRORS_SIZE)
+#define ERROR_RECORD_BITS 8  // Of its size.
+#define ERROR_VERSION 0      // Odd while the record is being written.
+#define ERROR_GENERATION 8
+#define ERROR_NUMBER 16
+#define ERROR_SIZE 24   // Of the path, with its NUL.
+#define ERROR_VALUE 32  // What the call returns.
+#define ERROR_MASKS 40  // Bits of the second to the fourth argument that have to be those below.
+#define ERROR_ARGS 64
+#define ERROR_PATH 96
+#define ERROR_PATH_SIZE 160  // The longest.
 
 // struct Mailbox.
 #define MAILBOX_POLLED 0  // Its own address while the sentry looks at it, or 0.

@@ -116,6 +116,28 @@ static_assert(sizeof(SiteRecord) == SITE_RECORD_SIZE && offsetof(SiteRecord, cod
               offsetof(SiteRecord, after) == SITE_RETURN &&
               offsetof(SiteRecord, tail) == SITE_TAIL && offsetof(SiteRecord, nr) == SITE_NUMBER &&
               offsetof(SiteRecord, local) == SITE_LOCAL);
+// A record of a known error, see layout.h.
+struct ErrorRecord {
+  std::atomic<uint64_t> version;
+  uint64_t generation;
+  uint64_t nr;
+  uint64_t size;
+  int64_t value;
+  uint64_t masks[3];
+  uint64_t args[3];
+  uint64_t unused;
+  uint64_t path[ERROR_PATH_SIZE / 8];
+};
+static_assert(sizeof(ErrorRecord) == 1 << ERROR_RECORD_BITS &&
+              sizeof(ErrorRecord) << SITE_ERRORS_BITS == SITE_ERRORS_SIZE &&
+              offsetof(ErrorRecord, version) == ERROR_VERSION &&
+              offsetof(ErrorRecord, generation) == ERROR_GENERATION &&
+              offsetof(ErrorRecord, nr) == ERROR_NUMBER &&
+              offsetof(ErrorRecord, size) == ERROR_SIZE &&
+              offsetof(ErrorRecord, value) == ERROR_VALUE &&
+              offsetof(ErrorRecord, masks) == ERROR_MASKS &&
+              offsetof(ErrorRecord, args) == ERROR_ARGS &&
+              offsetof(ErrorRecord, path) == ERROR_PATH);
 inline constexpr size_t kFirstSite = SITE_FIRST;
 inline constexpr size_t kMaxSites = SITE_TABLE_SIZE / SITE_RECORD_SIZE;
 

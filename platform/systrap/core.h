@@ -508,6 +508,7 @@ class StubThread final : public Thread {
   bool HoldsDescriptor(int guest_fd) override;
   void ReleaseDescriptors(uint32_t first, uint32_t last) override;
   void ForgetAnswers() override;
+  Ref<KnownErrors> known_errors() override;
   AddressSpace& address_space() override;
   uint64_t CpuTimeNs() override { return CpuSplit().total_ns(); }
   CpuTimes CpuSplit() override;

@@ -198,6 +198,7 @@ bool CpuHasFastPath() {
   constexpr unsigned long kFsGsBase = 2;  // HWCAP2_FSGSBASE: the kernel lets it be used.
   unsigned a, b, c, d;
   if ((getauxval(AT_HWCAP2) & kFsGsBase) == 0) return false;
+  if (__get_cpuid(1, &a, &b, &c, &d) == 0 || (c & bit_SSE4_2) == 0) return false;
   if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0 || (b & bit_BMI2) == 0) return false;
   return __get_cpuid(0x80000001, &a, &b, &c, &d) != 0 && (c & bit_LAHF_LM) != 0;
 }

@@ -16,7 +16,7 @@ using native::StubAddress;
 
 constexpr uint64_t kAfter = 0x7f0000001007;
 
-alignas(4096) std::byte table_memory[SITE_TABLE_SIZE];
+alignas(4096) std::byte table_memory[SITE_MAPPED_SIZE];
 
 Ref<Sites> SitesWithTable() {
   auto sites = MakeRef<Sites>(nullptr);
@@ -328,6 +328,63 @@ TEST(Carried, PathsAndPlaces) {
   EXPECT_EQ(CarriedBy(written, CARRY_IN).in.size, 0u);
   const SyscallArgs listing{.nr = SYS_getdents64, .args = {1, 0x1000, 32768}};
   EXPECT_EQ(CarriedBy(listing, CARRY_OUT).out.size, uint64_t{MAILBOX_DATA_SIZE});
+}
+
+// What a stub would find for a path that nothing else hashes to.
+const native::ErrorRecord* FindError(std::string_view path) {
+  const auto* records =
+      reinterpret_cast<const native::ErrorRecord*>(table_memory + SITE_TABLE_SIZE);
+  for (size_t i = 0; i < 1 << SITE_ERRORS_BITS; ++i) {
+    uint64_t kept = 0, generation = 0;
+    std::memcpy(&kept, table_memory + SITE_ERRORS_KEPT + i / 64 * 8, sizeof(kept));
+    std::memcpy(&generation, table_memory + SITE_ERRORS_GENERATION, sizeof(generation));
+    const auto* text = reinterpret_cast<const char*>(records[i].path);
+    if ((kept >> i % 64 & 1) != 0 && records[i].generation == generation &&
+        records[i].version % 2 == 0 && std::string_view(text, records[i].size - 1) == path) {
+      return &records[i];
+    }
+  }
+  return nullptr;
+}
+
+TEST(Errors, AreKeptUntilTheyAreForgotten) {
+  const Ref<Sites> sites = SitesWithTable();
+  SiteTable& table = *sites->table;
+  const std::string longest(ERROR_PATH_SIZE - 1, 'n'), longer(ERROR_PATH_SIZE, 'n');
+  const auto keep = [&](std::string_view path, int64_t error) {
+    table.Keep(
+        {.nr = SYS_openat, .path = path, .masks = {0, ~0u, 0}, .args = {0, 7, 0}, .error = error});
+  };
+  EXPECT_TRUE(table.WantsMany());
+  EXPECT_FALSE(table.WantsMany());
+  keep("/a", -ENOENT);
+  keep(longest, -EINVAL);
+  keep(longer, -ENOENT);
+  const native::ErrorRecord* record = FindError("/a");
+  ASSERT_NE(record, nullptr);
+  EXPECT_EQ(record->nr, uint64_t{SYS_openat});
+  EXPECT_EQ(record->value, -ENOENT);
+  EXPECT_EQ(record->masks[1], ~0u);
+  EXPECT_EQ(record->args[1], 7u);
+  ASSERT_NE(FindError(longest), nullptr);
+  EXPECT_EQ(FindError(longest)->value, -EINVAL);
+  EXPECT_EQ(FindError(longer), nullptr);
+  keep("/a", -EINVAL);  // In the same place.
+  EXPECT_EQ(FindError("/a"), record);
+  EXPECT_EQ(record->value, -EINVAL);
+
+  table.Forget();
+  EXPECT_EQ(FindError("/a"), nullptr);
+  EXPECT_TRUE(table.WantsMany());
+  keep("/a", -ENOENT);
+  EXPECT_NE(FindError("/a"), nullptr);
+  table.Close();
+  EXPECT_EQ(FindError("/a"), nullptr);
+  keep("/a", -ENOENT);
+  EXPECT_EQ(FindError("/a"), nullptr);
+  // The same memory, for another program.
+  const Ref<Sites> others = SitesWithTable();
+  EXPECT_EQ(FindError("/a"), nullptr);
 }
 
 TEST(Local, ChangesOfIdsAreForgotten) {

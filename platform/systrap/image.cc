@@ -109,7 +109,7 @@ void StubImage::AddFastPath() {
   }
   if (!platform_.BirthsPatched(process_->program.get())) return;
   const bool taken = std::any_of(batch_.begin(), batch_.end(), [](const BatchCall& call) {
-    return call.nr == SYS_mmap && call.args[0] < SITE_TABLE + SITE_TABLE_SIZE &&
+    return call.nr == SYS_mmap && call.args[0] < SITE_TABLE + SITE_MAPPED_SIZE &&
            call.args[0] + call.args[1] > SITE_TABLE;
   });
   if (taken) return;
@@ -120,7 +120,7 @@ void StubImage::AddFastPath() {
   const uint64_t slot = SlotAddress(0);
   const uint64_t address = slot + STUB_SLOT_MAILBOX;
   batch_.push_back({.nr = SYS_mmap,
-                    .args = {SITE_TABLE, SITE_TABLE_SIZE, PROT_READ | PROT_EXEC,
+                    .args = {SITE_TABLE, SITE_MAPPED_SIZE, PROT_READ | PROT_EXEC,
                              MAP_SHARED | MAP_FIXED_NOREPLACE,
                              static_cast<uint64_t>(platform_.tables().fd()), (*table)->offset()}});
   batch_.push_back({.nr = SYS_mmap,

@@ -133,7 +133,7 @@ TEST_F(ImageCacheTest, PipesAreNoFiles) {
 }
 
 TEST_F(ImageCacheTest, SitesOfAMappingAreKnownToTheProcess) {
-  static std::byte memory[SITE_TABLE_SIZE];
+  static std::byte memory[SITE_MAPPED_SIZE];
   const auto file = Known();
   const auto copy = MapUntilCopied(*file);
   ASSERT_TRUE(copy);
@@ -161,7 +161,7 @@ TEST_F(ImageCacheTest, SitesOfAMappingAreKnownToTheProcess) {
 
 // The table is shared by what has forked; none of them can turn another's records.
 TEST_F(ImageCacheTest, RecordsOfAFamilyKeepTheirAddress) {
-  static std::byte memory[SITE_TABLE_SIZE];
+  static std::byte memory[SITE_MAPPED_SIZE];
   const auto file = Known();
   const auto copy = MapUntilCopied(*file);
   ASSERT_TRUE(copy);

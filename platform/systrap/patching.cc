@@ -411,7 +411,7 @@ Status Systrap::EnsureTable(StubContext& context, HostThread& thread) {
   Ref<SiteTable> table = TRY(tables().Make());
   const auto mapped = context.HostCall(
       {.nr = SYS_mmap,
-       .args = {SITE_TABLE, SITE_TABLE_SIZE, PROT_READ | PROT_EXEC,
+       .args = {SITE_TABLE, SITE_MAPPED_SIZE, PROT_READ | PROT_EXEC,
                 MAP_SHARED | MAP_FIXED_NOREPLACE, uint64_t{kPoolFd}, table->offset()},
        .host_fd = tables().fd(),
        .guest_fd = kPoolFd});

@@ -227,7 +227,8 @@ std::array<uint8_t, native::kFirstSite * SITE_RECORD_SIZE> MakeTableHead(
                                                                           : 1);
   }
   static_assert(SITE_CALLS + kMaxSyscalls == SITE_PATH_FIRST);
-  static_assert(SITE_PATH_SECOND + kMaxSyscalls / 8 == sizeof(head));
+  static_assert(SITE_PATH_SECOND + kMaxSyscalls / 8 == SITE_ERRORS_GENERATION &&
+                SITE_ERRORS_KEPT + (1 << SITE_ERRORS_BITS) / 8 <= sizeof(head));
   std::ranges::copy(PathCalls(0), head.begin() + SITE_PATH_FIRST);
   std::ranges::copy(PathCalls(1), head.begin() + SITE_PATH_SECOND);
   return head;

@@ -21,8 +21,11 @@ constexpr int kFirstFd = 1000;
 SiteTable::SiteTable(std::byte* memory, const DispositionTable& dispositions, SharedPool* pool,
                      size_t piece)
     : memory_(memory), pool_(pool), piece_(piece) {
+  // The generation goes on from that of the piece's last use.
   const auto head = MakeTableHead(dispositions);
-  std::memcpy(memory_, head.data(), head.size());
+  std::memcpy(memory_, head.data(), SITE_ERRORS_GENERATION);
+  std::memset(memory_ + SITE_ERRORS_ANY, 0, sizeof(head) - SITE_ERRORS_ANY);
+  SiteTable::Forget();
 }
 
 SiteTable::~SiteTable() {
@@ -43,7 +46,8 @@ void SiteTable::Write(size_t index, const native::SiteRecord& record) {
 
 Result<std::unique_ptr<SiteTables>> SiteTables::Create(int proc_fd,
                                                        const DispositionTable& dispositions) {
-  std::unique_ptr<SharedPool> pool = TRY(SharedPool::Create("sites", SITE_TABLE_SIZE, kMostTables));
+  std::unique_ptr<SharedPool> pool =
+      TRY(SharedPool::Create("sites", SITE_MAPPED_SIZE, kMostTables));
   const std::string name = "self/fd/" + std::to_string(pool->fd());
   const UniqueFd low(openat(proc_fd, name.c_str(), O_RDONLY | O_CLOEXEC));
   if (!low.valid()) return Errno::Last();

@@ -2,13 +2,17 @@
 #ifndef PLATFORM_SYSTRAP_SITE_TABLE_H_
 #define PLATFORM_SYSTRAP_SITE_TABLE_H_
 
+#include <atomic>
 #include <memory>
+#include <span>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/synchronization/mutex.h"
 #include "base/ref.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
 #include "platform/api/disposition.h"
+#include "platform/api/known_errors.h"
 #include "platform/native/stub.h"
 #include "platform/systrap/shared_pool.h"
 
@@ -21,10 +25,10 @@ static_assert(kFirstOwnSite > native::kFirstSite && kFirstOwnSite < native::kMax
 
 // The table of a program and of what it forks: written here, and mapped there from a descriptor
 // that can only be read, so that no protection makes it writable. What a process adds for itself
-// the others see as well, and do not use. Guarded by Systrap::mu().
-class SiteTable : public RefCounted {
+// the others see as well, and do not use. Guarded by Systrap::mu(), but for the errors behind it.
+class SiteTable : public KnownErrors {
  public:
-  // SITE_TABLE_SIZE bytes at `memory`; `pool` gets the piece back, if there is one.
+  // SITE_MAPPED_SIZE bytes at `memory`; `pool` gets the piece back, if there is one.
   SiteTable(std::byte* memory, const DispositionTable& dispositions, SharedPool* pool = nullptr,
             size_t piece = 0);
   // When no host process has it mapped any more.
@@ -38,12 +42,26 @@ class SiteTable : public RefCounted {
   bool MayHold(size_t index, uint64_t after) const;
   void Write(size_t index, const native::SiteRecord& record);
 
+  // The errors, in error_table.cc.
+  void Keep(const KnownError& known) override ABSL_LOCKS_EXCLUDED(errors_mu_);
+  void Forget() override;
+  void Close() override ABSL_LOCKS_EXCLUDED(errors_mu_);
+  bool WantsMany() override;
+
  private:
   std::byte* const memory_;
   SharedPool* const pool_;
   const size_t piece_;
   size_t next_ = kFirstOwnSite;
   absl::flat_hash_map<size_t, uint64_t> written_;  // The addresses, by record.
+
+  std::atomic<uint64_t>& Word(size_t offset) const {
+    return *reinterpret_cast<std::atomic<uint64_t>*>(memory_ + offset);
+  }
+  std::atomic<uint64_t> filled_{0};  // The last generation that many were wanted for.
+  std::atomic<int> fillings_{0};
+  absl::Mutex errors_mu_;  // Leaf.
+  bool closed_ ABSL_GUARDED_BY(errors_mu_) = false;
 };
 
 // Makes them. Thread-safe.

@@ -64,6 +64,12 @@ void StubThread::ForgetAnswers() {
   if (host_->mailbox != nullptr) ForgetLocal(host_->mailbox->call);
 }
 
+Ref<KnownErrors> StubThread::known_errors() {
+  absl::MutexLock lock(&platform_.mu());
+  if (host_->mailbox == nullptr) return nullptr;
+  return host_->process->sites->table;
+}
+
 AddressSpace& StubThread::address_space() {
   absl::MutexLock lock(&platform_.mu());
   return *host_->process->space;

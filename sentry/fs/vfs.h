@@ -13,6 +13,7 @@
 #include "absl/synchronization/mutex.h"
 #include "base/ref.h"
 #include "base/result.h"
+#include "platform/api/known_errors.h"
 #include "sentry/fs/dentry.h"
 #include "sentry/fs/file.h"
 #include "sentry/fs/mount.h"
@@ -22,6 +23,7 @@ namespace sentry {
 
 class DentryCache;
 class MountTable;
+class PathErrors;
 class Task;
 
 // Who walks: where absolute paths start, where relative ones do, and with whose rights.
@@ -158,6 +160,12 @@ class Vfs {
   // and noexec mounts.
   Status Access(const WalkContext& ctx, const Path& path, int access);
 
+  // The application's call has answered `known`. If each call with this path has to, whoever makes
+  // it, until names change, its program is told so; `root` is that of all its processes. Absolute
+  // paths only: -ENOENT, and -EINVAL of readlink(2). Whether it was so.
+  bool KeepError(const Ref<platform::KnownErrors>& program, const Path& root,
+                 const platform::KnownError& known) ABSL_LOCKS_EXCLUDED(internal::tree_mu);
+
   // The path of `path` as seen from `root`: what getcwd(2) and /proc show. Prefixed with
   // "(unreachable)" when it is not below the root, suffixed " (deleted)" when unlinked. Cut, but
   // longer than PATH_MAX, when the true one is longer than twice that.
@@ -212,6 +220,8 @@ class Vfs {
                                Ref<Inode> inode);
   // Takes `dentry` off its name for good.
   void Forget(Dentry& dentry);
+  // Behind a change of who may search it.
+  void ForgetErrorsBelow(const Dentry& directory) ABSL_LOCKS_EXCLUDED(internal::tree_mu);
   void MoveNames(Dentry& from, const Ref<Dentry>& new_parent, std::string_view new_name,
                  Dentry* replaced, uint32_t flags);
 
@@ -259,6 +269,7 @@ class Vfs {
   DeviceOpener open_device_;
   std::array<absl::Mutex, kDepths> rename_mu_;  // Serialise renames between directories, by depth.
   mutable std::array<absl::Mutex, kDirectoryLocks * kDepths> directory_locks_;
+  std::unique_ptr<PathErrors> errors_;
   std::unique_ptr<DentryCache> names_;  // Its contents are guarded by internal::tree_mu.
   std::unique_ptr<MountTable> mounts_;  // Its contents are guarded by internal::tree_mu.
   // Of MountRoot; in front of all that they need when they go.

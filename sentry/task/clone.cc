@@ -270,6 +270,11 @@ Result<Ref<Task>> TaskBuilder::NewTask(Task& parent, const CloneArgs& args,
 Status TaskBuilder::InheritResources(Task& parent, Task& child, const CloneArgs& args) {
   child.fds_ = (args.flags & CLONE_FILES) != 0 ? parent.fds_ : parent.fds_->Copy();
   child.fs_ = (args.flags & CLONE_FS) != 0 ? parent.fs_ : parent.fs_->Copy();
+  if ((args.flags & CLONE_NEWNS) != 0) {
+    // One program, two places: its errors would be told to both.
+    absl::MutexLock lock(&parent.kernel().mu());
+    parent.CloseErrorsLocked();
+  }
   if ((args.flags & CLONE_NEWNS) != 0) TRY(child.fs_->CopyMounts(parent.kernel().vfs()));
   Ref<const Namespaces> namespaces = parent.namespaces_;
   if ((args.flags & Namespaces::kFlags) != 0) {

@@ -99,6 +99,12 @@ class Task final : public RefCounted, public platform::Guest {
     if (thread_) thread_->ForgetAnswers();
   }
 
+  // platform::KnownErrors::Close under Kernel::mu(), from any task.
+  void CloseErrorsLocked() {
+    const Ref<platform::KnownErrors> errors = thread_ ? thread_->known_errors() : nullptr;
+    if (errors) errors->Close();
+  }
+
   // The credentials, own. Others read a copy through Kernel::CredentialsOf.
   const Credentials& creds() const { return creds_; }
   void set_creds(Credentials creds);

@@ -53,6 +53,7 @@ void DentryCache::Insert(Dentry& dentry, std::vector<Ref<Dentry>>& evicted) {
 
 Ref<Dentry> DentryCache::Unlink(Dentry** link) {
   Dentry* const dentry = *link;
+  errors_.Changed(*dentry->parent_);
   *link = dentry->next_;
   dentry->next_ = nullptr;
   dentry->hashed_ = false;

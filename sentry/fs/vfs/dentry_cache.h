@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "sentry/fs/dentry.h"
+#include "sentry/fs/vfs/path_errors.h"
 
 namespace sentry {
 
@@ -22,6 +23,8 @@ class DentryCache {
   // tables; others take less or are kept by their filesystem anyway.
   static constexpr size_t kInodeBytes = 192;
 
+  // `errors` hears of each name that goes.
+  explicit DentryCache(PathErrors& errors) : errors_(errors) {}
   ~DentryCache();
 
   // Null if the name is not cached. Marks it as used.
@@ -66,6 +69,7 @@ class DentryCache {
   void Evicted(const Dentry& dentry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(internal::tree_mu);
   void Inserted(size_t hash, size_t cost) ABSL_EXCLUSIVE_LOCKS_REQUIRED(internal::tree_mu);
 
+  PathErrors& errors_;
   std::vector<Dentry*> buckets_;  // As many as a power of two, each a list.
   size_t size_ = 0;
   size_t bytes_ = 0;

@@ -70,6 +70,7 @@ MountTable::Tree MountTable::CopyTree(Mount& mount, Dentry& root, const Copy& co
 }
 
 void MountTable::Link(Mount& mount, Mount& parent, Dentry& point) {
+  errors_.MountsChanged();
   mounted_on_[{&parent, &point}] = &mount;
   // Once it is too many to count it stays so: who finds it is not 0 looks for mounts.
   if (point.mounts_ != UINT16_MAX) ++point.mounts_;
@@ -80,6 +81,7 @@ void MountTable::Link(Mount& mount, Mount& parent, Dentry& point) {
 
 void MountTable::Unlink(Mount& mount, Garbage& garbage) {
   if (!mount.parent_) return;
+  errors_.MountsChanged();
   mounted_on_.erase({mount.parent_.get(), mount.mount_point_.get()});
   if (mount.mount_point_->mounts_ != UINT16_MAX) --mount.mount_point_->mounts_;
   std::erase(mount.parent_->children_, &mount);

@@ -10,6 +10,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "base/result.h"
 #include "sentry/fs/mount.h"
+#include "sentry/fs/vfs/path_errors.h"
 
 namespace sentry {
 
@@ -17,6 +18,8 @@ namespace sentry {
 // drops without the lock. See Documentation/filesystems/sharedsubtree.rst of Linux.
 class MountTable {
  public:
+  // `errors` hears of each change.
+  explicit MountTable(PathErrors& errors) : errors_(errors) {}
   static constexpr size_t kMaxMounts = 100'000;  // Of a namespace, as fs.mount-max.
 
   using Tree = std::vector<Ref<Mount>>;  // Parents before children.
@@ -109,6 +112,7 @@ class MountTable {
   void RemoveOne(Mount& mount, Garbage& garbage) ABSL_EXCLUSIVE_LOCKS_REQUIRED(internal::tree_mu);
   const PeerGroup* FindGroup(int group) const ABSL_SHARED_LOCKS_REQUIRED(internal::tree_mu);
 
+  PathErrors& errors_;
   absl::flat_hash_map<std::pair<const Mount*, const Dentry*>, Mount*> mounted_on_
       ABSL_GUARDED_BY(internal::tree_mu);
   absl::flat_hash_map<int, PeerGroup> groups_ ABSL_GUARDED_BY(internal::tree_mu);

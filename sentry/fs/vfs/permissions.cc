@@ -152,6 +152,7 @@ Status Vfs::SetAttributes(const WalkContext& ctx, const Path& path,
   ReplaceNow(change.atime);
   ReplaceNow(change.mtime);
   TRY(path.dentry->inode().SetAttributes(change));
+  if (change.mode && path.dentry->is_directory()) ForgetErrorsBelow(*path.dentry);
   notify::OnDentry(*path.dentry, EventOf(requested));
   return kOk;
 }

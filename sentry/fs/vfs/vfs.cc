@@ -8,6 +8,7 @@
 #include "sentry/fs/handles.h"
 #include "sentry/fs/vfs/dentry_cache.h"
 #include "sentry/fs/vfs/mount_table.h"
+#include "sentry/fs/vfs/path_errors.h"
 
 namespace sentry {
 
@@ -30,8 +31,9 @@ Ref<Dentry> NothingRoot() {
 Vfs::Vfs()
     : anonymous_mount_(MakeRef<Mount>(MakeRef<Superblock>(NothingRoot(), "anon_inodefs", 0),
                                       NothingRoot(), "none", 0)),
-      names_(std::make_unique<DentryCache>()),
-      mounts_(std::make_unique<MountTable>()) {}
+      errors_(std::make_unique<PathErrors>()),
+      names_(std::make_unique<DentryCache>(*errors_)),
+      mounts_(std::make_unique<MountTable>(*errors_)) {}
 
 Vfs::~Vfs() = default;
 
