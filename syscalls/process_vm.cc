@@ -98,7 +98,7 @@ Result<int64_t> ProcessVmReadv(Task& task, int pid, UserPtr<const abi::Iovec> lo
   Transfer transfer = TRY(Prepare(task, pid, local, local_count, remote, remote_count, flags));
   if (!transfer.mm) return 0;
   IoDst dst(task.mem(), std::move(transfer.local));
-  IoBuffer buffer(dst.remaining());
+  [[gnu::uninitialized]] IoBuffer buffer(dst.remaining());
   const auto remaining = [&] { return std::min(dst.remaining(), buffer.bytes().size()); };
   return ForEachPiece(transfer, remaining, [&](UserAddr addr, size_t want) {
     const size_t got = transfer.mm->memory().ReadSome(addr, buffer.bytes().first(want));
@@ -113,7 +113,7 @@ Result<int64_t> ProcessVmWritev(Task& task, int pid, UserPtr<const abi::Iovec> l
   Transfer transfer = TRY(Prepare(task, pid, local, local_count, remote, remote_count, flags));
   if (!transfer.mm) return 0;
   IoSrc src(task.mem(), std::move(transfer.local));
-  IoBuffer buffer(src.remaining());
+  [[gnu::uninitialized]] IoBuffer buffer(src.remaining());
   const auto remaining = [&] { return std::min(src.remaining(), buffer.bytes().size()); };
   return ForEachPiece(transfer, remaining, [&](UserAddr addr, size_t want) {
     const Result<size_t> copied = src.CopyIn(buffer.bytes().first(want));

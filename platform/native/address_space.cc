@@ -125,6 +125,14 @@ size_t NativeAddressSpace::Write(uint64_t addr, std::span<const std::byte> src) 
   return WriteMemory(addr, src);
 }
 
+std::span<std::byte> NativeAddressSpace::WriteInPlace(uint64_t addr, size_t size) {
+  const bool takes =
+      carried_ != nullptr && &carried_->space_ == this && carried_->TakesAll(addr, size);
+  return takes ? carried_->data_.first(size) : std::span<std::byte>();
+}
+
+void NativeAddressSpace::WroteInPlace(size_t size) { carried_->written_ = size; }
+
 size_t NativeAddressSpace::WriteMemory(uint64_t addr, std::span<const std::byte> src) {
   const pid_t tid = Target();
   if (tid == 0 || src.empty()) return 0;

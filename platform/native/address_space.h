@@ -52,6 +52,9 @@ class CarriedBuffer {
   // string ends there. 0: to be read elsewhere.
   size_t Reads(uint64_t address, std::span<std::byte> dst);
   bool Writes(uint64_t address, std::span<const std::byte> src);
+  bool TakesAll(uint64_t address, size_t size) const {
+    return written_ == 0 && size != 0 && address == out_.address && size <= out_.size;
+  }
   // Not in the way that was foreseen: what has been written goes to the memory first.
   void Flush(uint64_t address, size_t size);
 
@@ -71,6 +74,8 @@ class NativeAddressSpace final : public AddressSpace {
 
   size_t Read(uint64_t addr, std::span<std::byte> dst) override;
   size_t Write(uint64_t addr, std::span<const std::byte> src) override;
+  std::span<std::byte> WriteInPlace(uint64_t addr, size_t size) override;
+  void WroteInPlace(size_t size) override;
   size_t ReadPieces(std::span<const Piece> pieces) override;
   uint64_t user_end() const override { return STUB_REGION_START; }
   uint64_t vdso() const override { return vdso_; }

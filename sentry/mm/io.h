@@ -3,6 +3,9 @@
 #ifndef SENTRY_MM_IO_H_
 #define SENTRY_MM_IO_H_
 
+#include <sys/types.h>
+
+#include <algorithm>
 #include <span>
 #include <vector>
 
@@ -20,6 +23,21 @@ class IoDst {
   size_t remaining() const { return remaining_; }
   // Copies out and advances. Short only on a fault; EFAULT when nothing could be copied.
   Result<size_t> CopyOut(std::span<const std::byte> src);
+  // Calls `fill` with memory for all that remains, if that is in one place where it can be filled without
+  // a copy, and takes what it answers as the bytes written (negative: none). False if it is not called.
+  template <typename Fill>
+  bool FillInPlace(Fill fill) {
+    if (mem_ == nullptr || spans_.size() != 1) return false;
+    UserSpan& span = spans_.front();
+    const std::span<std::byte> place = mem_->space().WriteInPlace(span.addr.raw, span.size);
+    if (place.empty()) return false;
+    const size_t filled = static_cast<size_t>(std::max<ssize_t>(fill(place), 0));
+    mem_->space().WroteInPlace(filled);
+    span.addr = span.addr + filled;
+    span.size -= filled;
+    remaining_ -= filled;
+    return true;
+  }
   // Zeroes `count` bytes, likewise.
   Result<size_t> ZeroOut(size_t count);
 

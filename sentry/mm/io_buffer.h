@@ -13,6 +13,7 @@ namespace sentry {
 // cleared: only what was filled may be copied on.
 class IoBuffer {
  public:
+  // Declared as [[gnu::uninitialized]]: the compiler would fill it with zeroes first.
   static constexpr size_t kMax = 256 * 1024;
 
   explicit IoBuffer(size_t wanted) {

@@ -57,9 +57,16 @@ class GoferFile final : public SeekableFile {
 
 Result<size_t> GoferFile::ReadAt(IoDst& dst, int64_t offset) {
   if (offset < 0) return Errno(EINVAL);
+  Result<size_t> direct = size_t{0};
+  const auto fill = [&](std::span<std::byte> to) {
+    const ssize_t n = pread(fd(), to.data(), to.size(), offset);
+    direct = n < 0 ? Result<size_t>(Errno::Last()) : static_cast<size_t>(n);
+    return n;
+  };
+  if (dst.FillInPlace(fill)) return direct;
   size_t done = 0;
   while (dst.remaining() != 0) {
-    IoBuffer buffer(dst.remaining());
+    [[gnu::uninitialized]] IoBuffer buffer(dst.remaining());
     const size_t want = buffer.bytes().size();
     const ssize_t n = pread(fd(), buffer.bytes().data(), want, offset + static_cast<int64_t>(done));
     if (n < 0 && done == 0) return Errno::Last();
@@ -91,7 +98,7 @@ Result<size_t> GoferFile::Append(IoSrc& src, int64_t& end) {
 Result<size_t> GoferFile::Store(IoSrc& src, int64_t offset) {
   size_t done = 0;
   while (src.remaining() != 0) {
-    IoBuffer buffer(src.remaining());
+    [[gnu::uninitialized]] IoBuffer buffer(src.remaining());
     const Result<size_t> copied = src.CopyIn(buffer.bytes());
     if (!copied.ok()) return done != 0 ? Result<size_t>(done) : copied;
     const ssize_t n =

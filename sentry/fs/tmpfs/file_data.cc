@@ -42,7 +42,7 @@ Result<size_t> FileData::Read(IoDst& dst, int64_t offset) {
   if (offset < 0) return Errno(EINVAL);
   size_t done = 0;
   while (dst.remaining() != 0) {
-    IoBuffer buffer(dst.remaining());
+    [[gnu::uninitialized]] IoBuffer buffer(dst.remaining());
     size_t got = 0;
     const int fd = host_fd_.load(std::memory_order_acquire);
     const uint64_t at = static_cast<uint64_t>(offset) + done;
@@ -78,7 +78,7 @@ Result<size_t> FileData::Write(IoSrc& src, int64_t offset, int64_t& end) {
   size_t done = 0;
   end = append ? static_cast<int64_t>(size()) : offset;
   while (src.remaining() != 0) {
-    IoBuffer buffer(src.remaining());
+    [[gnu::uninitialized]] IoBuffer buffer(src.remaining());
     const Result<size_t> copied = src.CopyIn(buffer.bytes());
     if (!copied.ok()) return done != 0 ? Result<size_t>(done) : copied;
     Result<size_t> stored = size_t{0};

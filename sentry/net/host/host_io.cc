@@ -19,7 +19,7 @@ bool HostHasTooFew(int fd, size_t wanted) {
 
 Result<size_t> SendToHost(int fd, bool is_stream, IoSrc& src, msghdr header, uint32_t flags) {
   const size_t wanted = std::min(src.remaining(), IoBuffer::kMax);
-  IoBuffer buffer(wanted);
+  [[gnu::uninitialized]] IoBuffer buffer(wanted);
   const auto bytes = buffer.bytes().first(wanted);
   const size_t size = wanted == 0 ? 0 : TRY(src.CopyIn(bytes));
   if (!is_stream && size < wanted) return Errno(EFAULT);

@@ -97,7 +97,7 @@ Result<size_t> HostSocket::ReceiveFromHost(IoDst& dst, IncomingMessage& message)
   if (is_stream() && !queue && message.minimum > 1 && HostHasTooFew(fd_.get(), message.minimum)) {
     return WouldBlock(POLLIN);
   }
-  IoBuffer buffer(dst.remaining());
+  [[gnu::uninitialized]] IoBuffer buffer(dst.remaining());
   const auto bytes = buffer.bytes().first(std::min(buffer.bytes().size(), dst.remaining()));
   iovec io{.iov_base = bytes.data(), .iov_len = bytes.size()};
   alignas(cmsghdr) char control[kMaxControl];

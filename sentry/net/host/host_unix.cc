@@ -85,7 +85,7 @@ Result<size_t> HostUnixSocket::Receive(IoDst& dst, IncomingMessage& message) {
   if (is_stream() && message.minimum > 1 && HostHasTooFew(fd_.get(), message.minimum)) {
     return WouldBlock(POLLIN);
   }
-  IoBuffer buffer(dst.remaining());
+  [[gnu::uninitialized]] IoBuffer buffer(dst.remaining());
   const auto bytes = buffer.bytes().first(std::min(buffer.bytes().size(), dst.remaining()));
   iovec io{.iov_base = bytes.data(), .iov_len = bytes.size()};
   msghdr header{};  // No room for control messages: the host drops descriptors.
