@@ -7,11 +7,12 @@ from harness import Failure, Skip
 
 PYTHON = "/usr/bin/python3"
 # The longest first.
-MODULES = ["test_multiprocessing_fork", "test_signal", "test_subprocess", "test_threading",
+MODULES = ["test_asyncio", "test_multiprocessing_fork", "test_signal", "test_ssl", "test_subprocess", "test_socket",
+           "test_selectors", "test_threading", "test_poll", "test_ftplib",
            "test_fork1", "test_wait3", "test_wait4", "test_time", "test_os", "test_posix", "test_mmap", "test_pty",
-           "test_resource", "test_getpass", "test_platform", "test_select", "test_poll",
-           "test_epoll", "test_socket", "test_asyncio", "test_ssl", "test_httplib", "test_ftplib",
-           "test_socketserver", "test_selectors", "test_shutil", "test_tempfile", "test_pathlib",
+           "test_resource", "test_getpass", "test_platform", "test_select",
+           "test_epoll", "test_httplib",
+           "test_socketserver", "test_shutil", "test_tempfile", "test_pathlib",
            "test_fcntl", "test_glob", "test_sqlite3"]
 # What a module has to be allowed, or is not to try: AF_VSOCK hangs natively without a hypervisor's help.
 OPTIONS = {"test_socketserver": ["-u", "network"], "test_socket": ["-i", "*VSOCK*"]}

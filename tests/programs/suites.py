@@ -23,7 +23,7 @@ import python_suite
 import stressors
 from harness import Failure, Sandbox, Skip
 
-WORKERS = 4  # Most cases sleep most of the time.
+WORKERS = 6  # Most cases sleep most of the time.
 
 
 class Native:
