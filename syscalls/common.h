@@ -35,6 +35,22 @@ Result<Ref<File>> GetFile(Task& task, Fd fd);
 // Installs a new description at the lowest free number.
 Result<Fd> AddFile(Task& task, Ref<File> file, bool close_on_exec);
 
+// The number for a file to come; EMFILE.
+Result<Fd> ReserveFd(Task& task);
+// It, given up unless the file comes.
+class ReservedFd {
+ public:
+  ReservedFd(Task& task, Fd fd) : task_(task), fd_(fd) {}
+  ReservedFd(const ReservedFd&) = delete;
+  ~ReservedFd();
+  Fd Install(Ref<File> file, bool close_on_exec);
+
+ private:
+  Task& task_;
+  const Fd fd_;
+  bool reserved_ = true;
+};
+
 // Checks and clips an iovec array as Linux does: more than 1024 pieces or a negative length are
 // EINVAL; the total is cut at kMaxIo.
 Result<std::vector<UserSpan>> ReadIovec(Task& task, UserPtr<const abi::Iovec> iov, uint64_t count);

@@ -25,13 +25,16 @@ bool ContinuesShortWrites(File& file) {
 }
 
 // With RLIMIT_FSIZE in force a write of a regular file ends there; one that starts there fails.
-Status ApplyWriteLimit(Task& task, File& file, IoSrc& src, std::optional<int64_t> offset) {
+Status ApplyWriteLimit(Task& task, File& file, IoSrc& src, std::optional<int64_t> offset,
+                       std::optional<bool> append) {
   const uint64_t limit = task.Limit(RLIMIT_FSIZE);
   if (limit == RLIM_INFINITY || !file.seekable()) return kOk;
   const sentry::Attributes attributes = TRY(file.inode().GetAttributes());
   if (!S_ISREG(attributes.mode)) return kOk;
   uint64_t start = attributes.size;
-  if (!file.flags().has(O_APPEND)) {
+  const bool appends = offset ? *offset == sentry::SeekableFile::kAppend
+                              : append.value_or(file.flags().has(O_APPEND));
+  if (!appends) {
     start = static_cast<uint64_t>(offset ? *offset : TRY(file.Seek(0, SEEK_CUR)));
   }
   if (start >= limit) return src.remaining() == 0 ? Status(kOk) : CheckFileSize(task, start + 1);
@@ -82,18 +85,22 @@ Result<int64_t> ReadFile(Task& task, File& file, IoDst& dst, std::optional<int64
   return static_cast<int64_t>(size);
 }
 
-Result<int64_t> WriteFile(Task& task, File& file, IoSrc& src, std::optional<int64_t> offset) {
+Result<int64_t> WriteFile(Task& task, File& file, IoSrc& src, std::optional<int64_t> offset,
+                          std::optional<bool> append) {
+  const auto write = [&] {
+    if (offset) return file.WriteAt(src, *offset);
+    return append ? file.WriteOnce(src, *append) : file.Write(src);
+  };
   if (auto* const socket = sentry::FileCast<sentry::Socket>(file)) {
     sentry::OutgoingMessage message;
     return SendAll(task, *socket, src, message);
   }
   task.group().io.writes.fetch_add(1, std::memory_order_relaxed);
   if (file.is_terminal()) TRY(file.CheckTerminalAccess(task, File::TerminalAccess::kWrite));
-  TRY(ApplyWriteLimit(task, file, src, offset));
+  TRY(ApplyWriteLimit(task, file, src, offset, append));
   int64_t total = 0;
   for (;;) {
-    auto result = RetryWhileBlocked(
-        task, file, POLLOUT, [&] { return offset ? file.WriteAt(src, *offset) : file.Write(src); });
+    auto result = RetryWhileBlocked(task, file, POLLOUT, write);
     if (!result.ok()) {
       if (result.error() == Errno(EPIPE)) RaiseSignal(task, SIGPIPE);
       if (total != 0) return total;

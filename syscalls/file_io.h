@@ -19,8 +19,10 @@ Result<Ref<File>> GetWritable(Task& task, Fd fd);
 Result<int64_t> ReadFile(Task& task, File& file, sentry::IoDst& dst,
                          std::optional<int64_t> offset = std::nullopt);
 // Honours RLIMIT_FSIZE (SIGXFSZ, EFBIG) and raises SIGPIPE with EPIPE.
+// `append`: whether to write at the end, whatever O_APPEND says.
 Result<int64_t> WriteFile(Task& task, File& file, sentry::IoSrc& src,
-                          std::optional<int64_t> offset = std::nullopt);
+                          std::optional<int64_t> offset = std::nullopt,
+                          std::optional<bool> append = std::nullopt);
 
 // Whether a regular file may reach `end`: SIGXFSZ and EFBIG beyond RLIMIT_FSIZE.
 Status CheckFileSize(Task& task, uint64_t end);

@@ -21,6 +21,7 @@
 #include "sentry/time/process_timers.h"
 #include "syscalls/common.h"
 #include "syscalls/convert.h"
+#include "syscalls/known_errors.h"
 
 namespace syscalls {
 namespace {
@@ -194,6 +195,8 @@ Status Prlimit64(Task& task, int pid, uint32_t resource, UserPtr<const abi::Rlim
     if (value.current > value.maximum) return Errno(EINVAL);
     constexpr uint64_t kMaxOpen = 1 << 20;  // /proc/sys/fs/nr_open.
     if (resource == RLIMIT_NOFILE && value.maximum > kMaxOpen) return Errno(EPERM);
+    const bool fewer = value.current < task.Limit(RLIMIT_NOFILE);
+    if (resource == RLIMIT_NOFILE && fewer) CloseOwnErrors(task);
   }
   Ref<sentry::ThreadGroup> group = Ref<sentry::ThreadGroup>::Share(task.group());
   if (pid != 0 && pid != task.tgid()) {

@@ -129,6 +129,10 @@ void CloseErrors(Task& task) {
   }
 }
 
+void CloseOwnErrors(Task& task) {
+  if (const Ref<platform::KnownErrors> program = task.thread().known_errors()) program->Close();
+}
+
 bool SeesPathCalls(const sentry::SeccompFilters& filters) {
   return !std::ranges::all_of(kPathCalls,
                               [&](const PathCall& call) { return filters.AlwaysAllow(call.nr); });

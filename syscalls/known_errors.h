@@ -47,6 +47,9 @@ class ErrorHistory {
 // no more until execve.
 void CloseErrors(sentry::Task& task);
 
+// Of this task's program alone: its table of descriptors may be full.
+void CloseOwnErrors(sentry::Task& task);
+
 // Whether these filters are to see such calls.
 bool SeesPathCalls(const sentry::SeccompFilters& filters);
 

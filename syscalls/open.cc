@@ -35,6 +35,8 @@ Result<Fd> DoOpen(Task& task, Fd dirfd, UserCString path, OpenFlags flags, uint3
   if ((raw & (O_CREAT | O_DIRECTORY)) == (O_CREAT | O_DIRECTORY)) return Errno(EINVAL);
   const std::string name = TRY(task.mem().ReadPath(path));
   if (name.empty()) return Errno(ENOENT);  // Whatever the descriptor is.
+  // First, so that nothing is made that there is no descriptor for.
+  ReservedFd reserved(task, TRY(ReserveFd(task)));
   const bool from_dirfd = (resolve & RESOLVE_IN_ROOT) != 0;
   const sentry::WalkContext context =
       from_dirfd ? TRY(task.walk_context(dirfd)) : TRY(ContextFor(task, dirfd, name));
@@ -44,7 +46,7 @@ Result<Fd> DoOpen(Task& task, Fd dirfd, UserCString path, OpenFlags flags, uint3
     TRY(sentry::RetryWhileBlocked(task, *file, POLLIN | POLLOUT,
                                   [&] { return file->FinishOpen(); }));
   }
-  return AddFile(task, std::move(file), flags.has(O_CLOEXEC));
+  return reserved.Install(std::move(file), flags.has(O_CLOEXEC));
 }
 
 }  // namespace

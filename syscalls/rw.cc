@@ -151,9 +151,11 @@ Result<int64_t> Pwritev2(Task& task, Fd fd, UserPtr<const abi::Iovec> iov, uint6
     IoSrc src(task.mem(), TRY(ReadIovec(task, iov, count)));
     return WriteNow(*file, src, offset);
   }
-  if ((flags & RWF_APPEND) != 0 && offset >= 0) {
+  if ((flags & (RWF_APPEND | kNoAppend)) != 0) {
+    const bool append = (flags & RWF_APPEND) != 0;
     IoSrc src(task.mem(), TRY(ReadIovec(task, iov, count)));
-    return WriteFile(task, *file, src, sentry::SeekableFile::kAppend);
+    if (offset == -1) return WriteFile(task, *file, src, std::nullopt, append);
+    return WriteFile(task, *file, src, append ? sentry::SeekableFile::kAppend : offset);
   }
   if (offset == -1) return Writev(task, fd, iov, count);
   return Pwritev(task, fd, iov, count, offset);

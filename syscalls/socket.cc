@@ -143,35 +143,11 @@ Status Connect(Task& task, Fd fd, UserAddr user_address, int size) {
   return !status.ok() && status.error() == Errno(EAGAIN) ? Status(Errno(EINPROGRESS)) : status;
 }
 
-namespace {
-
-// A descriptor for a file to come, given up unless it comes.
-class ReservedFd {
- public:
-  ReservedFd(Task& task, Fd fd) : task_(task), fd_(fd) {}
-  ReservedFd(const ReservedFd&) = delete;
-  ~ReservedFd() {
-    if (reserved_) task_.fds().Unreserve(fd_);
-  }
-  Fd Install(Ref<File> file, bool close_on_exec) {
-    reserved_ = false;
-    task_.fds().Install(fd_, std::move(file), close_on_exec);
-    return fd_;
-  }
-
- private:
-  Task& task_;
-  const Fd fd_;
-  bool reserved_ = true;
-};
-
-}  // namespace
-
 Result<Fd> Accept4(Task& task, Fd fd, UserAddr address, UserPtr<int> size, int flags) {
   const Ref<File> file = TRY(GetFile(task, fd));
   if ((flags & ~(SOCK_CLOEXEC | SOCK_NONBLOCK)) != 0) return Errno(EINVAL);
   // First, so that no connection is taken that there is no descriptor for.
-  ReservedFd reserved(task, TRY(task.fds().Reserve(task.Limit(RLIMIT_NOFILE))));
+  ReservedFd reserved(task, TRY(ReserveFd(task)));
   const Ref<sentry::Socket> socket = TRY(SocketOf(*file));
   const OpenFlags open((flags & SOCK_NONBLOCK) != 0 ? O_NONBLOCK : 0);
   const auto attempt = [&] { return socket->Accept(task, open); };

@@ -42,6 +42,8 @@ class File : public RefCounted {
   // The access mode was checked by the caller (EBADF). Read and Write use and move the position.
   virtual Result<size_t> Read(IoDst& dst) { return Errno(EINVAL); }
   virtual Result<size_t> Write(IoSrc& src) { return Errno(EINVAL); }
+  // The same as if O_APPEND were set, or were not, for this once (RWF_APPEND, RWF_NOAPPEND).
+  virtual Result<size_t> WriteOnce(IoSrc& src, bool append) { return Write(src); }
   virtual Result<size_t> ReadAt(IoDst& dst, int64_t offset) { return Errno(ESPIPE); }
   virtual Result<size_t> WriteAt(IoSrc& src, int64_t offset) { return Errno(ESPIPE); }
   virtual Result<int64_t> Seek(int64_t offset, int whence) { return Errno(ESPIPE); }
@@ -242,12 +244,13 @@ inline void File::UnwatchClose(File& watcher) {
 // A file with a position: implements Read, Write and Seek on top of ReadAt and WriteAt.
 class SeekableFile : public File {
  public:
-  // As the offset of WriteAt: at the end, wherever that is. O_APPEND does so for every offset, also
-  // of pwrite(2).
+  // As the offset of WriteAt: at the end, wherever that is. With O_APPEND that is where pwrite(2)
+  // writes, as its caller sees to: WriteAt itself does not look at the flags.
   static constexpr int64_t kAppend = -1;
 
   Result<size_t> Read(IoDst& dst) override;
   Result<size_t> Write(IoSrc& src) override;
+  Result<size_t> WriteOnce(IoSrc& src, bool append) override;
   // SEEK_SET, SEEK_CUR, SEEK_END; SEEK_DATA and SEEK_HOLE as for a file without holes.
   Result<int64_t> Seek(int64_t offset, int whence) override;
   bool seekable() const override { return true; }
@@ -257,6 +260,7 @@ class SeekableFile : public File {
   // WriteAt(kAppend) for files whose end moves; `end` is the position behind what was written. The
   // default asks the inode for its size and suits files that only one writer extends.
   virtual Result<size_t> Append(IoSrc& src, int64_t& end);
+  Result<size_t> WriteHere(IoSrc& src) ABSL_EXCLUSIVE_LOCKS_REQUIRED(position_mu_);
   int64_t position() const { return position_.load(std::memory_order_relaxed); }
   void set_position(int64_t position) { position_.store(position, std::memory_order_relaxed); }
   // Serialises position updates (POSIX: read and write are atomic to each other).

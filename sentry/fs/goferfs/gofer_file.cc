@@ -82,7 +82,7 @@ Result<size_t> GoferFile::ReadAt(IoDst& dst, int64_t offset) {
 
 Result<size_t> GoferFile::WriteAt(IoSrc& src, int64_t offset) {
   int64_t end = 0;
-  if (offset == kAppend || flags().has(O_APPEND)) return Append(src, end);
+  if (offset == kAppend) return Append(src, end);
   if (offset < 0) return Errno(EINVAL);
   return Store(src, offset);
 }

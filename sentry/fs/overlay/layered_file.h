@@ -25,7 +25,7 @@ class LayeredFile : public SeekableFile {
     return inner().ReadAt(dst, offset);
   }
   Result<size_t> WriteAt(IoSrc& src, int64_t offset) override {
-    const size_t done = TRY(inner().WriteAt(src, flags().has(O_APPEND) ? kAppend : offset));
+    const size_t done = TRY(inner().WriteAt(src, offset));
     ClearSetId();
     return done;
   }

@@ -25,7 +25,7 @@ class TmpfsFile : public SeekableFile {
   }
   Result<size_t> WriteAt(IoSrc& src, int64_t offset) override {
     int64_t end = 0;
-    return Store(src, flags().has(O_APPEND) ? kAppend : offset, end);
+    return Store(src, offset, end);
   }
   Result<int64_t> Seek(int64_t offset, int whence) override {
     if (whence != SEEK_DATA && whence != SEEK_HOLE) return SeekableFile::Seek(offset, whence);

@@ -55,8 +55,22 @@ Result<size_t> SeekableFile::Write(IoSrc& src) {
     set_position(end);
     return done;
   }
+  return WriteHere(src);
+}
+
+Result<size_t> SeekableFile::WriteHere(IoSrc& src) {
   const size_t done = TRY(WriteAt(src, position()));
   set_position(position() + static_cast<int64_t>(done));
+  return done;
+}
+
+Result<size_t> SeekableFile::WriteOnce(IoSrc& src, bool append) {
+  if (append == flags().has(O_APPEND)) return Write(src);
+  absl::MutexLock lock(&position_mu_);
+  if (!append) return WriteHere(src);
+  if (src.remaining() == 0) return size_t{0};
+  const size_t done = TRY(WriteAt(src, kAppend));
+  set_position(static_cast<int64_t>(TRY(inode().GetAttributes()).size));
   return done;
 }
 
