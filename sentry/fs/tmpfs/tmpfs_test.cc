@@ -51,16 +51,28 @@ TEST_F(TmpfsTest, SharesItsDataWithMappings) {
   munmap(map, 4096);
 }
 
-TEST_F(TmpfsTest, AppendsAlways) {
+TEST_F(TmpfsTest, AppendsUnlessItIsToldNotTo) {
   const Ref<File> file = *t.Open("/f", O_CREAT | O_RDWR | O_APPEND);
   ASSERT_EQ(*t.WriteTo(*file, "one"), 3u);
   ASSERT_EQ(*file->Seek(0, SEEK_SET), 0);
   ASSERT_EQ(*t.WriteTo(*file, "two"), 3u);
   EXPECT_EQ(*file->Seek(0, SEEK_CUR), 6);
-  std::string text = "three";
-  IoSrc src(std::as_bytes(std::span(text)));
-  ASSERT_EQ(*file->WriteAt(src, 0), 5u);  // As Linux: pwrite appends, too.
+  // What pwrite(2) does, and with RWF_NOAPPEND; then writev(2) with that.
+  const auto write = [](std::string_view text, auto how) {
+    IoSrc src(std::as_bytes(std::span(text)));
+    return how(src);
+  };
+  const auto at = [&](int64_t offset) {
+    return [&file, offset](IoSrc& src) { return file->WriteAt(src, offset); };
+  };
+  ASSERT_EQ(*write("three", at(SeekableFile::kAppend)), 5u);
   EXPECT_EQ(t.Read("/f"), "onetwothree");
+  ASSERT_EQ(*write("ONE", at(0)), 3u);
+  EXPECT_EQ(t.Read("/f"), "ONEtwothree");
+  ASSERT_EQ(*file->Seek(3, SEEK_SET), 3);
+  ASSERT_EQ(*write("TWO", [&](IoSrc& src) { return file->WriteOnce(src, false); }), 3u);
+  EXPECT_EQ(*file->Seek(0, SEEK_CUR), 6);
+  EXPECT_EQ(t.Read("/f"), "ONETWOthree");
 }
 
 TEST_F(TmpfsTest, EnforcesItsSize) {
