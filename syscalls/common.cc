@@ -31,31 +31,6 @@ Result<Ref<File>> GetFile(Task& task, Fd fd) {
   return file;
 }
 
-namespace {
-
-// open(2) of what is known not to be there must be EMFILE from here on.
-Fd NoteLast(Task& task, Fd fd, uint64_t limit) {
-  if (static_cast<uint64_t>(fd) + 1 >= limit) CloseOwnErrors(task);
-  return fd;
-}
-
-}  // namespace
-
-Result<Fd> AddFile(Task& task, Ref<File> file, bool close_on_exec) {
-  const uint64_t limit = task.Limit(RLIMIT_NOFILE);
-  return NoteLast(task, TRY(task.fds().Add(std::move(file), close_on_exec, limit)), limit);
-}
-
-Result<Fd> ReserveFd(Task& task) {
-  const uint64_t limit = task.Limit(RLIMIT_NOFILE);
-  const Result<Fd> fd = task.fds().Reserve(limit);
-  if (!fd.ok()) {
-    CloseOwnErrors(task);
-    return fd;
-  }
-  return NoteLast(task, *fd, limit);
-}
-
 ReservedFd::~ReservedFd() {
   if (reserved_) task_.fds().Unreserve(fd_);
 }

@@ -32,12 +32,7 @@ inline constexpr uint64_t kPageSize = 4096;
 // A file for anything but the few calls that accept O_PATH descriptors (EBADF for those).
 Result<Ref<File>> GetFile(Task& task, Fd fd);
 
-// Installs a new description at the lowest free number.
-Result<Fd> AddFile(Task& task, Ref<File> file, bool close_on_exec);
-
-// The number for a file to come; EMFILE.
-Result<Fd> ReserveFd(Task& task);
-// It, given up unless the file comes.
+// A number of Task::ReserveFd, given up unless the file comes.
 class ReservedFd {
  public:
   ReservedFd(Task& task, Fd fd) : task_(task), fd_(fd) {}

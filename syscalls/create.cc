@@ -23,8 +23,8 @@ Status Pipe2(Task& task, UserPtr<std::array<int, 2>> out, uint32_t flags) {
   if ((flags & ~kKnown) != 0) return Errno(EINVAL);
   auto ends = TRY(sentry::CreatePipe(OpenFlags(flags).Without(O_CLOEXEC)));
   const bool close_on_exec = (flags & O_CLOEXEC) != 0;
-  const Fd reader = TRY(AddFile(task, std::move(ends.first), close_on_exec));
-  Result<Fd> writer = AddFile(task, std::move(ends.second), close_on_exec);
+  const Fd reader = TRY(task.AddFd(std::move(ends.first), close_on_exec));
+  Result<Fd> writer = task.AddFd(std::move(ends.second), close_on_exec);
   Status written = Errno(EMFILE);
   if (writer.ok()) {
     written = task.mem().Write(
@@ -40,7 +40,7 @@ Status Pipe2(Task& task, UserPtr<std::array<int, 2>> out, uint32_t flags) {
 Status Pipe(Task& task, UserPtr<std::array<int, 2>> fds) { return Pipe2(task, fds, 0); }
 
 Result<Fd> Eventfd2(Task& task, uint32_t count, int flags) {
-  return AddFile(task, TRY(sentry::CreateEventFd(count, flags)), (flags & EFD_CLOEXEC) != 0);
+  return task.AddFd(TRY(sentry::CreateEventFd(count, flags)), (flags & EFD_CLOEXEC) != 0);
 }
 
 Result<Fd> Eventfd(Task& task, uint32_t count) { return Eventfd2(task, count, 0); }
@@ -53,7 +53,7 @@ Result<Fd> MemfdCreate(Task& task, UserCString user_name, uint32_t flags) {
   }
   Ref<File> file = TRY(
       sentry::CreateMemfd(*name, flags, task.creds().fsuid, task.creds().fsgid));
-  return AddFile(task, std::move(file), (flags & MFD_CLOEXEC) != 0);
+  return task.AddFd(std::move(file), (flags & MFD_CLOEXEC) != 0);
 }
 
 Result<Fd> Signalfd4(Task& task, Fd fd, UserAddr user_mask, uint64_t size, int flags) {
@@ -61,8 +61,7 @@ Result<Fd> Signalfd4(Task& task, Fd fd, UserAddr user_mask, uint64_t size, int f
   const sentry::SignalSet mask =
       TRY(ReadSignalSet(task, user_mask, size)) & ~sentry::SignalSet::Unmaskable();
   if (static_cast<int>(fd) == -1) {
-    return AddFile(task, TRY(sentry::CreateSignalFd(task, mask, flags)),
-                   (flags & SFD_CLOEXEC) != 0);
+    return task.AddFd(TRY(sentry::CreateSignalFd(task, mask, flags)), (flags & SFD_CLOEXEC) != 0);
   }
   const Ref<File> file = TRY(GetFile(task, fd));
   auto* signals = FileCast<sentry::SignalFile>(*file);
@@ -76,8 +75,8 @@ Result<Fd> Signalfd(Task& task, Fd fd, UserAddr mask, uint64_t size) {
 }
 
 Result<Fd> TimerfdCreate(Task& task, int clock, int flags) {
-  return AddFile(task, TRY(sentry::CreateTimerFd(sentry::ClockId{clock}, flags)),
-                 (flags & TFD_CLOEXEC) != 0);
+  return task.AddFd(TRY(sentry::CreateTimerFd(sentry::ClockId{clock}, flags)),
+                    (flags & TFD_CLOEXEC) != 0);
 }
 
 Status TimerfdSettime(Task& task, Fd fd, int flags, UserPtr<const abi::Itimerspec> user,

@@ -35,7 +35,6 @@ Verdict LinuxDispatcher::Run(sentry::Task& task, const SyscallArgs& call, Contex
   if (handler == nullptr) [[unlikely]]
     return Unsupported(call);
   const Verdict verdict = handler(task, call, context);
-  LOG_DEBUG("CALL %d", (int)call.nr);
   const bool tells = verdict.value == -ENOENT || verdict.value == -EINVAL;
   if (tells && verdict.kind == Verdict::Kind::kReturn) errors_.Keep(task, call, verdict.value);
   return verdict;

@@ -76,7 +76,7 @@ Deadline AfterMilliseconds(int timeout_ms) {
 }  // namespace
 
 Result<Fd> EpollCreate1(Task& task, int flags) {
-  return AddFile(task, TRY(sentry::CreateEpoll(flags)), (flags & EPOLL_CLOEXEC) != 0);
+  return task.AddFd(TRY(sentry::CreateEpoll(flags)), (flags & EPOLL_CLOEXEC) != 0);
 }
 
 Result<Fd> EpollCreate(Task& task, int size) {

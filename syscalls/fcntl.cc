@@ -32,7 +32,7 @@ constexpr uint64_t kMaxRwHint = 5;                   // RWH_WRITE_LIFE_EXTREME.
 Result<int64_t> DupFrom(Task& task, Ref<File> file, uint64_t from, bool close_on_exec) {
   const uint64_t limit = task.Limit(RLIMIT_NOFILE);
   if (from >= limit || from > std::numeric_limits<int>::max()) return Errno(EINVAL);
-  const Fd fd = TRY(task.fds().Add(std::move(file), close_on_exec, limit, static_cast<int>(from)));
+  const Fd fd = TRY(task.AddFd(std::move(file), close_on_exec, static_cast<int>(from)));
   return static_cast<int64_t>(fd);
 }
 

@@ -48,7 +48,7 @@ Status CloseRange(Task& task, uint32_t first, uint32_t last, uint32_t flags) {
   return kOk;
 }
 
-Result<Fd> Dup(Task& task, Fd fd) { return AddFile(task, TRY(task.fds().Get(fd)), false); }
+Result<Fd> Dup(Task& task, Fd fd) { return task.AddFd(TRY(task.fds().Get(fd)), false); }
 
 namespace {
 
@@ -58,8 +58,7 @@ Result<Fd> Duplicate(Task& task, Fd from, Fd to, bool close_on_exec) {
   if (!FileLocks::Records().empty()) {
     if (auto old = task.fds().Get(to); old.ok()) replaced = std::move(*old);
   }
-  const Fd result =
-      TRY(task.fds().Replace(to, std::move(file), close_on_exec, task.Limit(RLIMIT_NOFILE)));
+  const Fd result = TRY(task.ReplaceFd(to, std::move(file), close_on_exec));
   if (replaced) DropRecordLocks(task, *replaced);
   task.thread().ReleaseDescriptors(static_cast<uint32_t>(to), static_cast<uint32_t>(to));
   return result;

@@ -86,7 +86,7 @@ Result<Fd> OpenByHandleAt(Task& task, Fd mount_fd, UserPtr<const abi::FileHandle
     TRY(sentry::RetryWhileBlocked(task, *file, POLLIN | POLLOUT,
                                   [&] { return file->FinishOpen(); }));
   }
-  return AddFile(task, std::move(file), cleaned.has(O_CLOEXEC));
+  return task.AddFd(std::move(file), cleaned.has(O_CLOEXEC));
 }
 
 }  // namespace syscalls

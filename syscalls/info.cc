@@ -155,14 +155,18 @@ Status ChangeLimit(Task& task, sentry::ThreadGroup& group, uint32_t resource,
                    const abi::Rlimit* value, abi::Rlimit* old) {
   const bool privileged = HasCapability(task, CAP_SYS_RESOURCE);
   absl::MutexLock lock(&task.kernel().mu());
-  const rlimit& limit = group.limits[resource];
-  if (old != nullptr) *old = {limit.rlim_cur, limit.rlim_max};
+  const rlimit limit_before = group.limits[resource];
+  if (old != nullptr) *old = {limit_before.rlim_cur, limit_before.rlim_max};
   if (value == nullptr) return kOk;
-  if (value->maximum > limit.rlim_max && !privileged) return Errno(EPERM);
+  if (value->maximum > limit_before.rlim_max && !privileged) return Errno(EPERM);
   group.limits.Set(resource, {value->current, value->maximum});
   if ((kHostLimits >> resource & 1) != 0 && !group.tasks.empty()) {
     group.host_limits |= 1u << resource;
     group.tasks.front()->SetHostLimitLocked(static_cast<int>(resource), value->current);
+  }
+  // From here on open(2) may be EMFILE in front of any error of a name.
+  if (resource == RLIMIT_NOFILE && value->current < limit_before.rlim_cur) {
+    for (Task* const member : group.tasks) member->CloseErrorsLocked();
   }
   return kOk;
 }
@@ -195,8 +199,6 @@ Status Prlimit64(Task& task, int pid, uint32_t resource, UserPtr<const abi::Rlim
     if (value.current > value.maximum) return Errno(EINVAL);
     constexpr uint64_t kMaxOpen = 1 << 20;  // /proc/sys/fs/nr_open.
     if (resource == RLIMIT_NOFILE && value.maximum > kMaxOpen) return Errno(EPERM);
-    const bool fewer = value.current < task.Limit(RLIMIT_NOFILE);
-    if (resource == RLIMIT_NOFILE && fewer) CloseOwnErrors(task);
   }
   Ref<sentry::ThreadGroup> group = Ref<sentry::ThreadGroup>::Share(task.group());
   if (pid != 0 && pid != task.tgid()) {

@@ -15,8 +15,7 @@ using sentry::InotifyFile;
 }  // namespace
 
 Result<Fd> InotifyInit1(Task& task, int flags) {
-  return AddFile(task, TRY(sentry::CreateInotify(task.creds().uid, flags)),
-                 (flags & IN_CLOEXEC) != 0);
+  return task.AddFd(TRY(sentry::CreateInotify(task.creds().uid, flags)), (flags & IN_CLOEXEC) != 0);
 }
 
 Result<Fd> InotifyInit(Task& task) { return InotifyInit1(task, 0); }

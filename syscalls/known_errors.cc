@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <array>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -64,9 +63,9 @@ bool MayKeep(const platform::SyscallArgs& call, int64_t error) {
 }  // namespace
 
 ErrorHistory::Program& ErrorHistory::Find(Task& task) {
-  const Program wanted{.executable = task.mm_ref()->executable().get() == nullptr
-                                         ? nullptr
-                                         : &task.mm_ref()->executable()->inode(),
+  const auto mm = task.mm_ref();
+  const auto& executable = mm->executable();
+  const Program wanted{.executable = executable.get() == nullptr ? nullptr : &executable->inode(),
                        .uid = task.creds().fsuid,
                        .gid = task.creds().fsgid,
                        .entries = {}};
@@ -79,12 +78,17 @@ ErrorHistory::Program& ErrorHistory::Find(Task& task) {
   return programs_.emplace_back(wanted);
 }
 
+std::vector<ErrorHistory::Entry> ErrorHistory::Entries(Task& task) {
+  absl::MutexLock lock(&mu_);
+  return Find(task).entries;
+}
+
 void ErrorHistory::Keep(Task& task, const platform::SyscallArgs& call, int64_t error) {
   const PathCall* const kind = FindCall(call.nr);
   if (kind == nullptr || !MayKeep(call, error)) return;
   if (task.has_seccomp() && !task.seccomp_ref()->AlwaysAllow(call.nr)) return;
   const Ref<platform::KnownErrors> program = task.thread().known_errors();
-  if (!program) return;
+  if (!program || task.MayLackFds()) return;
   // If it has changed since, no harm is done: the error is looked for once more.
   const Result<std::string> path =
       task.mem().ReadPath(sentry::UserCString{sentry::UserAddr{call.args[kind->path]}});
@@ -94,11 +98,8 @@ void ErrorHistory::Keep(Task& task, const platform::SyscallArgs& call, int64_t e
   for (size_t i = 0; i < known.args.size(); ++i) known.args[i] = call.args[i + 1] & known.masks[i];
   const sentry::Path root = task.fs().root();
   if (!task.vfs().KeepError(program, root, known)) return;
-  const bool wants_many = program->WantsMany();
-  absl::MutexLock lock(&mu_);
-  Program& history = Find(task);
-  if (wants_many && !task.has_seccomp()) {
-    for (const Entry& entry : history.entries) {
+  if (program->WantsMany() && !task.has_seccomp()) {
+    for (const Entry& entry : Entries(task)) {
       task.vfs().KeepError(program, root,
                            {.nr = entry.nr,
                             .path = entry.path,
@@ -107,6 +108,8 @@ void ErrorHistory::Keep(Task& task, const platform::SyscallArgs& call, int64_t e
                             .error = entry.error});
     }
   }
+  absl::MutexLock lock(&mu_);
+  Program& history = Find(task);
   if (history.entries.size() == kMostEntries) return;
   const bool known_before = std::ranges::any_of(history.entries, [&](const Entry& entry) {
     return entry.nr == known.nr && entry.args == known.args && entry.path == known.path;
@@ -127,10 +130,6 @@ void CloseErrors(Task& task) {
       if (member->fs_ref().get() == fs.get()) member->CloseErrorsLocked();
     }
   }
-}
-
-void CloseOwnErrors(Task& task) {
-  if (const Ref<platform::KnownErrors> program = task.thread().known_errors()) program->Close();
 }
 
 bool SeesPathCalls(const sentry::SeccompFilters& filters) {

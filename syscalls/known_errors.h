@@ -37,8 +37,10 @@ class ErrorHistory {
     std::vector<Entry> entries;
   };
   Program& Find(sentry::Task& task) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // A copy: each of them costs a walk, for which nobody else is to wait.
+  std::vector<Entry> Entries(sentry::Task& task) ABSL_LOCKS_EXCLUDED(mu_);
 
-  absl::Mutex mu_;                                     // In front of internal::tree_mu.
+  absl::Mutex mu_;
   std::deque<Program> programs_ ABSL_GUARDED_BY(mu_);  // The oldest first.
 };
 
@@ -46,9 +48,6 @@ class ErrorHistory {
 // What they have forked keeps the old names and has kept its errors in the same place, so there are
 // no more until execve.
 void CloseErrors(sentry::Task& task);
-
-// Of this task's program alone: its table of descriptors may be full.
-void CloseOwnErrors(sentry::Task& task);
 
 // Whether these filters are to see such calls.
 bool SeesPathCalls(const sentry::SeccompFilters& filters);

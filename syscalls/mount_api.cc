@@ -181,7 +181,7 @@ Result<std::string> ReadWord(Task& task, UserCString user) {
 Result<Fd> AddPath(Task& task, const Path& path, Ref<RefCounted> holder, bool close_on_exec) {
   const Ref<File> file = TRY(task.vfs().OpenPath(task.walk_context(), path, OpenFlags(O_PATH)));
   if (holder) file->set_companion(std::move(holder));
-  return AddFile(task, file, close_on_exec);
+  return task.AddFd(file, close_on_exec);
 }
 
 }  // namespace
@@ -193,7 +193,7 @@ Result<Fd> Fsopen(Task& task, UserCString user_type, uint32_t flags) {
   const std::string name = TRY(ReadWord(task, user_type));
   const FilesystemType* const type = FindFilesystem(name);
   if (type == nullptr) return Errno(ENODEV);
-  return AddFile(task, MakeRef<FsContextFile>(*type), (flags & kCloseOnExec) != 0);
+  return task.AddFd(MakeRef<FsContextFile>(*type), (flags & kCloseOnExec) != 0);
 }
 
 Result<Fd> Fspick(Task& task, Fd dirfd, UserCString path, uint32_t flags) {
@@ -206,7 +206,7 @@ Result<Fd> Fspick(Task& task, Fd dirfd, UserCString path, uint32_t flags) {
   if (!target.path.dentry || target.path.dentry != target.path.mount->root()) {
     return Errno(EINVAL);
   }
-  return AddFile(task, MakeRef<FsContextFile>(target.path), (flags & kCloseOnExec) != 0);
+  return task.AddFd(MakeRef<FsContextFile>(target.path), (flags & kCloseOnExec) != 0);
 }
 
 Status Fsconfig(Task& task, Fd fd, uint32_t command, UserCString key, UserAddr value, int aux) {

@@ -128,7 +128,7 @@ Result<Fd> MqOpen(Task& task, UserCString user_name, uint32_t flags, uint32_t mo
   }
   const std::string name = TRY(ReadName(task, user_name));
   Ref<File> file = TRY(OpenQueue(task, name, flags, mode, size));
-  return AddFile(task, std::move(file), /*close_on_exec=*/true);
+  return task.AddFd(std::move(file), /*close_on_exec=*/true);
 }
 
 Status MqUnlink(Task& task, UserCString user_name) {

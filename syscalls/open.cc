@@ -36,7 +36,7 @@ Result<Fd> DoOpen(Task& task, Fd dirfd, UserCString path, OpenFlags flags, uint3
   const std::string name = TRY(task.mem().ReadPath(path));
   if (name.empty()) return Errno(ENOENT);  // Whatever the descriptor is.
   // First, so that nothing is made that there is no descriptor for.
-  ReservedFd reserved(task, TRY(ReserveFd(task)));
+  ReservedFd reserved(task, TRY(task.ReserveFd()));
   const bool from_dirfd = (resolve & RESOLVE_IN_ROOT) != 0;
   const sentry::WalkContext context =
       from_dirfd ? TRY(task.walk_context(dirfd)) : TRY(ContextFor(task, dirfd, name));

@@ -75,8 +75,7 @@ Result<int64_t> PidfdOpen(Task& task, int pid, uint32_t flags) {
     if (!group) return Errno(task.kernel().FindTask(pid) ? ENOENT : ESRCH);
     file = TRY(sentry::CreatePidFd(std::move(group), flags));
   }
-  return static_cast<int64_t>(
-      TRY(task.fds().Add(std::move(file), /*close_on_exec=*/true, task.Limit(RLIMIT_NOFILE))));
+  return static_cast<int64_t>(TRY(task.AddFd(std::move(file), /*close_on_exec=*/true)));
 }
 
 Result<Unit> PidfdSendSignal(Task& task, Fd fd, int sig, UserAddr info, uint32_t flags) {
@@ -112,8 +111,7 @@ Result<int64_t> PidfdGetfd(Task& task, Fd pidfd, Fd target, uint32_t flags) {
     if (!other->alive()) return Errno(ESRCH);
   }
   Ref<File> file = TRY(other->fds_ref()->Get(target));
-  return static_cast<int64_t>(
-      TRY(task.fds().Add(std::move(file), /*close_on_exec=*/true, task.Limit(RLIMIT_NOFILE))));
+  return static_cast<int64_t>(TRY(task.AddFd(std::move(file), /*close_on_exec=*/true)));
 }
 
 }  // namespace syscalls

@@ -74,14 +74,14 @@ Status WriteAddress(Task& task, const SocketAddress& from, UserAddr address, Use
 
 Result<Fd> Socket(Task& task, int domain, int type, int protocol) {
   const TypeAndFlags what = TRY(Decode(domain, type, protocol));
-  return AddFile(task, TRY(sentry::CreateSocket(task, what.kind, what.flags)), what.close_on_exec);
+  return task.AddFd(TRY(sentry::CreateSocket(task, what.kind, what.flags)), what.close_on_exec);
 }
 
 Status Socketpair(Task& task, int domain, int type, int protocol, UserPtr<std::array<int, 2>> fds) {
   const TypeAndFlags what = TRY(Decode(domain, type, protocol));
   auto ends = TRY(sentry::CreateSocketPair(task, what.kind, what.flags));
-  const Fd first = TRY(AddFile(task, std::move(ends.first), what.close_on_exec));
-  const Result<Fd> second = AddFile(task, std::move(ends.second), what.close_on_exec);
+  const Fd first = TRY(task.AddFd(std::move(ends.first), what.close_on_exec));
+  const Result<Fd> second = task.AddFd(std::move(ends.second), what.close_on_exec);
   Status written = Errno(EMFILE);
   if (second.ok()) {
     written = task.mem().Write(
@@ -147,7 +147,7 @@ Result<Fd> Accept4(Task& task, Fd fd, UserAddr address, UserPtr<int> size, int f
   const Ref<File> file = TRY(GetFile(task, fd));
   if ((flags & ~(SOCK_CLOEXEC | SOCK_NONBLOCK)) != 0) return Errno(EINVAL);
   // First, so that no connection is taken that there is no descriptor for.
-  ReservedFd reserved(task, TRY(ReserveFd(task)));
+  ReservedFd reserved(task, TRY(task.ReserveFd()));
   const Ref<sentry::Socket> socket = TRY(SocketOf(*file));
   const OpenFlags open((flags & SOCK_NONBLOCK) != 0 ? O_NONBLOCK : 0);
   const auto attempt = [&] { return socket->Accept(task, open); };

@@ -108,7 +108,7 @@ class Writer {
     const size_t count = std::min(fit, rights.files().size());
     std::string numbers;
     for (size_t i = 0; i < count; ++i) {
-      const Result<Fd> fd = AddFile(task_, rights.files()[i], close_on_exec);
+      const Result<Fd> fd = task_.AddFd(rights.files()[i], close_on_exec);
       if (!fd.ok()) break;
       const int number = static_cast<int>(*fd);
       numbers.append(reinterpret_cast<const char*>(&number), sizeof(number));
@@ -196,7 +196,7 @@ Status WriteControl(Task& task, ControlData& control, bool close_on_exec,
     if (control.credentials->process && seen) {
       const auto file = sentry::CreatePidFd(control.credentials->process, 0);
       if (file.ok()) {
-        const auto fd = AddFile(task, *file, close_on_exec);
+        const auto fd = task.AddFd(*file, close_on_exec);
         number = fd.ok() ? static_cast<int>(*fd) : -fd.error().code();
       } else {
         number = -file.error().code();

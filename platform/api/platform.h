@@ -63,9 +63,9 @@ class AddressSpace : public RefCounted {
   // asked when an inaccessible page was met.
   virtual size_t Read(uint64_t addr, std::span<std::byte> dst) = 0;
   virtual size_t Write(uint64_t addr, std::span<const std::byte> src) = 0;
-  // Memory that may be filled instead of [addr, addr+size), from its front on, where the platform brings
-  // its contents there by itself; empty where it does not. Until WroteInPlace tells how much has been
-  // written the caller does nothing else here.
+  // Memory that may be filled instead of [addr, addr+size), from its front on, where the platform
+  // brings its contents there by itself; empty where it does not. Until WroteInPlace tells how much
+  // has been written the caller does nothing else here.
   virtual std::span<std::byte> WriteInPlace(uint64_t addr, size_t size) { return {}; }
   virtual void WroteInPlace(size_t size) {}
   // The same for many places at once: how many of them were read whole, before the first that was

@@ -47,6 +47,7 @@ class SiteTable : public KnownErrors {
   void Forget() override;
   void Close() override ABSL_LOCKS_EXCLUDED(errors_mu_);
   bool WantsMany() override;
+  bool closed() const { return closed_.load(std::memory_order_relaxed); }
 
  private:
   std::byte* const memory_;
@@ -61,7 +62,7 @@ class SiteTable : public KnownErrors {
   std::atomic<uint64_t> filled_{0};  // The last generation that many were wanted for.
   std::atomic<int> fillings_{0};
   absl::Mutex errors_mu_;  // Leaf.
-  bool closed_ ABSL_GUARDED_BY(errors_mu_) = false;
+  std::atomic<bool> closed_{false};  // Set with errors_mu_ held.
 };
 
 // Makes them. Thread-safe.

@@ -67,7 +67,8 @@ void StubThread::ForgetAnswers() {
 Ref<KnownErrors> StubThread::known_errors() {
   absl::MutexLock lock(&platform_.mu());
   if (host_->mailbox == nullptr) return nullptr;
-  return host_->process->sites->table;
+  const Ref<SiteTable>& table = host_->process->sites->table;
+  return table && !table->closed() ? table : nullptr;
 }
 
 AddressSpace& StubThread::address_space() {

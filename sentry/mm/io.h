@@ -23,8 +23,9 @@ class IoDst {
   size_t remaining() const { return remaining_; }
   // Copies out and advances. Short only on a fault; EFAULT when nothing could be copied.
   Result<size_t> CopyOut(std::span<const std::byte> src);
-  // Calls `fill` with memory for all that remains, if that is in one place where it can be filled without
-  // a copy, and takes what it answers as the bytes written (negative: none). False if it is not called.
+  // Calls `fill` with memory for all that remains, if that is in one place where it can be filled
+  // without a copy, and takes what it answers as the bytes written (negative: none). False if it is
+  // not called.
   template <typename Fill>
   bool FillInPlace(Fill fill) {
     if (mem_ == nullptr || spans_.size() != 1) return false;

@@ -125,8 +125,8 @@ Result<Pid> TaskBuilder::Clone(Task& parent, platform::Context& context, const C
   }();
   if (result.ok() && (flags & CLONE_PIDFD) != 0) {
     const Result<Ref<File>> file = CreatePidFd(Ref<ThreadGroup>::Share(child->group()), 0);
-    const Result<Fd> fd = file.ok() ? parent.fds().Add(*file, true, parent.Limit(RLIMIT_NOFILE))
-                                    : Result<Fd>(file.error());
+    const Result<Fd> fd =
+        file.ok() ? parent.AddFd(*file, /*close_on_exec=*/true) : Result<Fd>(file.error());
     if (!fd.ok()) {
       result = fd.error();
     } else if (const auto number = static_cast<int>(*fd);
@@ -272,10 +272,12 @@ Status TaskBuilder::InheritResources(Task& parent, Task& child, const CloneArgs&
   child.fs_ = (args.flags & CLONE_FS) != 0 ? parent.fs_ : parent.fs_->Copy();
   if ((args.flags & CLONE_NEWNS) != 0) {
     // One program, two places: its errors would be told to both.
-    absl::MutexLock lock(&parent.kernel().mu());
-    parent.CloseErrorsLocked();
+    {
+      absl::MutexLock lock(&parent.kernel().mu());
+      parent.CloseErrorsLocked();
+    }
+    TRY(child.fs_->CopyMounts(parent.kernel().vfs()));
   }
-  if ((args.flags & CLONE_NEWNS) != 0) TRY(child.fs_->CopyMounts(parent.kernel().vfs()));
   Ref<const Namespaces> namespaces = parent.namespaces_;
   if ((args.flags & Namespaces::kFlags) != 0) {
     namespaces = TRY(namespaces->Unshare(args.flags & Namespaces::kFlags));

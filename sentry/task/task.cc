@@ -213,6 +213,37 @@ uint64_t Task::Limit(int resource) const {
   return group_->limits.Soft(static_cast<size_t>(resource));
 }
 
+namespace {
+
+// The lowest free number is taken first, so the table is not full before the highest one is.
+Result<Fd> NoteHighest(platform::Thread& thread, Result<Fd> taken, uint64_t limit) {
+  if (taken.ok() && static_cast<uint64_t>(*taken) + 1 < limit) return taken;
+  if (const Ref<platform::KnownErrors> errors = thread.known_errors()) errors->Close();
+  return taken;
+}
+
+}  // namespace
+
+Result<Fd> Task::AddFd(Ref<File> file, bool close_on_exec, int from) {
+  const uint64_t limit = Limit(RLIMIT_NOFILE);
+  return NoteHighest(thread(), fds().Add(std::move(file), close_on_exec, limit, from), limit);
+}
+
+Result<Fd> Task::ReplaceFd(Fd to, Ref<File> file, bool close_on_exec) {
+  const uint64_t limit = Limit(RLIMIT_NOFILE);
+  return NoteHighest(thread(), fds().Replace(to, std::move(file), close_on_exec, limit), limit);
+}
+
+Result<Fd> Task::ReserveFd() {
+  const uint64_t limit = Limit(RLIMIT_NOFILE);
+  return NoteHighest(thread(), fds().Reserve(limit), limit);
+}
+
+bool Task::MayLackFds() const {
+  const uint64_t limit = Limit(RLIMIT_NOFILE);
+  return limit == 0 || fds().Get(Fd{static_cast<int>(limit - 1)}).ok();
+}
+
 void Task::SetSignalMask(SignalSet mask) {
   absl::MutexLock lock(&kernel_.mu());
   StoreSignalMask(mask & ~SignalSet::Unmaskable());

@@ -121,6 +121,13 @@ class Task final : public RefCounted, public platform::Guest {
 
   uint64_t Limit(int resource) const;  // rlim_cur of RLIMIT_*.
 
+  // Those of fds() that take a number, below RLIMIT_NOFILE.
+  Result<Fd> AddFd(Ref<File> file, bool close_on_exec, int from = 0);
+  Result<Fd> ReplaceFd(Fd to, Ref<File> file, bool close_on_exec);
+  Result<Fd> ReserveFd();
+  // Whether there may be no number left, so that open(2) is EMFILE before it looks for anything.
+  bool MayLackFds() const;
+
   // True when a signal is to be acted on or the task is to die: every wait ends.
   bool interrupted() const { return sleeper_.interrupted(); }
   Sleeper& sleeper() { return sleeper_; }

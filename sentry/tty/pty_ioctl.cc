@@ -244,8 +244,7 @@ Result<int64_t> PtyMasterFile::OpenPeer(Task& task, uint64_t raw_flags) {
   Ref<File> file = TRY(pty_->Open(node, flags.Without(O_CLOEXEC).With(0100000)));
   const Result<Path> path = pty_->devpts().PathOf(task, pty_->index());
   if (path.ok()) file->set_path(*path);
-  return static_cast<int64_t>(
-      TRY(task.fds().Add(std::move(file), flags.has(O_CLOEXEC), task.Limit(RLIMIT_NOFILE), 0)));
+  return static_cast<int64_t>(TRY(task.AddFd(std::move(file), flags.has(O_CLOEXEC))));
 }
 
 }  // namespace sentry

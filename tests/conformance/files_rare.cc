@@ -227,6 +227,65 @@ TEST_F(Rare, WithoutADescriptorNothingIsOpenedOrMade) {
               Exited(0));
 }
 
+// Descriptors run out in other ways than by taking the highest one last.
+TEST_F(Rare, TheLastDescriptorGoesInManyWays) {
+  const std::string none = At("none");
+  const auto full = [&none] {
+    while (dup(STDIN_FILENO) >= 0) {
+    }
+    return open(none.c_str(), O_RDONLY) < 0 && errno == EMFILE;
+  };
+  const auto limit = [](rlim_t most) {
+    const rlimit few = {.rlim_cur = most, .rlim_max = most};
+    return setrlimit(RLIMIT_NOFILE, &few) == 0;
+  };
+  const auto warm = [&none] {
+    for (int i = 0; i < 300; ++i) {
+      if (open(none.c_str(), O_RDONLY) >= 0 || errno != ENOENT) return false;
+    }
+    return true;
+  };
+  EXPECT_THAT(InChild([&] {
+                CHILD_CHECK(limit(20));
+                CHILD_CHECK(dup2(STDIN_FILENO, 19) == 19);
+                CHILD_CHECK(warm());
+                CHILD_CHECK(full());
+                return 0;
+              }),
+              Exited(0));
+  EXPECT_THAT(InChild([&] {
+                CHILD_CHECK(limit(20));
+                CHILD_CHECK(warm());
+                for (int fd = 3; fd < 20; ++fd) close(fd);
+                CHILD_CHECK(fcntl(STDIN_FILENO, F_DUPFD, 19) == 19);
+                CHILD_CHECK(full());
+                return 0;
+              }),
+              Exited(0));
+  EXPECT_THAT(InChild([&] {
+                Pipe ready, go;
+                const pid_t child = fork();
+                if (child == 0) {
+                  char byte = 0;
+                  while (dup(STDIN_FILENO) < 40) {
+                  }
+                  const bool warmed = warm();
+                  (void)!write(ready.out.get(), "x", 1);
+                  (void)!read(go.in.get(), &byte, 1);
+                  _exit(warmed && open(none.c_str(), O_RDONLY) < 0 && errno == EMFILE ? 0 : 1);
+                }
+                char byte = 0;
+                CHILD_CHECK(read(ready.in.get(), &byte, 1) == 1);
+                const rlimit few = {.rlim_cur = 20, .rlim_max = 20};
+                CHILD_CHECK(prlimit(child, RLIMIT_NOFILE, &few, nullptr) == 0);
+                CHILD_CHECK(write(go.out.get(), "x", 1) == 1);
+                int status = 0;
+                CHILD_CHECK(waitpid(child, &status, 0) == child);
+                return WIFEXITED(status) ? WEXITSTATUS(status) : 99;
+              }),
+              Exited(0));
+}
+
 TEST_F(Rare, AlignmentIsNotTold) {
   constexpr unsigned kDirect = 0x2000;  // STATX_DIOALIGN.
   struct statx stx;

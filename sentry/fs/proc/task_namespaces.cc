@@ -74,7 +74,7 @@ Result<int64_t> OpenOwner(Task& task, const Namespace& subject) {
   if (subject.kind() == NamespaceKind::kUser) return Errno(EPERM);
   const auto inode = MakeRef<NamespaceInode>(task.namespaces().Find(NamespaceKind::kUser));
   Ref<File> file = TRY(inode->Open(OpenFlags(O_RDONLY)));
-  const Fd fd = TRY(task.fds().Add(std::move(file), true, task.Limit(RLIMIT_NOFILE)));
+  const Fd fd = TRY(task.AddFd(std::move(file), /*close_on_exec=*/true));
   return static_cast<int64_t>(fd);
 }
 

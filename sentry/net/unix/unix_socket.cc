@@ -375,8 +375,7 @@ Result<std::string> UnixSocket::GetFamilySocketOption(Task& task, int name) {
       if (!peers.process) return Errno(ENODATA);
       if (!IsSeenBy(task, peers)) return Errno(ESRCH);
       Ref<File> file = TRY(CreatePidFd(peers.process, 0));
-      const Fd fd =
-          TRY(task.fds().Add(std::move(file), /*close_on_exec=*/true, task.Limit(RLIMIT_NOFILE)));
+      const Fd fd = TRY(task.AddFd(std::move(file), /*close_on_exec=*/true));
       return OptionBytes(static_cast<int>(fd));
     }
     default:
