@@ -264,21 +264,16 @@ TEST_F(Rare, TheLastDescriptorGoesInManyWays) {
               Exited(0));
   EXPECT_THAT(InChild([&] {
                 Pipe ready, go;
-                const pid_t child = fork();
-                if (child == 0) {
-                  char byte = 0;
+                const pid_t child = Start([&] {
                   while (dup(STDIN_FILENO) < 40) {
                   }
-                  const bool warmed = warm();
-                  (void)!write(ready.out.get(), "x", 1);
-                  (void)!read(go.in.get(), &byte, 1);
-                  _exit(warmed && open(none.c_str(), O_RDONLY) < 0 && errno == EMFILE ? 0 : 1);
-                }
-                char byte = 0;
-                CHILD_CHECK(read(ready.in.get(), &byte, 1) == 1);
+                  const bool warmed = warm() && Post(ready.write.get()) && Await(go.read.get());
+                  return warmed && open(none.c_str(), O_RDONLY) < 0 && errno == EMFILE ? 0 : 1;
+                });
+                CHILD_CHECK(Await(ready.read.get()));
                 const rlimit few = {.rlim_cur = 20, .rlim_max = 20};
                 CHILD_CHECK(prlimit(child, RLIMIT_NOFILE, &few, nullptr) == 0);
-                CHILD_CHECK(write(go.out.get(), "x", 1) == 1);
+                CHILD_CHECK(Post(go.write.get()));
                 int status = 0;
                 CHILD_CHECK(waitpid(child, &status, 0) == child);
                 return WIFEXITED(status) ? WEXITSTATUS(status) : 99;
