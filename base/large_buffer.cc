@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdlib>
+#include <new>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
@@ -17,21 +18,38 @@
 
 #ifdef LARGE_BUFFER_IS_MALLOC
 
-void* LargeBuffer::Allocate() { return malloc(kSize); }
-void LargeBuffer::Free(void* block) { free(block); }
+void* LargeBuffer::Allocate(size_t size) { return malloc(size); }
+void LargeBuffer::Free(void* block, size_t) { free(block); }
 void LargeBuffer::Trim() {}
 
 #else
 
 namespace {
 
-// What a connection has in flight, and a little more; 512 KiB.
-constexpr size_t kMostKept = 8;
+// What a connection has in flight, and a little more.
+constexpr size_t kMostKeptBytes = 512 << 10;
+constexpr size_t kClasses = 5;  // Halves of the largest, and of those.
+
+size_t ClassSize(size_t index) {
+  constexpr size_t kHeader = 64;
+  return ((LargeBuffer::kSize - kHeader) >> index) + kHeader;
+}
+
+size_t ClassFor(size_t size) {
+  size_t index = 0;
+  while (index + 1 < kClasses && size <= ClassSize(index + 1)) ++index;
+  return index;
+}
+
+// Kept blocks are chained through their first bytes.
+struct KeptBlock {
+  KeptBlock* next;
+};
 
 struct Kept {
   absl::Mutex mu;  // Leaf.
-  std::array<void*, kMostKept> blocks ABSL_GUARDED_BY(mu) = {};
-  size_t count ABSL_GUARDED_BY(mu) = 0;
+  std::array<KeptBlock*, kClasses> first ABSL_GUARDED_BY(mu) = {};
+  size_t bytes ABSL_GUARDED_BY(mu) = 0;
 };
 
 Kept& kept() {
@@ -41,19 +59,27 @@ Kept& kept() {
 
 }  // namespace
 
-void* LargeBuffer::Allocate() {
+void* LargeBuffer::Allocate(size_t size) {
+  const size_t index = ClassFor(size);
   {
     absl::MutexLock lock(&kept().mu);
-    if (kept().count > 0) return kept().blocks[--kept().count];
+    KeptBlock*& first = kept().first[index];
+    if (first != nullptr) {
+      kept().bytes -= ClassSize(index);
+      return std::exchange(first, first->next);
+    }
   }
-  return malloc(kSize);
+  return malloc(ClassSize(index));
 }
 
-void LargeBuffer::Free(void* block) {
+void LargeBuffer::Free(void* block, size_t size) {
+  const size_t index = ClassFor(size);
   {
     absl::MutexLock lock(&kept().mu);
-    if (kept().count < kMostKept) {
-      kept().blocks[kept().count++] = block;
+    if (kept().bytes + ClassSize(index) <= kMostKeptBytes) {
+      kept().bytes += ClassSize(index);
+      KeptBlock*& first = kept().first[index];
+      first = new (block) KeptBlock{.next = first};
       return;
     }
   }
@@ -61,14 +87,15 @@ void LargeBuffer::Free(void* block) {
 }
 
 void LargeBuffer::Trim() {
-  std::array<void*, kMostKept> blocks;
-  size_t count;
+  std::array<KeptBlock*, kClasses> chains = {};
   {
     absl::MutexLock lock(&kept().mu);
-    blocks = kept().blocks;
-    count = std::exchange(kept().count, 0);
+    chains.swap(kept().first);
+    kept().bytes = 0;
   }
-  while (count > 0) free(blocks[--count]);
+  for (KeptBlock* block : chains) {
+    while (block != nullptr) free(std::exchange(block, block->next));
+  }
 }
 
 #endif  // LARGE_BUFFER_IS_MALLOC

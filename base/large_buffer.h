@@ -4,17 +4,19 @@
 
 #include <cstddef>
 
-// Blocks of one size. The one that came back last is handed out first, so that bytes which pass
+// Blocks of a few sizes. The one that came back last is handed out first, so that bytes which pass
 // through lie in the processor's cache; malloc would return its top to the host each time, and
 // fault it in again. Few are kept. Thread-safe.
 //
 // Sanitizers see ordinary allocations.
 class LargeBuffer {
  public:
-  static constexpr size_t kSize = 65536 + 64;  // 64 KiB, and the owner's header in front.
+  static constexpr size_t kSize = 65536 + 64;  // The largest: 64 KiB, and the owner's header.
 
-  static void* Allocate();  // nullptr without memory.
-  static void Free(void* block);
+  // At least `size` bytes, up to kSize; nullptr without memory.
+  static void* Allocate(size_t size = kSize);
+  // `size` as for Allocate.
+  static void Free(void* block, size_t size = kSize);
   // Gives those back to the host that are kept: whoever passed bytes through has gone.
   static void Trim();
 };

@@ -19,7 +19,7 @@
     lock btrq $MAILBOX_POSTED_BIT, MAILBOX_STATE(\box)
     jc \withdrawn
     movq MAILBOX_PATIENCE(\page), %rax
-    shlq $2, %rax
+    shlq $1, %rax
 .Lanswering\@:
     testl $(MAILBOX_DONE | MAILBOX_ASLEEP), MAILBOX_STATE(\box)
     jnz .Lnews\@

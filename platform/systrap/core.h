@@ -273,6 +273,11 @@ class Systrap final : public Platform {
   // known from before, as compilers would have it.
   [[gnu::noinline]] static Worker& Here();
   // What the spinner does from when it is wanted until it is not. Times are CLOCK_MONOTONIC, in ns.
+  // More threads than CPUs: for how long, how much of it without a call to answer (both in
+  // nanoseconds), how many calls, and how many that waited.
+  struct Contention {
+    int64_t passed = 0, idle = 0, calls = 0, waits = 0;
+  };
   struct Spell {
     std::vector<Polled> set;                       // Whom it looks at.
     Strands waiting;                               // Their calls that wait.
@@ -282,6 +287,10 @@ class Systrap final : public Platform {
     bool any = false;  // There was a call since `last_look`.
     int64_t served = 0;
     int64_t judged = 0;  // Of those.
+    int64_t looked = 0;  // Likewise.
+    // Time without a call to answer, since the last look by that: time stamps, and nanoseconds.
+    uint64_t idle_ticks = 0, looked_ticks = 0, start_ticks = 0;
+    int64_t idle = 0;
     int64_t lost = 0;
     int64_t start = 0;
     int64_t last_look = 0;
@@ -289,12 +298,11 @@ class Systrap final : public Platform {
     int64_t next_tidying = 0;
     int64_t next_disturbance = 0;
     int64_t patience = 0;
-    // While there were more threads than CPUs for them, by the last look at `next_count` and
-    // before: how long, and how many calls.
+    // By the last look at `next_count`, or since there are more threads than CPUs for them.
     bool no_spare = false;
     int64_t next_count = 0;
-    int64_t contended = 0;
-    int64_t contended_calls = 0;
+    Contention contention;
+    int64_t resumed = 0;  // Waits that ended since the last look.
     bool crowded = false;
     bool moved = false;
     bool blocked = false;  // A handler waits, and holds the thread.
@@ -355,8 +363,11 @@ class Systrap final : public Platform {
   // as being in a call-back and returned.
   Ref<HostThread> Route(Channel& channel, const seccomp_notif& notification)
       ABSL_LOCKS_EXCLUDED(mu_);
-  void ServeOne(HostThread& thread, const seccomp_notif& notification);
-  void ServeSyscall(HostThread& thread, const seccomp_notif& notification);
+  // And what has come meanwhile, until the call-back is over.
+  void ServeAll(HostThread& thread, std::optional<seccomp_notif> notification);
+  // True: the call-back is over, and another thread may have begun the next one.
+  bool ServeOne(HostThread& thread, const seccomp_notif& notification);
+  bool ServeSyscall(HostThread& thread, const seccomp_notif& notification);
   // The stub's handler has reported a signal: by a notification, or by the event mailbox.
   void ServeEvent(HostThread& thread, std::optional<uint64_t> notification,
                   std::span<const uint64_t, 3> args);
@@ -366,7 +377,7 @@ class Systrap final : public Platform {
   static void CopyCarried(HostThread& thread, Registers& regs, const CarriedBack& back);
   void EndTampered(HostThread& thread) ABSL_LOCKS_EXCLUDED(mu_);
   void ServeSelf(HostThread& thread, std::optional<uint64_t> notification) ABSL_LOCKS_EXCLUDED(mu_);
-  void FinishSyscall(HostThread& thread, const seccomp_notif& notification, const Verdict& verdict)
+  bool FinishSyscall(HostThread& thread, const seccomp_notif& notification, const Verdict& verdict)
       ABSL_LOCKS_EXCLUDED(mu_);
   void FinishContext(HostThread& thread, class StubContext& context, const Verdict& verdict)
       ABSL_LOCKS_EXCLUDED(mu_);

@@ -69,7 +69,7 @@ uint64_t MailboxPool::Patience() {
   absl::MutexLock lock(&mu_);
   if (patience_ == 0) {
     constexpr int kProbes = 500;
-    constexpr int64_t kPatienceNs = 8000;
+    constexpr int64_t kPatienceNs = 20000;
     const int64_t start = absl::GetCurrentTimeNanos();
     for (int i = 0; i < kProbes; ++i) __builtin_ia32_pause();
     const int64_t ns = std::max<int64_t>(absl::GetCurrentTimeNanos() - start, kProbes);

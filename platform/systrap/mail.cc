@@ -38,7 +38,7 @@ bool Systrap::TryMailbox(const Polled& polled) {
   } else {
     return false;
   }
-  while (const auto next = LeaveCallback(thread)) ServeOne(thread, *next);
+  ServeAll(thread, LeaveCallback(thread));
   KillDoomed(Here());
   Here().serves = nullptr;
   return true;

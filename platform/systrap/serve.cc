@@ -151,23 +151,31 @@ void Systrap::Serve(Channel& channel, const seccomp_notif& notification) {
   const Ref<HostThread> thread = Route(channel, notification);
   if (!thread) return;
   current_->serves = thread.get();
-  ServeOne(*thread, notification);
-  while (const auto next = LeaveCallback(*thread)) ServeOne(*thread, *next);
+  ServeAll(*thread, notification);
   // If it has waited, perhaps on another thread.
   Here().serves = nullptr;
   KillDoomed(Here());
 }
 
-void Systrap::ServeOne(HostThread& thread, const seccomp_notif& notification) {
+void Systrap::ServeAll(HostThread& thread, std::optional<seccomp_notif> notification) {
+  while (notification.has_value()) {
+    if (ServeOne(thread, *notification)) return;
+    notification = LeaveCallback(thread);
+  }
+}
+
+bool Systrap::ServeOne(HostThread& thread, const seccomp_notif& notification) {
   if (!native::InStub(notification.data.instruction_pointer, STUB_CODE)) {
-    ServeSyscall(thread, notification);
-  } else if (notification.data.nr == STUB_NOTIFY_CALL) {
+    return ServeSyscall(thread, notification);
+  }
+  if (notification.data.nr == STUB_NOTIFY_CALL) {
     const SyscallArgs report = ToArgs(notification.data);
     ServeEvent(thread, notification.id, std::span(report.args).first<3>());
   } else {
     // An application that jumped into the stub.
     ListenerOf(thread).Reply(notification.id, -EPERM);
   }
+  return false;
 }
 
 std::optional<seccomp_notif> Systrap::LeaveCallback(HostThread& thread) {
@@ -183,13 +191,12 @@ std::optional<seccomp_notif> Systrap::LeaveCallback(HostThread& thread) {
   return std::nullopt;
 }
 
-void Systrap::ServeSyscall(HostThread& thread, const seccomp_notif& notification) {
+bool Systrap::ServeSyscall(HostThread& thread, const seccomp_notif& notification) {
   const SyscallArgs call = ToArgs(notification.data);
   // What was allowed by mailbox has to be the same call; what is another is judged anew.
   const auto approved = std::exchange(thread.approved, std::nullopt);
   if (approved.has_value() && *approved == call) {
-    FinishSyscall(thread, notification, {.kind = Verdict::Kind::kContinue});
-    return;
+    return FinishSyscall(thread, notification, {.kind = Verdict::Kind::kContinue});
   }
   const Verdict verdict = thread.guest->OnSyscall(call);
   if (pool() != nullptr) {
@@ -199,7 +206,7 @@ void Systrap::ServeSyscall(HostThread& thread, const seccomp_notif& notification
     }
     if (verdict.kind == Verdict::Kind::kReturn) Observe(thread, call);
   }
-  FinishSyscall(thread, notification, verdict);
+  return FinishSyscall(thread, notification, verdict);
 }
 
 void Systrap::Keep(HostThread& thread, uint64_t nr, const Verdict& verdict) {
@@ -207,44 +214,55 @@ void Systrap::Keep(HostThread& thread, uint64_t nr, const Verdict& verdict) {
   UpdateLocal(thread.mailbox->call, nr, verdict.value);
 }
 
-void Systrap::FinishSyscall(HostThread& thread, const seccomp_notif& notification,
+bool Systrap::FinishSyscall(HostThread& thread, const seccomp_notif& notification,
                             const Verdict& verdict) {
   switch (verdict.kind) {
     case Verdict::Kind::kGone:
-      return;
+      return false;
     case Verdict::Kind::kExitThread:
       EndThread(thread);
       ListenerOf(thread).Continue(notification.id);
-      return;
+      return false;
     case Verdict::Kind::kContinue:
       DropReleased(*thread.process, notification.id);
       if (verdict.host_fd >= 0) {
         const Status injected = InjectFor(thread, notification, verdict);
         if (!injected.ok()) {
           ListenerOf(thread).Reply(notification.id, -injected.error().code());
-          return;
+          return false;
         }
       } else if (notification.data.nr == SYS_close) {
         absl::MutexLock lock(&mu_);
         thread.process->descriptors.erase(static_cast<int>(notification.data.args[0]));
       } else if (notification.data.nr == SYS_arch_prctl &&
                  AnswerSegmentBase(thread, notification)) {
-        return;
+        return false;
       }
       ListenerOf(thread).Continue(notification.id);
-      return;
+      return false;
     case Verdict::Kind::kReturn: {
+      const Listener& listener = ListenerOf(thread);
+      bool left = false;
       {
         absl::MutexLock lock(&mu_);
         thread.last_reply = {.valid = thread.interrupt_pending,
                              .ip = notification.data.instruction_pointer,
                              .nr = static_cast<uint32_t>(notification.data.nr),
                              .value = verdict.value};
+        // On this core the thread goes on at once, and this one after it: its next call may be in
+        // the mailbox by then, where a call-back that is not over would keep it from being taken.
+        left = !thread.late.has_value() && !thread.asleep.has_value();
+        if (left) {
+          thread.fresh = true;
+          thread.in_callback = false;
+          thread.idle.SignalAll();
+        }
       }
-      ListenerOf(thread).Reply(notification.id, verdict.value);
-      return;
+      listener.Reply(notification.id, verdict.value);
+      return left;
     }
   }
+  return false;
 }
 
 Status Systrap::InjectFor(HostThread& thread, const seccomp_notif& notification,

@@ -37,6 +37,10 @@ constexpr size_t kMostPolled = 32;
 // Two threads with a CPU each and calls by notification, or both on one and this thread on the
 // other: the latter pays if there is a call in that time.
 constexpr int64_t kContendedNs = 4'000;
+// If they wait for each other, what answering takes does not count, since they would not do it
+// side by side; and waking one across cores costs more than a notification.
+constexpr int64_t kTogetherNs = 8'000;
+constexpr int64_t kCallsPerWait = 200;
 constexpr int64_t kTrialNs = 1'000'000;
 constexpr int64_t kCountNs = 50'000;      // Between looks at who else wants to run,
 constexpr int64_t kNextLookNs = 200'000;  // and while there is no spinner because of them.
@@ -163,6 +167,7 @@ void Systrap::SpinnerLoop() {
 
 void Systrap::Spin(Worker& worker) {
   spell_.start = spell_.last_look = spell_.last_call = spell_.next_disturbance = MonotonicNs();
+  spell_.start_ticks = spell_.looked_ticks = __rdtsc();
   spell_.next_tidying = spell_.start + kTidyingNs;
   spell_.patience = eager_ ? kEagerIdleNs : kFirstIdleNs;
   worker.strand = NewStrand(idle_strands_);
@@ -185,11 +190,13 @@ void Systrap::Spin(Worker& worker) {
   polled_ = 0;
   const int64_t spent = MonotonicNs() - spell_.start;
   // Threads that wait for each other keep the cores busy by themselves.
-  const bool slow = (spell_.blocked || spell_.contended > 0) && spell_.served * kQuickNs < spent;
+  const bool slow =
+      (spell_.blocked || spell_.contention.passed > 0) && spell_.served * kQuickNs < spell_.idle;
   const bool good = eager_ || (spell_.served >= kWorthwhile && !slow && !spell_.crowded &&
                                !spin_no_more_.load(std::memory_order_relaxed));
-  LOG_DEBUG("spinner: %d calls in %d us, %d us lost%s%s%s", static_cast<int>(spell_.served),
-            static_cast<int>(spent / 1000), static_cast<int>(spell_.lost / 1000),
+  LOG_DEBUG("spinner: %d calls in %d us, %d us idle, %d us lost%s%s%s",
+            static_cast<int>(spell_.served), static_cast<int>(spent / 1000),
+            static_cast<int>(spell_.idle / 1000), static_cast<int>(spell_.lost / 1000),
             spell_.blocked ? ", a handler waited" : "", spell_.crowded ? ", crowded" : "",
             good ? "" : ", not worth it");
   spin_pause_ = good ? 0 : std::clamp(2 * spin_pause_, kFirstPauseNs, kLongestPauseNs);
@@ -257,6 +264,10 @@ void Systrap::LookAround() {
   }
   if (++spell_.turns % kTurnsPerLook == 0 || chaos_) Judge(MonotonicNs());
   if (!spell_.any) __builtin_ia32_pause();
+  const uint64_t ticks = __rdtsc();
+  if (spell_.served == spell_.looked) spell_.idle_ticks += ticks - spell_.looked_ticks;
+  spell_.looked = spell_.served;
+  spell_.looked_ticks = ticks;
 }
 
 void Systrap::Judge(int64_t now) {
@@ -266,6 +277,11 @@ void Systrap::Judge(int64_t now) {
     Disturb(now);
   }
   const int64_t passed = now - spell_.last_look;
+  const double tick_ns =
+      static_cast<double>(now - spell_.start) / static_cast<double>(__rdtsc() - spell_.start_ticks);
+  const auto idle =
+      static_cast<int64_t>(static_cast<double>(std::exchange(spell_.idle_ticks, 0)) * tick_ns);
+  spell_.idle += idle;
   if (spell_.any) {
     spell_.last_call = now;
     if (!eager_) spell_.patience = kIdleNs;
@@ -279,15 +295,16 @@ void Systrap::Judge(int64_t now) {
   }
   const auto running = std::ranges::count(spell_.set, false, &Polled::waits);
   if (spell_.no_spare || (spell_.cpu >= 0 && running >= CPU_COUNT(&spell_.allowed))) {
-    spell_.contended += passed;
-    spell_.contended_calls += spell_.served - spell_.judged;
-    if (spell_.contended > kTrialNs && spell_.contended_calls * kContendedNs < spell_.contended) {
-      spell_.crowded = !eager_;
-    }
-    if (spell_.contended > kMemoryNs) {
-      spell_.contended /= 2;
-      spell_.contended_calls /= 2;
-    }
+    Contention& all = spell_.contention;
+    all.passed += passed;
+    all.idle += idle;
+    all.calls += spell_.served - spell_.judged;
+    all.waits += std::exchange(spell_.resumed, 0);
+    const bool together = all.waits * kCallsPerWait >= all.calls;
+    const bool pays =
+        together ? all.calls * kTogetherNs >= all.idle : all.calls * kContendedNs >= all.passed;
+    if (all.passed > kTrialNs && !pays) spell_.crowded = !eager_;
+    if (all.passed > kMemoryNs) all = {all.passed / 2, all.idle / 2, all.calls / 2, all.waits / 2};
   }
   spell_.judged = spell_.served;
   const int64_t patience = spell_.no_spare && !eager_ ? kBusyIdleNs : spell_.patience;

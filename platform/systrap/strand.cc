@@ -49,6 +49,7 @@ bool Systrap::ResumeWaiting() {
       continue;
     }
     Worker& worker = Here();
+    ++spell_.resumed;
     std::unique_ptr<Strand> next = std::move(waiting);
     std::swap(waiting, spell_.waiting.back());
     spell_.waiting.pop_back();

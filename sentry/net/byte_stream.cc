@@ -61,10 +61,10 @@ uint32_t ChargeFor(const ControlData& control) {
 void ByteStream::FreeBlocks::operator()(Block* block) const {
   while (block != nullptr) {
     Block* const next = block->next;
-    const bool large = block->capacity == kLargestPiece;
+    const size_t capacity = block->capacity;
     block->~Block();
-    if (large) {
-      LargeBuffer::Free(block);
+    if (capacity > kSmall) {
+      LargeBuffer::Free(block, sizeof(Block) + capacity);
     } else {
       free(block);
     }
@@ -74,8 +74,8 @@ void ByteStream::FreeBlocks::operator()(Block* block) const {
 
 ByteStream::Block* ByteStream::NewBlock(size_t capacity) {
   static_assert(sizeof(Block) + kLargestPiece <= LargeBuffer::kSize);
-  void* const memory =
-      capacity == kLargestPiece ? LargeBuffer::Allocate() : malloc(sizeof(Block) + capacity);
+  void* const memory = capacity > kSmall ? LargeBuffer::Allocate(sizeof(Block) + capacity)
+                                         : malloc(sizeof(Block) + capacity);
   if (memory == nullptr) return nullptr;
   auto* const block = new (memory) Block;
   block->capacity = static_cast<uint32_t>(capacity);
