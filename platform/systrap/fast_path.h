@@ -50,7 +50,8 @@ class MailboxPool {
   native::MailboxPage& Clear(size_t index) ABSL_LOCKS_EXCLUDED(mu_);
   uint64_t offset(size_t index) const { return pool_->offset(index); }
   int fd() const { return pool_->fd(); }
-  // How often a stub looks for an answer before it gives up, about 8 us.
+  // How often a stub looks whether somebody takes its call before it gives up, about 20 us: a copy
+  // of 64 KiB for another one does not take longer.
   uint64_t Patience() ABSL_LOCKS_EXCLUDED(mu_);
 
  private:

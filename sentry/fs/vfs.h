@@ -17,6 +17,7 @@
 #include "sentry/fs/dentry.h"
 #include "sentry/fs/file.h"
 #include "sentry/fs/mount.h"
+#include "sentry/fs/vfs/protections.h"
 #include "sentry/task/credentials.h"
 
 namespace sentry {
@@ -173,6 +174,8 @@ class Vfs {
 
   // MAY_* bits: R_OK, W_OK, X_OK as in access(2), with the credentials given.
   static Status CheckAccess(const Attributes& attributes, const Credentials& creds, int access);
+  // Thread-safe, too.
+  Protections& protections() { return protections_; }
   // Drops cached names that nobody uses.
   void ShrinkCaches();
   size_t cached_names() const;
@@ -264,6 +267,10 @@ class Vfs {
   std::string PathStringLocked(const Path& root, const Path& path) const
       ABSL_SHARED_LOCKS_REQUIRED(internal::tree_mu);
 
+  // The directory in which a walk has found `path` last.
+  Path DirectoryOf(const Path& path) const ABSL_LOCKS_EXCLUDED(internal::tree_mu);
+
+  Protections protections_;
   const Ref<Mount> anonymous_mount_;
   FifoOpener open_fifo_;
   DeviceOpener open_device_;

@@ -41,10 +41,6 @@ constexpr Sysctl kSysctls[] = {
     {"sys/fs", "pipe-max-size", "1048576"},
     {"sys/fs", "pipe-user-pages-hard", "0"},
     {"sys/fs", "pipe-user-pages-soft", "16384"},
-    {"sys/fs", "protected_fifos", "0"},
-    {"sys/fs", "protected_hardlinks", "1", 0444},
-    {"sys/fs", "protected_regular", "0"},
-    {"sys/fs", "protected_symlinks", "0"},
     {"sys/fs", "suid_dumpable", "0"},
     {"sys/fs/epoll", "max_user_watches", "5000000"},
     {"sys/fs/inotify", "max_queued_events", "16384"},
@@ -143,6 +139,20 @@ Result<std::string> FileCount(Kernel& kernel) {
   return absl::StrFormat("%u\t0\t9223372036854775807\n", count);
 }
 
+void PutProtection(Kernel& kernel, Builder& builder, std::string_view name,
+                   std::atomic<int> Protections::*field, int most) {
+  std::atomic<int>& value = kernel.vfs().protections().*field;
+  builder.Text(
+      "sys/fs", name, [&value] { return Result<std::string>(absl::StrFormat("%d\n", value)); },
+      0644,
+      [&value, most](std::string_view text) -> Status {
+        const int64_t level = TRY(ParseNumber(FirstLine(text)));
+        if (level < 0 || level > most) return Errno(EINVAL);
+        value = static_cast<int>(level);
+        return kOk;
+      });
+}
+
 }  // namespace
 
 void PutSysctls(Kernel& kernel, Builder& builder) {
@@ -155,6 +165,10 @@ void PutSysctls(Kernel& kernel, Builder& builder) {
         row.directory, row.name, [&row] { return Text(std::string(row.value) + "\n"); }, row.mode,
         [&row](std::string_view text) { return StoreSame(row, text); });
   }
+  PutProtection(kernel, builder, "protected_fifos", &Protections::fifos, 2);
+  PutProtection(kernel, builder, "protected_hardlinks", &Protections::hardlinks, 1);
+  PutProtection(kernel, builder, "protected_regular", &Protections::regular, 2);
+  PutProtection(kernel, builder, "protected_symlinks", &Protections::symlinks, 1);
   PutIpcSysctls(kernel, builder);
   PutNetSysctls(kernel, builder);
   for (const auto& [path, value] : given) {

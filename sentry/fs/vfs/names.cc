@@ -113,21 +113,6 @@ Status Vfs::Symlink(const WalkContext& ctx, std::string_view target, std::string
   return kOk;
 }
 
-namespace {
-
-// may_linkat() of Linux with fs.protected_hardlinks: a file of somebody else can be linked by who
-// could read and write it, unless it gives away its owner's or group's rights.
-Status CheckLinkable(const Attributes& attributes, const Credentials& creds) {
-  if (OwnerOrCapable(creds, attributes)) return kOk;
-  constexpr uint32_t kGroupExecutes = S_ISGID | S_IXGRP;
-  const bool gives_rights =
-      (attributes.mode & S_ISUID) != 0 || (attributes.mode & kGroupExecutes) == kGroupExecutes;
-  if (!S_ISREG(attributes.mode) || gives_rights) return Errno(EPERM);
-  return Vfs::CheckAccess(attributes, creds, R_OK | W_OK).ok() ? kOk : Status(Errno(EPERM));
-}
-
-}  // namespace
-
 Status Vfs::Link(const WalkContext& ctx, const Path& target, std::string_view path) {
   const Place place = TRY(WalkToParent(ctx, path, 0));
   if (!place.ordinary()) return Errno(EEXIST);
@@ -141,7 +126,7 @@ Status Vfs::Link(const WalkContext& ctx, const Path& target, std::string_view pa
   if (target.mount != place.parent.mount) return Errno(EXDEV);
   Inode& inode = target.dentry->inode();
   const Attributes attributes = TRY(inode.GetAttributes());
-  TRY(CheckLinkable(attributes, ctx.creds));
+  TRY(protections_.CheckLink(attributes, ctx.creds));
   TRY(CheckAccess(TRY(GetAttributes(place.parent)), ctx.creds, W_OK | X_OK));
   if (S_ISDIR(attributes.mode)) return Errno(EPERM);
   if (attributes.nlink == 0 && !linkable) return Errno(ENOENT);

@@ -119,7 +119,12 @@ Result<Ref<File>> Vfs::OpenCreating(const WalkContext& ctx, std::string_view pat
     const WalkOptions options{.follow_last = !flags.has(O_NOFOLLOW), .resolve = request.resolve};
     const Result<Path> end = Walk(ctx, text, options);
     if (end.ok() && end->dentry->is_directory()) return Errno(EISDIR);
-    if (end.ok()) return OpenFound(ctx, *end, flags, false);
+    if (end.ok()) {
+      const Path directory = DirectoryOf(*end);
+      TRY(protections_.CheckFound(TRY(GetAttributes(directory)), TRY(GetAttributes(*end)),
+                                  ctx.creds));
+      return OpenFound(ctx, *end, flags, false);
+    }
     if (end.error() != Errno(ENOENT) || found.dentry->type() != S_IFLNK) return end.error();
     const std::string target = TRY(found.dentry->inode().ReadLink());
     if (target.starts_with('/')) text.clear();
@@ -127,6 +132,18 @@ Result<Ref<File>> Vfs::OpenCreating(const WalkContext& ctx, std::string_view pat
     text += target;
   }
   return Errno(ELOOP);
+}
+
+Path Vfs::DirectoryOf(const Path& path) const {
+  absl::ReaderMutexLock lock(&internal::tree_mu);
+  Mount* mount = path.mount.get();
+  Dentry* dentry = path.dentry.get();
+  while (dentry == mount->root_.get() && mount->parent_) {
+    dentry = mount->mount_point_.get();
+    mount = mount->parent_.get();
+  }
+  if (dentry->parent_) dentry = dentry->parent_.get();
+  return {Ref<Mount>::Share(*mount), Ref<Dentry>::Share(*dentry)};
 }
 
 Result<Ref<File>> Vfs::OpenTemporary(const WalkContext& ctx, const Path& directory,
