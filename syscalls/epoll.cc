@@ -29,10 +29,11 @@ Result<std::vector<EpollFile::Report>> Collect(Task& task, EpollFile& epoll, siz
   if (!empty(events)) return events;
   if (deadline.expired()) return std::vector<EpollFile::Report>();
   sentry::Waiter waiter(task);
-  waiter.Watch(epoll, POLLIN);
+  waiter.Watch(epoll, POLLIN, sentry::WaitQueue::Turn::kExclusive);
   for (;;) {
     events = epoll.Collect(max);
     if (!empty(events)) return events;
+    if (waiter.Rearm()) continue;
     const Status slept = waiter.Sleep(deadline);
     if (slept.ok()) continue;
     if (slept.error() == Errno(ETIMEDOUT)) return std::vector<EpollFile::Report>();

@@ -78,7 +78,8 @@ Result<int64_t> ReadFile(Task& task, File& file, IoDst& dst, std::optional<int64
     size = TRY(file.ReadWaiting(task, dst));
   } else {
     size = TRY(RetryWhileBlocked(
-        task, file, POLLIN, [&] { return offset ? file.ReadAt(dst, *offset) : file.Read(dst); }));
+        task, file, POLLIN, [&] { return offset ? file.ReadAt(dst, *offset) : file.Read(dst); },
+        sentry::Deadline::Never(), file.reader_turn()));
   }
   task.group().io.read_bytes.fetch_add(size, std::memory_order_relaxed);
   if (size != 0) sentry::notify::OnFile(file, IN_ACCESS);

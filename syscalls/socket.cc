@@ -152,7 +152,8 @@ Result<Fd> Accept4(Task& task, Fd fd, UserAddr address, UserPtr<int> size, int f
   const OpenFlags open((flags & SOCK_NONBLOCK) != 0 ? O_NONBLOCK : 0);
   const auto attempt = [&] { return socket->Accept(task, open); };
   const sentry::Deadline deadline = SocketDeadline(socket->options().receive_timeout_ns);
-  const Ref<sentry::Socket> accepted = TRY(RetrySocket(task, *socket, POLLIN, deadline, attempt));
+  const Ref<sentry::Socket> accepted =
+      TRY(RetrySocket(task, *socket, POLLIN, deadline, attempt, socket->reader_turn()));
   if (address) {
     const auto peer = accepted->PeerAddress();
     TRY(WriteAddress(task, peer.ok() ? *peer : SocketAddress(), address, size));

@@ -46,7 +46,9 @@ inline Errno WaitEnded(Errno error, sentry::Deadline deadline) {
 // RetryWhileBlocked() with the answers of sockets.
 template <typename Attempt>
 auto RetrySocket(Task& task, sentry::Socket& socket, uint32_t events, sentry::Deadline deadline,
-                 Attempt attempt) -> decltype(attempt()) {
+                 Attempt attempt,
+                 sentry::WaitQueue::Turn turn = sentry::WaitQueue::Turn::kEverybody)
+    -> decltype(attempt()) {
   bool blocked = false;
   auto result = sentry::RetryWhileBlocked(
       task, socket, events,
@@ -55,7 +57,7 @@ auto RetrySocket(Task& task, sentry::Socket& socket, uint32_t events, sentry::De
         blocked = !tried.ok() && tried.error() == Errno(EAGAIN);
         return tried;
       },
-      deadline);
+      deadline, turn);
   if (!blocked || result.error() == Errno(EAGAIN)) return result;
   return WaitEnded(result.error(), deadline);
 }

@@ -61,6 +61,15 @@ class File : public RefCounted {
   virtual uint32_t Poll() { return POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM; }
   // Where to wait for events; nullptr for files that are always ready.
   virtual WaitQueue* wait_queue() { return nullptr; }
+  // Whether each thing that read(2) or accept(2) may take comes with a Notify of its own, so that
+  // one of those who wait for it is told, and what one leaves over is passed on.
+  virtual bool WakesOneReader() { return false; }
+  WaitQueue::Turn reader_turn() {
+    return WakesOneReader() ? WaitQueue::Turn::kExclusive : WaitQueue::Turn::kEverybody;
+  }
+  // Whether its events may come from the host: once, to everybody, until somebody asks for them
+  // anew (ArmHostEvents). One of several that wait cannot be trusted to do so.
+  virtual bool HearsFromHost() { return false; }
   // Called when somebody starts to wait for `events` and before each look at Poll(), for files
   // whose readiness comes from the host.
   virtual void ArmHostEvents(uint32_t events) {}

@@ -68,20 +68,40 @@ Waiter::Waiter(Task& task) : task_(task) {}
 
 Waiter::~Waiter() {
   for (WaitQueue* queue : queues_) queue->Remove(*this);
+  if (state_.load() != kTold) return;
+  for (WaitQueue* queue : queues_) queue->PassOn(told_events_.load());
 }
 
-void Waiter::Watch(WaitQueue* queue, uint32_t events) {
+void Waiter::Watch(WaitQueue* queue, uint32_t events, WaitQueue::Turn turn) {
   if (queue == nullptr) return;
-  queue->Add(*this, events);
+  queue->Add(*this, events, turn);
   queues_.push_back(queue);
 }
 
-void Waiter::Watch(File& file, uint32_t events) {
-  Watch(file.wait_queue(), events);
+void Waiter::Watch(File& file, uint32_t events, WaitQueue::Turn turn) {
+  Watch(file.wait_queue(), events, turn);
   file.ArmHostEvents(events);
 }
 
-Status Waiter::Sleep(Deadline deadline) { return task_.sleeper().Sleep(deadline); }
+Status Waiter::Sleep(Deadline deadline) {
+  TRY(task_.sleeper().Sleep(deadline));
+  State told = kTold;
+  state_.compare_exchange_strong(told, kAttempts);
+  return kOk;
+}
+
+bool Waiter::Rearm() {
+  State attempts = kAttempts;
+  return state_.compare_exchange_strong(attempts, kArmed);
+}
+
+bool Waiter::TakeTurn(uint32_t events) {
+  if (state_.load() != kArmed) return false;
+  told_events_.store(events);
+  state_.store(kTold);
+  task_.sleeper().Wake();
+  return true;
+}
 
 void Waiter::OnReady(uint32_t events) { task_.sleeper().Wake(); }
 

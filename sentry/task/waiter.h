@@ -54,6 +54,12 @@ class Sleeper {
 };
 
 // Registers the task with any number of queues for the duration of a wait.
+//
+// A wait may be exclusive: of several such tasks one is woken for each event. Whoever is woken
+// answers for it: its next attempt takes what there is, or finds that somebody was faster. So
+// that no event is lost, one that wakes a task which attempts no more is passed on, and after an
+// attempt in vain the task asks to be told again (Rearm) before it makes the last one and sleeps.
+// Requires of such a wait: one queue only, whose lock is what keeps two of them from telling it.
 class Waiter final : public WaitListener {
  public:
   explicit Waiter(Task& task);
@@ -61,14 +67,22 @@ class Waiter final : public WaitListener {
   Waiter(const Waiter&) = delete;
 
   // nullptr queues (always ready) are allowed and ignored.
-  void Watch(WaitQueue* queue, uint32_t events);
-  void Watch(File& file, uint32_t events);
+  void Watch(WaitQueue* queue, uint32_t events, WaitQueue::Turn turn = WaitQueue::Turn::kEverybody);
+  void Watch(File& file, uint32_t events, WaitQueue::Turn turn = WaitQueue::Turn::kEverybody);
   // See Sleeper::Sleep.
   Status Sleep(Deadline deadline = Deadline::Never());
+  // After an attempt in vain. True: attempt once more before sleeping.
+  bool Rearm();
   void OnReady(uint32_t events) override;
+  bool TakeTurn(uint32_t events) override;
 
  private:
+  // Of exclusive waits. kTold: woken, and no attempt has begun since.
+  enum State : uint8_t { kArmed, kTold, kAttempts };
+
   Task& task_;
+  std::atomic<State> state_ = kArmed;
+  std::atomic<uint32_t> told_events_ = 0;
   std::vector<WaitQueue*> queues_;
 };
 
@@ -76,15 +90,17 @@ class Waiter final : public WaitListener {
 // kRestartSys when a signal arrives, ETIMEDOUT past the deadline.
 template <typename Attempt>
 auto RetryWhileBlocked(Task& task, File& file, uint32_t events, Attempt attempt,
-                       Deadline deadline = Deadline::Never()) -> decltype(attempt()) {
+                       Deadline deadline = Deadline::Never(),
+                       WaitQueue::Turn turn = WaitQueue::Turn::kEverybody) -> decltype(attempt()) {
   const auto blocked = [](const auto& r) { return !r.ok() && r.error() == Errno(EAGAIN); };
   auto result = attempt();
   if (!blocked(result) || file.nonblocking()) return result;
   Waiter waiter(task);
-  waiter.Watch(file, events);  // Registers first: no lost wake-up.
+  waiter.Watch(file, events, turn);  // Registers first: no lost wake-up.
   for (;;) {
     result = attempt();
     if (!blocked(result)) return result;
+    if (waiter.Rearm()) continue;
     TRY(waiter.Sleep(deadline));
   }
 }

@@ -7,6 +7,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_format.h"
 #include "sentry/fs/anon/anon_inode.h"
+#include "sentry/fs/wake.h"
 
 namespace sentry {
 namespace {
@@ -28,11 +29,18 @@ struct EpollFile::Item final : public WaitListener {
   void OnReady(uint32_t events) override {
     if (armed.load(std::memory_order_relaxed)) owner.MarkReady(*this);
   }
+  // EPOLLEXCLUSIVE: the next instance hears of what wakes nobody here (ep_poll_callback() of
+  // Linux).
+  bool TakeTurn(uint32_t events) override {
+    const uint32_t ways = events & (POLLIN | POLLOUT);
+    const bool wanted = ways == 0 || (ways != (POLLIN | POLLOUT) && (event.events & ways) != 0);
+    return owner.MarkReady(*this) && wanted;
+  }
 
   EpollFile& owner;
   const Fd fd;
   const Ref<File> file;
-  epoll_event event;        // Guarded by the owner's control_mu_.
+  epoll_event event;        // Guarded by the owner's control_mu_; of exclusive ones it stays.
   std::atomic<bool> armed;  // False once EPOLLONESHOT has reported.
   bool queued = false;      // The rest is guarded by the owner's ready_mu_.
   std::list<Item*>::iterator place;
@@ -113,7 +121,11 @@ Status EpollFile::Add(Fd fd, Ref<File> file, const epoll_event& event) {
   if (nested != nullptr) TRY(Nesting::Get().Link(*this, *nested));
   auto& item = *(items_[key] = std::make_unique<Item>(*this, fd, std::move(file), event));
   item.file->WatchClose(*this);
-  item.file->wait_queue()->Add(item, Wanted(event.events));
+  // "One or more" are woken, epoll_ctl(2) says: with files of the host it is all.
+  const bool exclusive = (event.events & EPOLLEXCLUSIVE) != 0 && !item.file->HearsFromHost();
+  item.file->wait_queue()->Add(
+      item, Wanted(event.events),
+      exclusive ? WaitQueue::Turn::kExclusive : WaitQueue::Turn::kEverybody);
   if (PollItem(item) != 0) MarkReady(item);
   return kOk;
 }
@@ -178,6 +190,7 @@ uint32_t EpollFile::PollItem(Item& item) {
 
 Result<std::vector<EpollFile::Report>> EpollFile::Collect(size_t max) {
   std::vector<Report> out;
+  const WakesAfter wakes;
   absl::MutexLock lock(&control_mu_);
   // Each entry is looked at once, although level-triggered ones go back to the end.
   for (size_t left = ReadyCount(); left > 0 && out.size() < max; --left) {
@@ -191,9 +204,11 @@ Result<std::vector<EpollFile::Report>> EpollFile::Collect(size_t max) {
     if ((item->event.events & EPOLLONESHOT) != 0) {
       item->armed.store(false, std::memory_order_relaxed);
     } else if ((item->event.events & EPOLLET) == 0) {
-      PutReady(*item);  // Whoever waits besides has been told, or looks before it sleeps.
+      PutReady(*item);
     }
   }
+  // Whoever is on the list is told of no more until somebody looks.
+  if (ReadyCount() > 0) queue_.PassOn(POLLIN | POLLRDNORM);
   if (out.empty()) return Errno(EAGAIN);
   return out;
 }
@@ -221,8 +236,8 @@ uint32_t EpollFile::Poll() {
   return 0;
 }
 
-void EpollFile::MarkReady(Item& item) {
-  if (PutReady(item)) queue_.Notify(POLLIN | POLLRDNORM);
+bool EpollFile::MarkReady(Item& item) {
+  return PutReady(item) && queue_.Notify(POLLIN | POLLRDNORM);
 }
 
 bool EpollFile::PutReady(Item& item, Place place) {

@@ -38,7 +38,8 @@ class EpollFile final : public File {
   Status Delete(Fd fd, File& file) ABSL_LOCKS_EXCLUDED(control_mu_);
 
   // What is ready now, at most `max` events. EAGAIN when nothing is: wait for POLLIN on
-  // wait_queue().
+  // wait_queue(), exclusively: one of several is told of what comes, and the next one when there
+  // is more than the one who collects takes.
   struct Report {
     epoll_event event;
     std::pair<const File*, int> entry;  // Which it is about; only to give back.
@@ -66,8 +67,8 @@ class EpollFile final : public File {
   struct Nesting;  // Which instance watches which; see epoll.cc.
   using Key = std::pair<const File*, int>;
 
-  // Appends and tells whoever waits.
-  void MarkReady(Item& item) ABSL_LOCKS_EXCLUDED(ready_mu_);
+  // Appends and tells one of those that wait. Whether that has woken a task.
+  bool MarkReady(Item& item) ABSL_LOCKS_EXCLUDED(ready_mu_);
   // Puts it into the ready list; false when it was there.
   enum class Place : uint8_t { kFirst, kLast };
   bool PutReady(Item& item, Place place = Place::kLast) ABSL_LOCKS_EXCLUDED(ready_mu_);

@@ -46,6 +46,7 @@ class HostFile final : public File {
   Result<int64_t> Ioctl(Task& task, uint32_t command, uint64_t arg) override;
   uint32_t Poll() override;
   WaitQueue* wait_queue() override { return always_ready_ ? nullptr : &queue_; }
+  bool HearsFromHost() override { return true; }
   void ArmHostEvents(uint32_t events) override;
   Result<int> HostFdForMapping(bool shared_write) override;
   std::string AnonymousName() const override;

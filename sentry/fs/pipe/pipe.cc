@@ -61,6 +61,13 @@ uint32_t EndsOf(OpenFlags flags) {
 
 Result<size_t> Pipe::Read(IoDst& dst) {
   if (dst.remaining() == 0) return size_t{0};
+  bool left = false;
+  const Result<size_t> read = ReadPieces(dst, left);
+  if (left) queue_.PassOn(POLLIN | POLLRDNORM);
+  return read;
+}
+
+Result<size_t> Pipe::ReadPieces(IoDst& dst, bool& left) {
   size_t done = 0;
   while (dst.remaining() > 0) {
     size_t available;
@@ -80,6 +87,7 @@ Result<size_t> Pipe::Read(IoDst& dst) {
     {
       absl::MutexLock lock(&mu_);
       taken = TakeLocked(bounce.bytes());
+      left = size_ > 0;
     }
     if (taken == 0) continue;  // Another reader was faster.
     queue_.Notify(POLLOUT | POLLWRNORM);
@@ -90,6 +98,7 @@ Result<size_t> Pipe::Read(IoDst& dst) {
       {
         absl::MutexLock lock(&mu_);
         PutBackLocked(bounce.bytes().subspan(count, taken - count));
+        left = false;
       }
       queue_.Notify(POLLIN | POLLRDNORM);  // Somebody may have seen an empty pipe meanwhile.
       if (done > 0) return done;

@@ -64,6 +64,8 @@ class Pipe : public RefCounted {
     uint32_t begin = 0, end = 0;
     bool packet = false;
   };
+  // Read(); `left`: there are bytes that it has not taken.
+  Result<size_t> ReadPieces(IoDst& dst, bool& left) ABSL_LOCKS_EXCLUDED(mu_);
   // Bytes that a write could put in now.
   size_t RoomLocked(bool packet) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void PutLocked(std::span<const std::byte> bytes, bool packet) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -105,6 +107,7 @@ class PipeFile final : public File {
   Result<int64_t> Ioctl(Task& task, uint32_t command, uint64_t arg) override;  // FIONREAD.
   uint32_t Poll() override;
   WaitQueue* wait_queue() override { return &pipe_->queue(); }
+  bool WakesOneReader() override { return true; }
   void OnLastClose() override;
   std::string AnonymousName() const override;
   const void* kind() const override { return &kKind; }

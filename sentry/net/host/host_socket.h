@@ -45,6 +45,7 @@ class HostSocket final : public Socket {
   Status SetOption(Task& task, int level, int name, std::span<const std::byte> value) override;
   Result<int64_t> Ioctl(Task& task, uint32_t command, uint64_t arg) override;
   uint32_t Poll() override;
+  bool HearsFromHost() override { return true; }
   void ArmHostEvents(uint32_t events) override;
   void OnLastClose() override ABSL_LOCKS_EXCLUDED(mu_);
 

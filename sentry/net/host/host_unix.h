@@ -37,6 +37,7 @@ class HostUnixSocket final : public Socket {
   Result<size_t> Receive(IoDst& dst, IncomingMessage& message) override;
   Result<int64_t> Ioctl(Task& task, uint32_t command, uint64_t arg) override;
   uint32_t Poll() override;
+  bool HearsFromHost() override { return true; }
   void ArmHostEvents(uint32_t events) override;
   bool IsListening() const override { return listening_.load(std::memory_order_relaxed); }
   Result<std::string> GetFamilySocketOption(Task& task, int name) override;

@@ -94,6 +94,7 @@ Status TcpSocket::Enqueue(Ref<TcpConnection> connection) {
 
 Result<Ref<Socket>> TcpSocket::Accept(Task& task, OpenFlags flags) {
   Ref<TcpConnection> accepted;
+  bool moved = false;
   {
     absl::MutexLock lock(&mu_);
     if (listener_ == nullptr) return Errno(EINVAL);
@@ -105,9 +106,11 @@ Result<Ref<Socket>> TcpSocket::Accept(Task& task, OpenFlags flags) {
       listener_->waiting.pop_front();
       if (!next->Establish()) continue;
       listener_->established.push_back(std::move(next));
+      moved = true;
       break;
     }
   }
+  if (moved) Notify(kPollReadable);
   auto socket = MakeRef<TcpSocket>(space_, what(), flags, accepted->point(1), uid_);
   socket->options().InheritFrom(options());
   socket->ip_.InheritFrom(ip_);

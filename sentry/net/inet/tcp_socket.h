@@ -32,6 +32,7 @@ class TcpSocket final : public InetSocket {
   Status SetOption(Task& task, int level, int name, std::span<const std::byte> value) override;
   Result<int64_t> Ioctl(Task& task, uint32_t command, uint64_t arg) override;
   uint32_t Poll() override ABSL_LOCKS_EXCLUDED(mu_);
+  bool WakesOneReader() override { return IsListening(); }
   void OnLastClose() override ABSL_LOCKS_EXCLUDED(mu_);
   InetRow Row() override ABSL_LOCKS_EXCLUDED(mu_);
 

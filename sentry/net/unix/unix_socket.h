@@ -42,6 +42,9 @@ class UnixSocket final : public Socket {
   Status SetOption(Task& task, int level, int name, std::span<const std::byte> value) override;
   Result<int64_t> Ioctl(Task& task, uint32_t command, uint64_t arg) override;
   uint32_t Poll() override;
+  bool WakesOneReader() override { return host() == nullptr && IsListening(); }
+  // Who is not connected yet may come to be with a socket of the host.
+  bool HearsFromHost() override { return host() != nullptr || !IsListening(); }
   void ArmHostEvents(uint32_t events) override;
   void OnLastClose() override;
 
