@@ -8,6 +8,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/large_buffer.h"
 #include "base/log.h"
 #include "base/lru_cache.h"
 #include "base/ref.h"
@@ -164,6 +165,29 @@ TEST(Slab, ServesThreads) {
     });
   }
   for (std::thread& thread : threads) thread.join();
+}
+
+// A wrong class of sizes would be written over, which the next block of malloc's shows.
+TEST(LargeBuffer, BlocksAreAsLargeAsAskedForAndTheirOwn) {
+  const size_t sizes[] = {1,    2049,       4096 + 64, 4096 + 65,
+                          8192, 16384 + 56, 32769,     LargeBuffer::kSize};
+  for (int round = 0; round < 3; ++round) {
+    std::vector<std::pair<char*, size_t>> blocks;
+    for (int i = 0; i < 40; ++i) {
+      for (const size_t size : sizes) {
+        blocks.emplace_back(static_cast<char*>(LargeBuffer::Allocate(size)), size);
+        memset(blocks.back().first, static_cast<char>(blocks.size()), size);
+      }
+    }
+    for (size_t i = 0; i < blocks.size(); ++i) {
+      const auto [bytes, size] = blocks[i];
+      EXPECT_EQ(bytes[0], static_cast<char>(i + 1));
+      EXPECT_EQ(bytes[size - 1], static_cast<char>(i + 1));
+      LargeBuffer::Free(bytes, size);
+    }
+    if (round == 1) LargeBuffer::Trim();
+  }
+  LargeBuffer::Trim();
 }
 
 }  // namespace

@@ -272,12 +272,12 @@ class Systrap final : public Platform {
   // For code that may go on on another thread: there the address of a thread's variable must not be
   // known from before, as compilers would have it.
   [[gnu::noinline]] static Worker& Here();
-  // What the spinner does from when it is wanted until it is not. Times are CLOCK_MONOTONIC, in ns.
   // More threads than CPUs: for how long, how much of it without a call to answer (both in
   // nanoseconds), how many calls, and how many that waited.
   struct Contention {
     int64_t passed = 0, idle = 0, calls = 0, waits = 0;
   };
+  // What the spinner does from when it is wanted until it is not. Times are CLOCK_MONOTONIC, in ns.
   struct Spell {
     std::vector<Polled> set;                       // Whom it looks at.
     Strands waiting;                               // Their calls that wait.

@@ -277,8 +277,8 @@ void Systrap::Judge(int64_t now) {
     Disturb(now);
   }
   const int64_t passed = now - spell_.last_look;
-  const double tick_ns =
-      static_cast<double>(now - spell_.start) / static_cast<double>(__rdtsc() - spell_.start_ticks);
+  const uint64_t ticks = std::max<uint64_t>(__rdtsc() - spell_.start_ticks, 1);
+  const double tick_ns = static_cast<double>(now - spell_.start) / static_cast<double>(ticks);
   const auto idle =
       static_cast<int64_t>(static_cast<double>(std::exchange(spell_.idle_ticks, 0)) * tick_ns);
   spell_.idle += idle;
