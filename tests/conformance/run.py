@@ -87,7 +87,7 @@ def run_once(command, deadline):
 # What cannot be done with files of the host.
 HOST_FILES = {
     "the gofer has no capability: it cannot give the host's files to other owners": (
-        "Permissions.*", "Chown.AllForms", "Chown.ClearsSetIds", "Events.ModeAndOwner",
+        "Permissions.*", "Protected.*", "Chown.AllForms", "Chown.ClearsSetIds", "Events.ModeAndOwner",
         "OpenCall.SetGroupIdDirectoryGivesItsGroup", "UnlinkCall.StickyDirectoryProtectsOthersFiles"),
     "the host, which does not know our flags, keeps the times of access of its files": (
         "AccessTimes.NoatimeMountsHaveDirectoriesWithout", "AccessTimes.DescriptorsWithoutAtime"),

@@ -118,7 +118,7 @@ PROGRAMS = [
     ("sqlite_wal_two_processes", SQLITE, {"needs": ["sqlite3"], "limit": 120}),
     ("fio_verify", FIO, {"needs": ["fio"], "limit": 90}),
     # As nobody: private files of others are out of the reach of a gofer without capabilities.
-    ("find_usr", "setpriv --reuid 65534 --regid 65534 --clear-groups find /usr -ls 2>&1 | sort | md5sum", {"limit": 120}),
+    ("find_usr", "cd /; setpriv --reuid 65534 --regid 65534 --clear-groups find /usr -ls 2>&1 | sort | md5sum", {"limit": 120}),
 ]
 
 
