@@ -84,8 +84,11 @@ void Waiter::Watch(File& file, uint32_t events, WaitQueue::Turn turn) {
 }
 
 Status Waiter::Sleep(Deadline deadline) {
-  TRY(task_.sleeper().Sleep(deadline));
   State told = kTold;
+  // A wait within the attempt may have consumed the wake-up, but not that this one was told.
+  if (state_.compare_exchange_strong(told, kAttempts)) return kOk;
+  TRY(task_.sleeper().Sleep(deadline));
+  told = kTold;
   state_.compare_exchange_strong(told, kAttempts);
   return kOk;
 }

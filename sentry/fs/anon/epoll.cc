@@ -170,7 +170,13 @@ std::unique_ptr<EpollFile::Item> EpollFile::RemoveLocked(Key key) {
   std::unique_ptr<Item> item = std::move(node.mapped());
   item->file->wait_queue()->Remove(*item);  // No OnReady comes after this.
   item->file->UnwatchClose(*this);
-  UnmarkReady(*item);
+  const bool told = UnmarkReady(*item);
+  if (told && (item->event.events & EPOLLEXCLUSIVE) != 0) {
+    // Nobody has looked at what this one alone was told of.
+    for (const uint32_t way : {POLLIN, POLLOUT}) {
+      if ((item->event.events & way) != 0) item->file->wait_queue()->PassOn(way);
+    }
+  }
   if (EpollFile* nested = FileCast<EpollFile>(*item->file)) {
     Nesting::Get().Unlink(*this, *nested);
     // From now on the link may be made the other way round, and locks be taken so.
@@ -248,11 +254,12 @@ bool EpollFile::PutReady(Item& item, Place place) {
   return true;
 }
 
-void EpollFile::UnmarkReady(Item& item) {
+bool EpollFile::UnmarkReady(Item& item) {
   absl::MutexLock lock(&ready_mu_);
-  if (!item.queued) return;
+  if (!item.queued) return false;
   ready_.erase(item.place);
   item.queued = false;
+  return true;
 }
 
 EpollFile::Item* EpollFile::TakeReady() {

@@ -72,7 +72,8 @@ class EpollFile final : public File {
   // Puts it into the ready list; false when it was there.
   enum class Place : uint8_t { kFirst, kLast };
   bool PutReady(Item& item, Place place = Place::kLast) ABSL_LOCKS_EXCLUDED(ready_mu_);
-  void UnmarkReady(Item& item) ABSL_LOCKS_EXCLUDED(ready_mu_);
+  // Whether it was on the ready list.
+  bool UnmarkReady(Item& item) ABSL_LOCKS_EXCLUDED(ready_mu_);
   // Takes the first of the ready list, nullptr when it is empty.
   Item* TakeReady() ABSL_LOCKS_EXCLUDED(ready_mu_);
   size_t ReadyCount() ABSL_LOCKS_EXCLUDED(ready_mu_);
