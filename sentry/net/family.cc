@@ -28,7 +28,9 @@ constexpr SocketFamily kFamilies[] = {
     {AF_UNIX, &UnixSocket::Create, &UnixSocket::CreatePair},
 };
 
-const SocketFamily* FindFamily(int domain) {
+const SocketFamily* FindFamily(const SocketKind& what) {
+  // The old name of AF_PACKET, which is not here.
+  const int domain = what.domain == AF_INET && what.type == SOCK_PACKET ? AF_PACKET : what.domain;
   const auto* it = std::find_if(std::begin(kFamilies), std::end(kFamilies),
                                 [domain](const SocketFamily& f) { return f.domain == domain; });
   return it == std::end(kFamilies) ? nullptr : it;
@@ -37,13 +39,13 @@ const SocketFamily* FindFamily(int domain) {
 }  // namespace
 
 Result<Ref<Socket>> CreateSocket(Task& task, const SocketKind& what, OpenFlags flags) {
-  const SocketFamily* family = FindFamily(what.domain);
+  const SocketFamily* family = FindFamily(what);
   if (family == nullptr) return Errno(EAFNOSUPPORT);
   return family->create(task, what, flags);
 }
 
 Result<SocketPair> CreateSocketPair(Task& task, const SocketKind& what, OpenFlags flags) {
-  const SocketFamily* family = FindFamily(what.domain);
+  const SocketFamily* family = FindFamily(what);
   if (family == nullptr) return Errno(EAFNOSUPPORT);
   if (family->create_pair == nullptr) {
     // Linux makes both sockets before it finds out.

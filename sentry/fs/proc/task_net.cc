@@ -28,7 +28,6 @@ Result<std::string> OfNamespace(const Subject& subject) {
 }
 
 constexpr char kNothing[] = "";
-constexpr char kPacket[] = "sk               RefCnt Type Proto  Iface R Rmem   User   Inode\n";
 constexpr char kPtype[] =
     "Type Device      Function\n0800          ip_rcv\n0806          arp_rcv\n86dd          "
     "ipv6_rcv\n";
@@ -57,7 +56,6 @@ constexpr TaskText kNet[] = {
     {"ipv6_route", 0444, &OfDevices<&Ipv6RouteText>},
     {"netlink", 0444, &OfNamespace<&NetlinkText>},
     {"netstat", 0444, &OfNamespace<&NetstatText>},
-    {"packet", 0444, &SameText<kPacket>},
     {"protocols", 0444, &OfNamespace<&ProtocolsText>},
     {"psched", 0444, &SameText<kPsched>},
     {"ptype", 0444, &SameText<kPtype>},
