@@ -1,6 +1,7 @@
 // fcntl(2) and flock(2).
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/sockios.h>
 #include <signal.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -14,6 +15,7 @@
 #include "sentry/task/kernel.h"
 #include "syscalls/common.h"
 #include "syscalls/fd.h"
+#include "syscalls/file_ioctl.h"
 
 namespace syscalls {
 namespace {
@@ -296,6 +298,17 @@ Result<int64_t> Fcntl(Task& task, Fd fd, int command, uint64_t arg) {
     default:
       return Errno(EINVAL);
   }
+}
+
+Result<int64_t> OwnerIoctl(Task& task, File& file, uint32_t command, uint64_t arg) {
+  if (FileCast<sentry::Socket>(file) == nullptr) return Errno(ENOTTY);
+  const UserPtr<int32_t> user{UserAddr{arg}};
+  if (command == FIOSETOWN || command == SIOCSPGRP) {
+    return EventOwner(task, file, F_SETOWN, static_cast<uint64_t>(TRY(task.mem().Read(user))));
+  }
+  const int64_t owner = TRY(EventOwner(task, file, F_GETOWN, 0));
+  TRY(task.mem().Write(user, static_cast<int32_t>(owner)));
+  return 0;
 }
 
 Status Flock(Task& task, Fd fd, int operation) {

@@ -4,6 +4,7 @@
 #include <linux/close_range.h>
 #include <linux/fiemap.h>
 #include <linux/fs.h>
+#include <linux/sockios.h>
 #include <sys/ioctl.h>
 
 #include "sentry/task/async_io.h"
@@ -93,6 +94,11 @@ Result<int64_t> Ioctl(Task& task, Fd fd, uint32_t command, uint64_t arg) {
       TRY(SetFlagFromUser(task, *file, arg, O_ASYNC));
       sentry::AsyncIo::FollowFlag(task.kernel(), *file, fd);
       return 0;
+    case FIOSETOWN:
+    case SIOCSPGRP:
+    case FIOGETOWN:
+    case SIOCGPGRP:
+      return OwnerIoctl(task, *file, command, arg);
     case FIGETBSZ:
     case FIOQSIZE:
     case FICLONE:

@@ -13,6 +13,9 @@ Result<int64_t> AnyFileIoctl(Task& task, File& file, uint32_t command, uint64_t 
 // rest.
 Result<int64_t> StoredFileIoctl(Task& task, File& file, uint32_t command, uint64_t arg);
 
+// FIOSETOWN, SIOCSPGRP, FIOGETOWN, SIOCGPGRP: F_SETOWN and F_GETOWN of sockets by their old names.
+Result<int64_t> OwnerIoctl(Task& task, File& file, uint32_t command, uint64_t arg);
+
 }  // namespace syscalls
 
 #endif  // SYSCALLS_FILE_IOCTL_H_

@@ -196,7 +196,8 @@ Status WriteControl(Task& task, ControlData& control, bool close_on_exec,
     if (control.credentials->process && seen) {
       const auto file = sentry::CreatePidFd(control.credentials->process, 0);
       if (file.ok()) {
-        const auto fd = task.AddFd(*file, close_on_exec);
+        // pidfd_prepare() of Linux: whatever recvmsg(2) asks for.
+        const auto fd = task.AddFd(*file, true);
         number = fd.ok() ? static_cast<int>(*fd) : -fd.error().code();
       } else {
         number = -file.error().code();

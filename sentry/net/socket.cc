@@ -59,6 +59,7 @@ Result<std::string> Socket::GetOption(Task& task, int level, int name, size_t ro
       return std::string(reinterpret_cast<const char*>(peer->bytes.data()), room);
     }
     case SO_COOKIE:
+      if (room < sizeof inode_number_) return Errno(EINVAL);
       return OptionBytes(inode_number_);
     default: {
       auto value = GetFamilySocketOption(task, name);

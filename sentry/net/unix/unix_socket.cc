@@ -1,5 +1,7 @@
 #include "sentry/net/unix/unix_socket.h"
 
+#include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
 #include <sys/un.h>
@@ -399,7 +401,21 @@ Status UnixSocket::SetOption(Task& task, int level, int name, std::span<const st
   return kOk;
 }
 
+Result<int64_t> UnixSocket::OpenNamedFile(Task& task) {
+  if (!task.creds().HasCapability(CAP_NET_ADMIN)) return Errno(EPERM);
+  Path path;
+  {
+    absl::MutexLock lock(&end_->mu);
+    path = end_->path;
+  }
+  if (!path.dentry) return Errno(ENOENT);  // Without a name, or with an abstract one.
+  Ref<File> file = TRY(task.vfs().OpenPath(task.walk_context(), path, OpenFlags(O_PATH)));
+  return static_cast<int64_t>(TRY(task.AddFd(std::move(file), true)));
+}
+
 Result<int64_t> UnixSocket::Ioctl(Task& task, uint32_t command, uint64_t arg) {
+  constexpr uint32_t kOpenNamedFile = SIOCPROTOPRIVATE;  // SIOCUNIXFILE.
+  if (command == kOpenNamedFile) return OpenNamedFile(task);
   const bool counts = command == SIOCOUTQ || command == SIOCINQ;
   if (HostUnixSocket* const socket = host(); socket != nullptr && counts) {
     return socket->Ioctl(task, command, arg);

@@ -61,6 +61,8 @@ class UnixSocket final : public Socket {
   // ECONNREFUSED; EAGAIN when its queue is full, of which connect_queue_ then tells.
   Status CheckListenerLocked(UnixEnd& listener)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(connect_mu_, listener.mu);
+  // SIOCUNIXFILE: what the socket's name leads to, as a descriptor of O_PATH.
+  Result<int64_t> OpenNamedFile(Task& task);
   Status BindPath(Task& task, const std::string& name);
   // What carries this socket once a path that it was bound or connected to turned out to be the
   // host's (--host-uds): everything but the name is its affair then. nullptr for most; never taken
