@@ -434,4 +434,37 @@ TEST(Everything, InOneInstance) {
   EXPECT_EQ(epoll.Wait(), "5:1");
 }
 
+// eventfd, timerfd and signalfd know no bands; pidfd, inotify and epoll do.
+TEST(Bands, OnlySomeObjectsHaveThem) {
+  constexpr short kAll = POLLIN | POLLRDNORM | POLLRDBAND | POLLOUT | POLLWRNORM | POLLWRBAND;
+  EventFd event(1);
+  EXPECT_EQ(PollOnce(event.fd(), kAll), POLLIN | POLLOUT);
+  EXPECT_EQ(PollOnce(event.fd(), POLLRDNORM | POLLWRNORM), 0);
+
+  UniqueFd timer(timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK));
+  const itimerspec at_once = {{0, 0}, {0, 1}};
+  EXPECT_THAT(timerfd_settime(timer.get(), 0, &at_once, nullptr), Returns(0));
+  pollfd one = {timer.get(), POLLIN, 0};
+  EXPECT_THAT(poll(&one, 1, -1), Returns(1));
+  EXPECT_EQ(PollOnce(timer.get(), kAll), POLLIN);
+
+  sigset_t set, before;
+  sigemptyset(&set);
+  sigaddset(&set, SIGUSR2);
+  EXPECT_EQ(pthread_sigmask(SIG_BLOCK, &set, &before), 0);
+  UniqueFd signals(signalfd(-1, &set, SFD_NONBLOCK));
+  EXPECT_EQ(pthread_kill(pthread_self(), SIGUSR2), 0);
+  EXPECT_EQ(PollOnce(signals.get(), kAll), POLLIN);
+  signalfd_siginfo info;
+  EXPECT_THAT(read(signals.get(), &info, sizeof info), Returns(sizeof info));
+  EXPECT_EQ(pthread_sigmask(SIG_SETMASK, &before, nullptr), 0);
+
+  Epoll epoll;
+  epoll.Add(event.fd(), EPOLLIN | EPOLLRDNORM | EPOLLWRNORM | EPOLLRDBAND | EPOLLMSG | EPOLLET);
+  EXPECT_EQ(PollOnce(epoll.fd(), kAll), POLLIN | POLLRDNORM);
+  epoll_event got = {};
+  EXPECT_THAT(epoll_wait(epoll.fd(), &got, 1, 0), Returns(1));
+  EXPECT_EQ(got.events, static_cast<uint32_t>(EPOLLIN));
+}
+
 }  // namespace

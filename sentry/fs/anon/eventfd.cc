@@ -71,8 +71,8 @@ Status EventFile::Put(uint64_t value) {
 uint32_t EventFile::Poll() {
   absl::MutexLock lock(&mu_);
   uint32_t events = 0;
-  if (count_ > 0) events |= POLLIN | POLLRDNORM;
-  if (count_ < kMaxCount) events |= POLLOUT | POLLWRNORM;
+  if (count_ > 0) events |= POLLIN;  // And no POLLRDNORM, in Linux, either.
+  if (count_ < kMaxCount) events |= POLLOUT;
   return events;
 }
 

@@ -77,7 +77,7 @@ uint32_t SignalFile::Poll() {
   absl::MutexLock lock(&kernel_.mu());
   const SignalSet pending =
       reader->pending_signals().pending() | reader->group().pending.pending();
-  return (pending & mask()).empty() ? 0 : POLLIN | POLLRDNORM;
+  return (pending & mask()).empty() ? 0 : POLLIN;
 }
 
 Result<Ref<File>> CreateSignalFd(Task& task, SignalSet mask, int flags) {

@@ -159,7 +159,7 @@ uint32_t TimerFile::Poll() {
   const int64_t now = HostClockNs(clock_);
   absl::MutexLock lock(&mu_);
   AdvanceLocked(now);
-  return ticks_ > 0 ? POLLIN | POLLRDNORM : 0;
+  return ticks_ > 0 ? POLLIN : 0;
 }
 
 Result<Ref<File>> CreateTimerFd(ClockId clock, int flags) {
