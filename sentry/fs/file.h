@@ -71,7 +71,7 @@ class File : public RefCounted {
   // anew (ArmHostEvents). One of several that wait cannot be trusted to do so.
   virtual bool HearsFromHost() { return false; }
   // Called when somebody starts to wait for `events` and before each look at Poll(), for files
-  // whose readiness comes from the host.
+  // whose readiness comes from the host. With EPOLLET for who wants to be told of edges only.
   virtual void ArmHostEvents(uint32_t events) {}
 
   // A host descriptor that can be mapped in place of this file, valid as long as the file.

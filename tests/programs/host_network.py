@@ -223,6 +223,37 @@ print(struct.unpack(">H", answer[:2])[0], socket.inet_ntoa(answer[-4:]))
         thread.join(10)
 
 
+def echo(server):
+    """Sends back each byte of one connection, until its end."""
+    connection, _ = server.accept()
+    with connection:
+        while byte := connection.recv(1):
+            connection.sendall(byte)
+
+
+@case
+def edges_come_once(box):
+    # epoll(7): what is there already, and has been told of, is no edge. Half of it is never read.
+    script = r"""
+import select, socket, sys
+s = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+e = select.epoll(); e.register(s, select.EPOLLIN | select.EPOLLET)
+told = again = 0
+for i in range(200):
+    s.sendall(b"x")
+    told += len(e.poll(30)); again += len(e.poll(0))
+    if i % 2: s.recv(1)
+s.shutdown(socket.SHUT_WR)
+while s.recv(64): pass
+print(told, again)
+"""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=echo, args=(server,), daemon=True)
+        thread.start()
+        box.do(HOST, PYTHON, "-c", script, str(server.getsockname()[1])).expect(status=0, out="200 0\n")
+        thread.join(10)
+
+
 @case
 def options_of_the_hosts_sockets(box):
     script = r"""

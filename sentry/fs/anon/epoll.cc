@@ -190,7 +190,8 @@ uint32_t EpollFile::PollItem(Item& item) {
   const uint32_t wanted = Wanted(item.event.events);
   const uint32_t events = item.file->Poll() & wanted;
   // A level-triggered entry that is ready is looked at again anyway.
-  if (events == 0 || (item.event.events & EPOLLET) != 0) item.file->ArmHostEvents(wanted);
+  const uint32_t edge = item.event.events & EPOLLET;
+  if (events == 0 || edge != 0) item.file->ArmHostEvents(wanted | edge);
   return events;
 }
 

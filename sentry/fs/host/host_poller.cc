@@ -25,14 +25,17 @@ Status HostPoller::Arm(int host_fd, WaitQueue& queue, uint32_t events) {
   const auto [it, fresh] = watches_.try_emplace(host_fd, Watch{.queue = &queue});
   Watch& watch = it->second;
   const uint32_t wanted = watch.armed | (events & kPollable);
-  if (!fresh && wanted == watch.armed) return kOk;
-  epoll_event event{.events = wanted | EPOLLONESHOT, .data = {.fd = host_fd}};
+  const bool edges = watch.edges || (events & EPOLLET) != 0;
+  if (!fresh && wanted == watch.armed && edges == watch.edges) return kOk;
+  // Arming tells anew of what is there already, which is no edge: those stay armed.
+  epoll_event event{.events = wanted | (edges ? EPOLLET : EPOLLONESHOT), .data = {.fd = host_fd}};
   if (epoll_ctl(epoll_.get(), fresh ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, host_fd, &event) != 0) {
     const Errno error = Errno::Last();
     watches_.erase(it);
     return error;
   }
   watch.armed = wanted;
+  watch.edges = edges;
   return kOk;
 }
 
@@ -69,7 +72,7 @@ void HostPoller::Loop() {
     for (int i = 0; i < count; ++i) {
       const auto it = watches_.find(events[i].data.fd);
       if (it == watches_.end()) continue;
-      it->second.armed = 0;
+      if (!it->second.edges) it->second.armed = 0;
       uint32_t ready = events[i].events;
       if ((ready & POLLIN) != 0) ready |= POLLRDNORM;
       if ((ready & POLLOUT) != 0) ready |= POLLWRNORM;

@@ -14,14 +14,16 @@
 namespace sentry {
 
 // One thread in epoll_wait(2), started when first needed. Descriptors are armed for one event at a
-// time (EPOLLONESHOT), so that nothing wakes the sentry that nobody has asked for. Thread-safe.
+// time (EPOLLONESHOT), so that nothing wakes the sentry that nobody has asked for, unless somebody
+// wants to be told of edges. Thread-safe.
 class HostPoller {
  public:
   // The sandbox's only one, never destroyed.
   static HostPoller& Get();
 
   // Notifies `queue` once when any of `events` (POLL*) holds on `host_fd`; events armed earlier and
-  // not yet reported stay armed. EPERM for descriptors that are always ready.
+  // not yet reported stay armed. With EPOLLET among them: each time that one of them comes to hold
+  // again, from now on. EPERM for descriptors that are always ready.
   Status Arm(int host_fd, WaitQueue& queue, uint32_t events) ABSL_LOCKS_EXCLUDED(mu_);
   // Forgets the descriptor; the queue is not touched afterwards.
   void Remove(int host_fd) ABSL_LOCKS_EXCLUDED(mu_);
@@ -30,6 +32,7 @@ class HostPoller {
   struct Watch {
     WaitQueue* queue = nullptr;
     uint32_t armed = 0;
+    bool edges = false;  // Until it is removed.
   };
   static void* ThreadMain(void* poller);
   void Loop();
