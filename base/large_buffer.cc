@@ -31,8 +31,7 @@ constexpr size_t kMostKeptBytes = 512 << 10;
 constexpr size_t kClasses = 5;  // Halves of the largest, and of those.
 
 size_t ClassSize(size_t index) {
-  constexpr size_t kHeader = 64;
-  return ((LargeBuffer::kSize - kHeader) >> index) + kHeader;
+  return ((LargeBuffer::kSize - LargeBuffer::kHeader) >> index) + LargeBuffer::kHeader;
 }
 
 size_t ClassFor(size_t size) {

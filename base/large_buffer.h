@@ -11,7 +11,8 @@
 // Sanitizers see ordinary allocations.
 class LargeBuffer {
  public:
-  static constexpr size_t kSize = 65536 + 64;  // The largest: 64 KiB, and the owner's header.
+  static constexpr size_t kHeader = 64;  // Room for the owner's, in front of what passes through.
+  static constexpr size_t kSize = 65536 + kHeader;  // The largest.
 
   // At least `size` bytes, up to kSize; nullptr without memory.
   static void* Allocate(size_t size = kSize);

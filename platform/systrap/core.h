@@ -298,10 +298,9 @@ class Systrap final : public Platform {
     int64_t next_tidying = 0;
     int64_t next_disturbance = 0;
     int64_t patience = 0;
-    // By the last look at `next_count`, or since there are more threads than CPUs for them.
-    bool no_spare = false;
+    bool no_spare = false;  // More want to run than there are CPUs: the next look is at next_count.
     int64_t next_count = 0;
-    Contention contention;
+    Contention contention;  // Since the spell began; what is long ago counts less.
     int64_t resumed = 0;  // Waits that ended since the last look.
     bool crowded = false;
     bool moved = false;
@@ -393,6 +392,7 @@ class Systrap final : public Platform {
   void EndThread(HostThread& thread) ABSL_LOCKS_EXCLUDED(mu_);
   // Ends a call-back, unless a notification has come meanwhile: then that is next.
   std::optional<seccomp_notif> LeaveCallback(HostThread& thread) ABSL_LOCKS_EXCLUDED(mu_);
+  static void EndCallbackLocked(HostThread& thread);
   void ReportDeath(pid_t pid, int wait_status, const rusage& usage) ABSL_LOCKS_EXCLUDED(mu_);
   void ForgetUnclaimedLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 

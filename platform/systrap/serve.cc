@@ -184,11 +184,18 @@ std::optional<seccomp_notif> Systrap::LeaveCallback(HostThread& thread) {
     ListenerOf(thread).Reply(*std::exchange(thread.asleep, std::nullopt), 0);
   }
   auto next = std::exchange(thread.late, std::nullopt);
+  if (next.has_value() && !thread.ended && !thread.process->killed) {
+    thread.fresh = true;
+    return next;
+  }
+  EndCallbackLocked(thread);
+  return std::nullopt;
+}
+
+void Systrap::EndCallbackLocked(HostThread& thread) {
   thread.fresh = true;
-  if (next.has_value() && !thread.ended && !thread.process->killed) return next;
   thread.in_callback = false;
   thread.idle.SignalAll();
-  return std::nullopt;
 }
 
 bool Systrap::ServeSyscall(HostThread& thread, const seccomp_notif& notification) {
@@ -252,11 +259,7 @@ bool Systrap::FinishSyscall(HostThread& thread, const seccomp_notif& notificatio
         // On this core the thread goes on at once, and this one after it: its next call may be in
         // the mailbox by then, where a call-back that is not over would keep it from being taken.
         left = !thread.late.has_value() && !thread.asleep.has_value();
-        if (left) {
-          thread.fresh = true;
-          thread.in_callback = false;
-          thread.idle.SignalAll();
-        }
+        if (left) EndCallbackLocked(thread);
       }
       listener.Reply(notification.id, verdict.value);
       return left;

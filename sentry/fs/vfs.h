@@ -268,7 +268,7 @@ class Vfs {
       ABSL_SHARED_LOCKS_REQUIRED(internal::tree_mu);
 
   // The directory in which a walk has found `path` last.
-  Path DirectoryOf(const Path& path) const ABSL_LOCKS_EXCLUDED(internal::tree_mu);
+  Ref<Dentry> DirectoryOf(const Path& path) const ABSL_LOCKS_EXCLUDED(internal::tree_mu);
 
   Protections protections_;
   const Ref<Mount> anonymous_mount_;

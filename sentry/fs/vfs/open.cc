@@ -120,9 +120,8 @@ Result<Ref<File>> Vfs::OpenCreating(const WalkContext& ctx, std::string_view pat
     const Result<Path> end = Walk(ctx, text, options);
     if (end.ok() && end->dentry->is_directory()) return Errno(EISDIR);
     if (end.ok()) {
-      const Path directory = DirectoryOf(*end);
-      TRY(protections_.CheckFound(TRY(GetAttributes(directory)), TRY(GetAttributes(*end)),
-                                  ctx.creds));
+      const Ref<Dentry> directory = DirectoryOf(*end);
+      TRY(protections_.CheckFound(directory->inode(), end->dentry->inode(), ctx.creds));
       return OpenFound(ctx, *end, flags, false);
     }
     if (end.error() != Errno(ENOENT) || found.dentry->type() != S_IFLNK) return end.error();
@@ -134,7 +133,7 @@ Result<Ref<File>> Vfs::OpenCreating(const WalkContext& ctx, std::string_view pat
   return Errno(ELOOP);
 }
 
-Path Vfs::DirectoryOf(const Path& path) const {
+Ref<Dentry> Vfs::DirectoryOf(const Path& path) const {
   absl::ReaderMutexLock lock(&internal::tree_mu);
   Mount* mount = path.mount.get();
   Dentry* dentry = path.dentry.get();
@@ -142,8 +141,7 @@ Path Vfs::DirectoryOf(const Path& path) const {
     dentry = mount->mount_point_.get();
     mount = mount->parent_.get();
   }
-  if (dentry->parent_) dentry = dentry->parent_.get();
-  return {Ref<Mount>::Share(*mount), Ref<Dentry>::Share(*dentry)};
+  return dentry->parent_ ? dentry->parent_ : Ref<Dentry>::Share(*dentry);
 }
 
 Result<Ref<File>> Vfs::OpenTemporary(const WalkContext& ctx, const Path& directory,

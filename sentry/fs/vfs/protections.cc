@@ -8,25 +8,25 @@
 
 namespace sentry {
 
-Status Protections::CheckFollow(const Attributes& directory, const Attributes& link,
-                                const Credentials& creds) const {
+Status Protections::CheckFollow(Inode& directory, Inode& link, const Credentials& creds) const {
+  if (symlinks.load(std::memory_order_relaxed) == 0) return kOk;
   constexpr uint32_t kShared = S_ISVTX | S_IWOTH;
-  if ((directory.mode & kShared) != kShared) return kOk;
-  if (link.uid == creds.fsuid || link.uid == directory.uid) return kOk;
-  return Errno(EACCES);
+  const Attributes above = TRY(directory.GetAttributes());
+  if ((above.mode & kShared) != kShared) return kOk;
+  const uint32_t uid = TRY(link.GetAttributes()).uid;
+  return uid == creds.fsuid || uid == above.uid ? kOk : Status(Errno(EACCES));
 }
 
-Status Protections::CheckFound(const Attributes& directory, const Attributes& file,
-                               const Credentials& creds) const {
-  const int level_of_fifos = fifos.load(std::memory_order_relaxed);
-  const int level_of_files = regular.load(std::memory_order_relaxed);
-  const bool fifo = S_ISFIFO(file.mode), is_regular = S_ISREG(file.mode);
-  if ((fifo && level_of_fifos == 0) || (is_regular && level_of_files == 0)) return kOk;
-  if ((directory.mode & S_ISVTX) == 0) return kOk;
-  if (file.uid == directory.uid || file.uid == creds.fsuid) return kOk;
-  if ((directory.mode & S_IWOTH) != 0) return Errno(EACCES);
-  const bool strict = (fifo && level_of_fifos >= 2) || (is_regular && level_of_files >= 2);
-  return strict && (directory.mode & S_IWGRP) != 0 ? Status(Errno(EACCES)) : kOk;
+Status Protections::CheckFound(Inode& directory, Inode& file, const Credentials& creds) const {
+  const Attributes above = TRY(directory.GetAttributes());
+  if ((above.mode & S_ISVTX) == 0) return kOk;
+  const Attributes found = TRY(file.GetAttributes());
+  int level = 1;  // Of what else there is.
+  if (S_ISFIFO(found.mode)) level = fifos.load(std::memory_order_relaxed);
+  if (S_ISREG(found.mode)) level = regular.load(std::memory_order_relaxed);
+  if (level == 0 || found.uid == above.uid || found.uid == creds.fsuid) return kOk;
+  const uint32_t writers = S_IWOTH | (level >= 2 ? S_IWGRP : 0);
+  return (above.mode & writers) == 0 ? kOk : Status(Errno(EACCES));
 }
 
 // A file of somebody else can be linked by who could read and write it, unless it gives away its

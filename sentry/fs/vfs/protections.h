@@ -6,7 +6,7 @@
 #include <atomic>
 
 #include "base/result.h"
-#include "sentry/fs/types.h"
+#include "sentry/fs/inode.h"
 #include "sentry/task/credentials.h"
 
 namespace sentry {
@@ -18,12 +18,11 @@ struct Protections {
   std::atomic<int> fifos{1};      // Up to 2.
   std::atomic<int> regular{2};    // Up to 2.
 
-  // may_follow_link() of Linux for the last component of a path: EACCES.
-  Status CheckFollow(const Attributes& directory, const Attributes& link,
-                     const Credentials& creds) const;
+  // may_follow_link() of Linux for the last component of a path: EACCES. Most directories are not
+  // sticky, so that nothing more is asked of the file system; likewise below.
+  Status CheckFollow(Inode& directory, Inode& link, const Credentials& creds) const;
   // may_create_in_sticky() for a file that O_CREAT has found: EACCES.
-  Status CheckFound(const Attributes& directory, const Attributes& file,
-                    const Credentials& creds) const;
+  Status CheckFound(Inode& directory, Inode& file, const Credentials& creds) const;
   // may_linkat(): EPERM.
   Status CheckLink(const Attributes& file, const Credentials& creds) const;
 };

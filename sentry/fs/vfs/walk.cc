@@ -167,12 +167,7 @@ Status Walker::Handle(Stop stop) {
 Status Walker::FollowLink() {
   const Ref<Dentry> link = std::exchange(child_, nullptr);
   if (++links_ > kMaxLinks || resolves(RESOLVE_NO_SYMLINKS)) return Errno(ELOOP);
-  if (last_ && vfs_.protections_.symlinks.load(std::memory_order_relaxed) != 0) {
-    const Attributes directory = TRY(dentry_->inode().GetAttributes());
-    if ((directory.mode & S_ISVTX) != 0) {
-      TRY(vfs_.protections_.CheckFollow(directory, TRY(link->inode().GetAttributes()), ctx_.creds));
-    }
-  }
+  if (last_) TRY(vfs_.protections_.CheckFollow(dentry_->inode(), link->inode(), ctx_.creds));
   if ((mount_->flags() & Mount::kNoSymfollow) != 0) return Errno(ELOOP);
   if (ctx_.task != nullptr) {
     Path target;
