@@ -63,6 +63,10 @@ class AddressSpace : public RefCounted {
   // asked when an inaccessible page was met.
   virtual size_t Read(uint64_t addr, std::span<std::byte> dst) = 0;
   virtual size_t Write(uint64_t addr, std::span<const std::byte> src) = 0;
+  // Likewise, where the sentry's side is a mapping of a file that others may cut meanwhile: a page
+  // that is gone ends the copy and is no fault of the sentry's. 0 where the platform cannot.
+  virtual size_t ReadIntoMapped(uint64_t addr, std::span<std::byte> dst) { return 0; }
+  virtual size_t WriteFromMapped(uint64_t addr, std::span<const std::byte> src) { return 0; }
   // Memory that may be filled instead of [addr, addr+size), from its front on, where the platform
   // brings its contents there by itself; empty where it does not. Until WroteInPlace tells how much
   // has been written the caller does nothing else here.

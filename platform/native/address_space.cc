@@ -85,12 +85,31 @@ size_t NativeAddressSpace::Read(uint64_t addr, std::span<std::byte> dst) {
   if (carried_ != nullptr && &carried_->space_ == this && !dst.empty()) {
     if (const size_t size = carried_->Reads(addr, dst); size != 0) return size;
   }
+  return ReadMemory(addr, dst);
+}
+
+size_t NativeAddressSpace::ReadMemory(uint64_t addr, std::span<std::byte> dst) {
   const pid_t tid = Target();
   if (tid == 0 || dst.empty()) return 0;
   const iovec local{dst.data(), dst.size()};
   const iovec remote{reinterpret_cast<void*>(addr), dst.size()};
   const ssize_t n = process_vm_readv(tid, &local, 1, &remote, 1, 0);
   return n < 0 ? 0 : static_cast<size_t>(n);
+}
+
+// The host's kernel touches both sides: a page of ours that is gone is EFAULT for it.
+size_t NativeAddressSpace::ReadIntoMapped(uint64_t addr, std::span<std::byte> dst) {
+  FlushCarried(addr, dst.size());
+  return ReadMemory(addr, dst);
+}
+
+size_t NativeAddressSpace::WriteFromMapped(uint64_t addr, std::span<const std::byte> src) {
+  FlushCarried(addr, src.size());
+  return WriteMemory(addr, src);
+}
+
+void NativeAddressSpace::FlushCarried(uint64_t addr, size_t size) {
+  if (carried_ != nullptr && &carried_->space_ == this) carried_->Flush(addr, size);
 }
 
 size_t NativeAddressSpace::ReadPieces(std::span<const Piece> pieces) {

@@ -74,6 +74,8 @@ class NativeAddressSpace final : public AddressSpace {
 
   size_t Read(uint64_t addr, std::span<std::byte> dst) override;
   size_t Write(uint64_t addr, std::span<const std::byte> src) override;
+  size_t ReadIntoMapped(uint64_t addr, std::span<std::byte> dst) override;
+  size_t WriteFromMapped(uint64_t addr, std::span<const std::byte> src) override;
   std::span<std::byte> WriteInPlace(uint64_t addr, size_t size) override;
   void WroteInPlace(size_t size) override;
   size_t ReadPieces(std::span<const Piece> pieces) override;
@@ -112,7 +114,10 @@ class NativeAddressSpace final : public AddressSpace {
 
  private:
   friend class CarriedBuffer;
+  size_t ReadMemory(uint64_t addr, std::span<std::byte> dst);
   size_t WriteMemory(uint64_t addr, std::span<const std::byte> src);
+  // What the mailbox still holds of this range goes to the memory.
+  void FlushCarried(uint64_t addr, size_t size);
   pid_t Target() const ABSL_LOCKS_EXCLUDED(mu_);
 
   static thread_local CarriedBuffer* carried_;

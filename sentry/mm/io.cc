@@ -33,6 +33,23 @@ Result<size_t> IoDst::CopyOut(std::span<const std::byte> src) {
     remaining_ -= src.size();
     return src.size();
   }
+  const size_t done = Advance(src, [this](UserAddr to, std::span<const std::byte> piece) {
+    return mem_->WriteSome(to, piece);
+  });
+  if (done == 0 && !src.empty()) return Errno(EFAULT);
+  return done;
+}
+
+size_t IoDst::CopyOutMapped(std::span<const std::byte> src) {
+  if (mem_ == nullptr) return 0;
+  src = src.first(std::min(src.size(), remaining_));
+  return Advance(src, [this](UserAddr to, std::span<const std::byte> piece) {
+    return mem_->space().WriteFromMapped(to.raw, piece);
+  });
+}
+
+template <typename Copy>
+size_t IoDst::Advance(std::span<const std::byte> src, Copy copy) {
   size_t done = 0;
   while (done < src.size()) {
     UserSpan& span = spans_[index_];
@@ -41,14 +58,13 @@ Result<size_t> IoDst::CopyOut(std::span<const std::byte> src) {
       continue;
     }
     const size_t want = std::min<size_t>(span.size, src.size() - done);
-    const size_t copied = mem_->WriteSome(span.addr, src.subspan(done, want));
+    const size_t copied = copy(span.addr, src.subspan(done, want));
     span.addr = span.addr + copied;
     span.size -= copied;
     remaining_ -= copied;
     done += copied;
     if (copied < want) break;
   }
-  if (done == 0 && !src.empty()) return Errno(EFAULT);
   return done;
 }
 
@@ -75,26 +91,43 @@ IoSrc::IoSrc(std::span<const std::byte> kernel) : kernel_(kernel), remaining_(ke
 
 Result<size_t> IoSrc::CopyIn(std::span<std::byte> dst) {
   dst = dst.first(std::min(dst.size(), remaining_));
-  size_t done = 0;
   if (mem_ == nullptr) {
-    done = dst.size();
-    if (done != 0) memcpy(dst.data(), kernel_.data() + position_, done);
-  } else {
-    size_t skip = position_;
-    for (const UserSpan& span : spans_) {
-      if (done == dst.size()) break;
-      if (skip >= span.size) {
-        skip -= span.size;
-        continue;
-      }
-      const size_t want = std::min<size_t>(span.size - skip, dst.size() - done);
-      const size_t copied = mem_->ReadSome(span.addr + skip, dst.subspan(done, want));
-      done += copied;
-      if (copied < want) break;
-      skip = 0;
-    }
+    if (!dst.empty()) memcpy(dst.data(), kernel_.data() + position_, dst.size());
+    position_ += dst.size();
+    remaining_ -= dst.size();
+    return dst.size();
   }
+  const size_t done = Advance(dst, [this](UserAddr from, std::span<std::byte> piece) {
+    return mem_->ReadSome(from, piece);
+  });
   if (done == 0 && !dst.empty()) return Errno(EFAULT);
+  return done;
+}
+
+size_t IoSrc::CopyInMapped(std::span<std::byte> dst) {
+  if (mem_ == nullptr) return 0;
+  dst = dst.first(std::min(dst.size(), remaining_));
+  return Advance(dst, [this](UserAddr from, std::span<std::byte> piece) {
+    return mem_->space().ReadIntoMapped(from.raw, piece);
+  });
+}
+
+template <typename Copy>
+size_t IoSrc::Advance(std::span<std::byte> dst, Copy copy) {
+  size_t done = 0;
+  size_t skip = position_;
+  for (const UserSpan& span : spans_) {
+    if (done == dst.size()) break;
+    if (skip >= span.size) {
+      skip -= span.size;
+      continue;
+    }
+    const size_t want = std::min<size_t>(span.size - skip, dst.size() - done);
+    const size_t copied = copy(span.addr + skip, dst.subspan(done, want));
+    done += copied;
+    if (copied < want) break;
+    skip = 0;
+  }
   position_ += done;
   remaining_ -= done;
   return done;

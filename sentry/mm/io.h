@@ -23,6 +23,9 @@ class IoDst {
   size_t remaining() const { return remaining_; }
   // Copies out and advances. Short only on a fault; EFAULT when nothing could be copied.
   Result<size_t> CopyOut(std::span<const std::byte> src);
+  // Likewise from the mapping of a file, whose pages others may take away meanwhile. The bytes
+  // copied, 0 if there is no such way to where this goes or either side ends at once: CopyOut says.
+  size_t CopyOutMapped(std::span<const std::byte> src);
   // Calls `fill` with memory for all that remains, if that is in one place where it can be filled
   // without a copy, and takes what it answers as the bytes written (negative: none). False if it is
   // not called.
@@ -43,6 +46,10 @@ class IoDst {
   Result<size_t> ZeroOut(size_t count);
 
  private:
+  // `copy` brings a piece to the application and answers how much of it.
+  template <typename Copy>
+  size_t Advance(std::span<const std::byte> src, Copy copy);
+
   UserMemory* mem_ = nullptr;
   std::vector<UserSpan> spans_;
   size_t index_ = 0;  // First span not used up.
@@ -59,12 +66,18 @@ class IoSrc {
   size_t remaining() const { return remaining_; }
   // Copies in and advances. Short only on a fault; EFAULT when nothing could be copied.
   Result<size_t> CopyIn(std::span<std::byte> dst);
+  // Likewise to the mapping of a file, as IoDst::CopyOutMapped.
+  size_t CopyInMapped(std::span<std::byte> dst);
   // Leaves at most `most` bytes to take.
   void Limit(size_t most) { remaining_ = remaining_ < most ? remaining_ : most; }
   // Gives back the last `count` bytes taken, for a file that accepted fewer.
   void Unread(size_t count);
 
  private:
+  // `copy` brings a piece from the application and answers how much of it.
+  template <typename Copy>
+  size_t Advance(std::span<std::byte> dst, Copy copy);
+
   UserMemory* mem_ = nullptr;
   std::vector<UserSpan> spans_;
   size_t position_ = 0;  // Bytes consumed over all spans.

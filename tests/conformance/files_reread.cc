@@ -236,6 +236,48 @@ TEST_P(Reread, SurvivesTruncationsMeanwhile) {
   EXPECT_EQ(ReadAt(fd.get(), kPage, 0), contents.substr(0, kPage));
 }
 
+// Linux writes with the inode's lock held: the later of two writes is there as a whole.
+TEST_P(Reread, WritersDoNotMix) {
+  const std::string ones(kSize, '1'), twos(kSize, '2');
+  for (int i = 0; i < 50; ++i) {
+    std::thread other(
+        [&] { EXPECT_THAT(pwrite(fd.get(), twos.data(), kSize, 0), Returns(kSize)); });
+    EXPECT_THAT(pwrite(fd.get(), ones.data(), kSize, 0), Returns(kSize));
+    other.join();
+    const std::string seen = ReadAt(fd.get(), kSize, 0);
+    ASSERT_TRUE(seen == ones || seen == twos);
+  }
+}
+
+// What is large is read and written in one go while the file grows, is cut and gets holes.
+TEST_P(Reread, LargePiecesSurviveWhatOthersDo) {
+  const int punch = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+  std::atomic<bool> done = false;
+  std::thread changes([&] {
+    for (int i = 1; i <= 100; ++i) {
+      EXPECT_THAT(pwrite(fd.get(), contents.data(), kSize, i % 10 * kSize), Returns(kSize));
+      EXPECT_THAT(fallocate(fd.get(), punch, 8 * kPage, 8 * kPage), Returns(0));
+      if (i % 10 == 0) {
+        EXPECT_THAT(ftruncate(fd.get(), 5 * kPage), Returns(0));
+      }
+    }
+    done = true;
+  });
+  std::thread writes([&] {
+    while (!done) EXPECT_THAT(pwrite(fd.get(), contents.data(), kSize, 0), Returns(kSize));
+  });
+  while (!done) {
+    const std::string seen = ReadAt(fd.get(), 4 * kSize, 0);
+    for (size_t at = 0; at < seen.size(); at += kPage) {
+      EXPECT_TRUE(seen[at] == contents[at % kSize] || seen[at] == '\0');
+    }
+  }
+  changes.join();
+  writes.join();
+  EXPECT_THAT(pwrite(fd.get(), contents.data(), kSize, 0), Returns(kSize));
+  EXPECT_TRUE(ReadAt(fd.get(), kSize, 0) == contents);
+}
+
 TEST_P(Reread, TwoDescriptionsSeeOneFile) {
   UniqueFd other(open(("/proc/self/fd/" + std::to_string(fd.get())).c_str(), O_RDWR | O_APPEND));
   ASSERT_TRUE(other.valid());

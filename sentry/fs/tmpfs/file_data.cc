@@ -40,36 +40,62 @@ uint64_t FileData::blocks() {
 
 Result<size_t> FileData::Read(IoDst& dst, int64_t offset) {
   if (offset < 0) return Errno(EINVAL);
+  Result<size_t> in_place = size_t{0};
+  const auto fill = [&](std::span<std::byte> to) {
+    in_place = Load(to, static_cast<uint64_t>(offset));
+    return in_place.ok() ? static_cast<ssize_t>(*in_place) : ssize_t{0};
+  };
+  if (dst.FillInPlace(fill)) return in_place;
   size_t done = 0;
   while (dst.remaining() != 0) {
-    [[gnu::uninitialized]] IoBuffer buffer(dst.remaining());
-    size_t got = 0;
-    const int fd = host_fd_.load(std::memory_order_acquire);
     const uint64_t at = static_cast<uint64_t>(offset) + done;
-    if (at > kMaxSize) break;
-    if (fd >= 0) {
-      got = ReadWindow(buffer.bytes(), at);
-      if (got == 0) {
-        const ssize_t n =
-            pread(fd, buffer.bytes().data(), buffer.bytes().size(), static_cast<off_t>(at));
-        if (n < 0) return done != 0 ? Result<size_t>(done) : Errno::Last();
-        got = static_cast<size_t>(n);
-      }
-    } else {
-      absl::ReaderMutexLock lock(&mu_);
-      if (memfd_.valid()) continue;
-      if (at < small_.size()) {
-        got = std::min<size_t>(small_.size() - at, buffer.bytes().size());
-        memcpy(buffer.bytes().data(), small_.data() + at, got);
-      }
+    if (dst.remaining() > kStraight) {
+      const Piece piece = MappedPiece(at, dst.remaining());
+      const size_t copied = dst.CopyOutMapped(piece.bytes);
+      done += copied;
+      if (copied != 0) continue;
     }
-    if (got == 0) break;
-    const Result<size_t> copied = dst.CopyOut(buffer.bytes().first(got));
+    [[gnu::uninitialized]] IoBuffer buffer(dst.remaining());
+    const Result<size_t> got = Load(buffer.bytes(), at);
+    if (!got.ok()) return done != 0 ? Result<size_t>(done) : got;
+    if (*got == 0) break;
+    const Result<size_t> copied = dst.CopyOut(buffer.bytes().first(*got));
     if (!copied.ok()) return done != 0 ? Result<size_t>(done) : copied;
     done += *copied;
-    if (*copied < got || got < buffer.bytes().size()) break;
+    if (*copied < *got || *got < buffer.bytes().size()) break;
   }
   return done;
+}
+
+Result<size_t> FileData::Load(std::span<std::byte> into, uint64_t at) {
+  if (at > kMaxSize) return size_t{0};
+  if (host_fd_.load(std::memory_order_acquire) < 0) {
+    absl::ReaderMutexLock lock(&mu_);
+    if (!memfd_.valid()) {
+      if (at >= small_.size()) return size_t{0};
+      into = into.first(std::min<size_t>(small_.size() - at, into.size()));
+      memcpy(into.data(), small_.data() + at, into.size());
+      return into.size();
+    }
+  }
+  if (const size_t read = ReadWindow(into, at); read != 0) return read;
+  const int fd = host_fd_.load(std::memory_order_acquire);
+  const ssize_t n = pread(fd, into.data(), into.size(), static_cast<off_t>(at));
+  if (n < 0) return Errno::Last();
+  return static_cast<size_t>(n);
+}
+
+FileData::Piece FileData::MappedPiece(uint64_t at, size_t size) {
+  if (windowed_.load(std::memory_order_acquire) != Windowed::kMapped) return {};
+  {
+    absl::ReaderMutexLock lock(&mu_);
+    if (at >= dense_) return {};
+    const std::span<std::byte> bytes = WindowLocked(at, size);
+    if (!bytes.empty()) return {window_, bytes};
+  }
+  absl::MutexLock lock(&mu_);
+  MapWindowLocked();
+  return {window_, WindowLocked(at, size)};
 }
 
 Result<size_t> FileData::Write(IoSrc& src, int64_t offset, int64_t& end) {
@@ -78,11 +104,18 @@ Result<size_t> FileData::Write(IoSrc& src, int64_t offset, int64_t& end) {
   size_t done = 0;
   end = append ? static_cast<int64_t>(size()) : offset;
   while (src.remaining() != 0) {
+    if (!append && src.remaining() > kStraight) {
+      const size_t stored = StoreStraight(src, end);
+      done += stored;
+      end += static_cast<int64_t>(stored);
+      if (stored != 0) continue;
+    }
     [[gnu::uninitialized]] IoBuffer buffer(src.remaining());
     const Result<size_t> copied = src.CopyIn(buffer.bytes());
     if (!copied.ok()) return done != 0 ? Result<size_t>(done) : copied;
     Result<size_t> stored = size_t{0};
     {
+      absl::MutexLock writing(&writing_mu_);
       absl::MutexLock lock(&mu_);
       // Only the first piece of an append looks for the end: the rest belongs behind it.
       if (append && done == 0) end = static_cast<int64_t>(size());
@@ -96,6 +129,13 @@ Result<size_t> FileData::Write(IoSrc& src, int64_t offset, int64_t& end) {
     if (count < *copied || *copied < buffer.bytes().size()) break;
   }
   return done;
+}
+
+size_t FileData::StoreStraight(IoSrc& src, int64_t offset) {
+  absl::MutexLock writing(&writing_mu_);
+  // Not what lies behind the end: the last piece of a write that adds to the file.
+  const Piece piece = MappedPiece(static_cast<uint64_t>(offset), src.remaining());
+  return piece.bytes.size() < src.remaining() ? 0 : src.CopyInMapped(piece.bytes);
 }
 
 Result<size_t> FileData::StoreLocked(std::span<const std::byte> bytes, uint64_t offset) {
@@ -184,8 +224,13 @@ void FileData::MapWindowLocked() {
     window_ = FileWindow::Map(memfd_.get(), dense_);
     if (window_ == nullptr) return NeverMapLocked();
     windowed_.store(Windowed::kMapped, std::memory_order_release);
-  } else if (window_->bytes().size() < dense_ && !window_->Grow(dense_)) {
-    NeverMapLocked();
+  } else if (window_->bytes().size() < dense_) {
+    if (window_.use_count() > 1) {  // Somebody copies: it must stay where it is.
+      window_ = FileWindow::Map(memfd_.get(), dense_);
+      if (window_ == nullptr) NeverMapLocked();
+    } else if (!window_->Grow(dense_)) {
+      NeverMapLocked();
+    }
   }
 }
 

@@ -21,11 +21,14 @@ namespace sentry {
 // Small files lie in the sentry's own memory, where they need no descriptor and no host call; what
 // grows, is mapped or is sparse moves to a memfd. A memfd that has been read, or written over,
 // about twice is mapped: its bytes are then copied instead of asking the host for them, which costs
-// five times as much. Mapping it earlier would not pay, since each page is a fault. Thread-safe.
-// Application memory is never touched with mu_ held.
+// five times as much, and large pieces go straight between the mapping and the application. Mapping
+// it earlier would not pay, since each page is a fault. Thread-safe. Application memory is never
+// touched with mu_ held.
 class FileData {
  public:
   static constexpr size_t kSmall = 4096;
+  // Reads and writes of more go straight through the mapping.
+  static constexpr size_t kStraight = 4096;
 
   explicit FileData(Tmpfs& fs) : fs_(fs) {}
   ~FileData();
@@ -55,6 +58,16 @@ class FileData {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Brings the charge for the memfd up to date.
   void RechargeLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // What is there from `at` on: all of `into` or up to the end.
+  Result<size_t> Load(std::span<std::byte> into, uint64_t at) ABSL_LOCKS_EXCLUDED(mu_);
+  // A piece of the file as it is mapped, and what keeps it so. What it shows may be gone when it is
+  // touched, once mu_ is free: only for IoDst::CopyOutMapped and the like.
+  struct Piece {
+    std::shared_ptr<FileWindow> window;
+    std::span<std::byte> bytes;  // Empty: not mapped.
+  };
+  Piece MappedPiece(uint64_t at, size_t size) ABSL_LOCKS_EXCLUDED(mu_);
+  size_t StoreStraight(IoSrc& src, int64_t offset) ABSL_LOCKS_EXCLUDED(mu_, writing_mu_);
   // Bytes that were read through the window: all of `into` or up to the end. 0: ask the host.
   size_t ReadWindow(std::span<std::byte> into, uint64_t at) ABSL_LOCKS_EXCLUDED(mu_);
   // Whether the file is used often enough; counts `bytes` more.
@@ -71,6 +84,9 @@ class FileData {
   enum class Windowed : uint8_t { kNotYet, kMapped, kNever };
   std::atomic<Windowed> windowed_{Windowed::kNotYet};  // Stored with mu_ held.
   std::atomic<uint32_t> pages_used_{0};                // Read or written over while kNotYet.
+  // One writer at a time, as in Linux: of two writes to one place the later one is seen whole. Held
+  // while application memory is touched, so nothing that a fault may need takes it. Before mu_.
+  absl::Mutex writing_mu_;
   absl::Mutex mu_;
   std::string small_ ABSL_GUARDED_BY(mu_);  // The content while there is no memfd.
   UniqueFd memfd_ ABSL_GUARDED_BY(mu_);
@@ -80,7 +96,8 @@ class FileData {
   // Every page in front of this byte is there, and it is not behind the end: touching them through
   // the window changes nothing.
   uint64_t dense_ ABSL_GUARDED_BY(mu_) = 0;
-  std::unique_ptr<FileWindow> window_ ABSL_GUARDED_BY(mu_);
+  // Others have it only while they copy.
+  std::shared_ptr<FileWindow> window_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace sentry
