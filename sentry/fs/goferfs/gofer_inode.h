@@ -16,6 +16,7 @@
 #include "base/unique_fd.h"
 #include "sentry/fs/file.h"
 #include "sentry/fs/goferfs/goferfs.h"
+#include "sentry/fs/goferfs/host_descriptor.h"
 #include "sentry/fs/goferfs/look_ahead.h"
 #include "sentry/fs/goferfs/packed_attributes.h"
 
@@ -23,15 +24,6 @@ namespace sentry {
 
 class GoferInode;
 
-// A descriptor of the host, whose position means nothing.
-class HostDescriptor final : public RefCounted {
- public:
-  explicit HostDescriptor(UniqueFd fd) : fd_(std::move(fd)) {}
-  int get() const { return fd_.get(); }
-
- private:
-  const UniqueFd fd_;
-};
 // By inode, which takes it out when it goes; at a cost of one each.
 using OpenFiles = LruCache<const GoferInode*, Ref<HostDescriptor>>;
 

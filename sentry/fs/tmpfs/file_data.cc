@@ -221,12 +221,12 @@ std::span<std::byte> FileData::WindowLocked(uint64_t at, size_t size) const {
 void FileData::MapWindowLocked() {
   if (windowed_.load(std::memory_order_relaxed) == Windowed::kNever || !memfd_.valid()) return;
   if (window_ == nullptr) {
-    window_ = FileWindow::Map(memfd_.get(), dense_);
+    window_ = FileWindow::Map(memfd_.get(), dense_, FileWindow::For::kWriting);
     if (window_ == nullptr) return NeverMapLocked();
     windowed_.store(Windowed::kMapped, std::memory_order_release);
   } else if (window_->bytes().size() < dense_) {
     if (window_.use_count() > 1) {  // Somebody copies: it must stay where it is.
-      window_ = FileWindow::Map(memfd_.get(), dense_);
+      window_ = FileWindow::Map(memfd_.get(), dense_, FileWindow::For::kWriting);
       if (window_ == nullptr) NeverMapLocked();
     } else if (!window_->Grow(dense_)) {
       NeverMapLocked();

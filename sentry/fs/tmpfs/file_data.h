@@ -12,8 +12,8 @@
 #include "base/ref.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
-#include "sentry/fs/tmpfs/file_window.h"
 #include "sentry/fs/tmpfs/tmpfs.h"
+#include "sentry/mm/file_window.h"
 #include "sentry/mm/io.h"
 
 namespace sentry {

@@ -1,4 +1,4 @@
-#include "sentry/fs/tmpfs/file_window.h"
+#include "sentry/mm/file_window.h"
 
 #include <sys/mman.h>
 
@@ -19,11 +19,11 @@ uint64_t Room(uint64_t size) { return std::bit_ceil(std::max(size, kLeast)); }
 
 }  // namespace
 
-std::unique_ptr<FileWindow> FileWindow::Map(int memfd, uint64_t size) {
+std::unique_ptr<FileWindow> FileWindow::Map(int fd, uint64_t size, For use) {
   if (size > kLargest) return nullptr;
   if (windows.fetch_add(1, std::memory_order_relaxed) < kMost) {
-    void* const start =
-        mmap(nullptr, Room(size), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, memfd, 0);
+    const int protection = PROT_READ | (use == For::kWriting ? PROT_WRITE : 0);
+    void* const start = mmap(nullptr, Room(size), protection, MAP_SHARED | MAP_NORESERVE, fd, 0);
     if (start != MAP_FAILED) {
       return std::unique_ptr<FileWindow>(
           new FileWindow(static_cast<std::byte*>(start), Room(size)));
